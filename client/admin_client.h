@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "client/client.h"
+#include "client/message.h"
+#include "common/result.h"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gantry::client {
+
+struct TopicSpec {
+    std::string topic;
+    std::int32_t read_queues = 8;
+    std::int32_t write_queues = 8;
+    std::int32_t perm = 6;  ///< 4 read + 2 write
+};
+
+struct TopicOnBroker {
+    TopicSpec spec;
+    std::string broker;
+};
+
+struct QueueStatus {
+    QueueId queue;
+    std::int64_t min_offset = 0;
+    std::int64_t max_offset = 0;
+    WallMs last_update_ms = 0;
+};
+
+struct GroupSummary {
+    std::string group;
+    std::uint32_t members = 0;
+    std::int64_t lag = 0;
+    std::vector<std::string> topics;
+};
+
+struct GroupMember {
+    std::string client_id;
+    std::string address;
+    std::string language;
+    std::int32_t version = 0;
+};
+
+struct GroupQueueProgress {
+    QueueId queue;
+    std::int64_t broker_offset = 0;
+    std::int64_t consumer_offset = 0;
+    WallMs last_ms = 0;  ///< store time of the last consumed message
+};
+
+struct GroupStatus {
+    std::vector<GroupMember> members;
+    std::map<std::string, std::string> subscriptions;  ///< topic to expression
+    std::vector<GroupQueueProgress> queues;
+};
+
+struct BrokerAddress {
+    std::string cluster;
+    std::string broker;
+    std::int64_t broker_id = 0;
+    std::string address;
+};
+
+struct BrokerStatus {
+    BrokerAddress address;
+    std::string version;
+    std::string flush_mode;
+    std::string state;
+    std::string state_reason;
+    std::string store_directory;
+    WallMs start_ms = 0;
+    std::int64_t min_log_offset = 0;
+    std::int64_t appended_log_offset = 0;
+    std::int64_t flushed_log_offset = 0;
+    std::int64_t confirmed_log_offset = 0;
+    std::uint64_t topics = 0;
+    std::uint64_t queues = 0;
+    std::uint64_t groups = 0;
+    std::uint64_t connections = 0;
+    std::uint64_t free_bytes = 0;
+    std::map<std::string, double> counters;
+};
+
+/// Administration of a cluster, as the CLI does it. Every call blocks, at most `timeout`.
+///
+/// Threads   any. Errors: kGone (no nameserver or broker reachable), kTimeout, kNotFound, kConflict,
+///           kRefused, as the servers give them; detail names the server.
+class AdminClient {
+public:
+    struct Options {
+        std::chrono::milliseconds timeout{5'000};
+    };
+
+    static Result<std::unique_ptr<AdminClient>> create(std::shared_ptr<Client> client,
+                                                       const Options& options);
+    ~AdminClient();
+    AdminClient(const AdminClient&) = delete;
+    AdminClient& operator=(const AdminClient&) = delete;
+
+    /// On every master of `cluster` (empty: the only cluster there is). kConflict: exists.
+    Status create_topic(const TopicSpec& spec, std::string_view cluster = {});
+    /// kNotFound: does not exist.
+    Status update_topic(const TopicSpec& spec);
+    Status delete_topic(std::string_view topic);
+    Result<std::vector<std::string>> list_topics();
+    /// Configuration on each broker that has it. kNotFound.
+    Result<std::vector<TopicOnBroker>> describe_topic(std::string_view topic);
+    Result<std::vector<QueueStatus>> topic_status(std::string_view topic);
+
+    Result<std::vector<GroupSummary>> list_groups();
+    Result<GroupStatus> describe_group(std::string_view group);
+
+    Result<std::vector<BrokerAddress>> cluster();
+    /// `broker`: a broker name or "host:port".
+    Result<BrokerStatus> describe_broker(std::string_view broker);
+
+    /// By offset message id. kNotFound.
+    Result<MessageView> message_by_id(std::string_view id);
+    Result<std::vector<MessageView>> messages_by_key(std::string_view topic,
+                                                     std::string_view key,
+                                                     WallMs begin,
+                                                     WallMs end,
+                                                     std::uint32_t count_max);
+
+private:
+    struct State;
+    explicit AdminClient(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace gantry::client

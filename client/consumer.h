@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "client/client.h"
+#include "client/message.h"
+#include "common/result.h"
+#include "common/unique_function.h"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gantry::client {
+
+/// Where a group starts in a queue for which it never committed an offset.
+struct StartFrom {
+    enum class Kind : std::uint8_t { kLast, kFirst, kTimestamp };
+    Kind kind = Kind::kLast;
+    WallMs timestamp = 0;
+};
+
+/// What a listener says about a batch of messages.
+enum class ConsumeResult : std::uint8_t {
+    kSuccess,
+    kLater,  ///< all of the batch come again, after the group's delay
+};
+
+/// Receives messages by managed long polling: a member of a consumer group that shares the queues
+/// of its topics out with the other members (averaging rebalance), calls the listener from a pool
+/// of threads, commits what is done, and sends back what failed.
+///
+/// Delivery  at least once. An offset is committed when everything below it was consumed or sent
+///           back; after a crash the rest comes again.
+/// Threads   the listener runs in `threads` pool threads, at most one batch per thread at a time;
+///           batches of one queue may run side by side. Other methods: any thread.
+/// Errors    start: kRefused for names or no subscription; kGone when no nameserver answers.
+/// Lifetime  stop() (or the destructor) returns when no listener call runs any more.
+class PushConsumer {
+public:
+    struct Options {
+        std::string group;
+        StartFrom start_from;
+        std::uint32_t threads = 1;
+        std::uint32_t batch_messages_max = 1;  ///< given to one listener call
+        std::uint32_t pull_messages_max = 4'096;
+        std::uint32_t pull_bytes_max = 1U << 20U;
+        std::uint64_t queue_bytes_max = std::uint64_t{16} << 20U;  ///< fetched, not consumed, per queue
+        std::chrono::milliseconds commit_interval{1'000};
+        std::chrono::milliseconds poll_hold{15'000};  ///< long poll
+    };
+
+    using Listener = std::function<ConsumeResult(std::span<const MessageView>)>;
+
+    static Result<std::unique_ptr<PushConsumer>> create(std::shared_ptr<Client> client,
+                                                        const Options& options);
+    ~PushConsumer();
+    PushConsumer(const PushConsumer&) = delete;
+    PushConsumer& operator=(const PushConsumer&) = delete;
+
+    /// Before start. `expression`: "*" or tags joined by "||".
+    Status subscribe(std::string_view topic, std::string_view expression = "*");
+    Status start(Listener listener);
+    /// Stops fetching, waits for running listeners, commits, leaves the group.
+    void stop();
+    /// Queues this member holds now.
+    std::vector<QueueId> assignment() const;
+
+private:
+    struct State;
+    explicit PushConsumer(std::shared_ptr<State> state);
+    std::shared_ptr<State> state_;
+};
+
+/// Receives messages when asked: the application polls, seeks and commits.
+///
+/// Threads   one thread polls; other methods from any thread.
+/// Errors    poll returns what arrived, possibly nothing; a queue whose offset is out of range
+///           moves to the nearest valid offset and says so in out_of_range_count().
+class PullConsumer {
+public:
+    struct Options {
+        std::string group;  ///< may be empty when nothing is committed and nothing subscribed
+        StartFrom start_from;
+        std::uint32_t pull_messages_max = 4'096;
+        std::uint32_t pull_bytes_max = 1U << 20U;
+        std::uint64_t buffer_bytes_max = std::uint64_t{32} << 20U;  ///< fetched ahead, all queues
+        std::chrono::milliseconds poll_hold{15'000};
+    };
+
+    static Result<std::unique_ptr<PullConsumer>> create(std::shared_ptr<Client> client,
+                                                        const Options& options);
+    ~PullConsumer();
+    PullConsumer(const PullConsumer&) = delete;
+    PullConsumer& operator=(const PullConsumer&) = delete;
+
+    /// The topic's readable queues.
+    Result<std::vector<QueueId>> queues(std::string_view topic);
+    /// Reads exactly these queues, whoever else does.
+    Status assign(std::vector<QueueId> queues);
+    /// Shares the topic's queues out with the group's other members.
+    Status subscribe(std::string_view topic, std::string_view expression = "*");
+    std::vector<QueueId> assignment() const;
+
+    /// Messages that have arrived, waiting up to `wait` for the first.
+    std::vector<MessageView> poll(std::chrono::milliseconds wait, std::size_t count_max = 4'096);
+
+    Status seek(const QueueId& queue, std::int64_t offset);
+    void pause(const QueueId& queue);
+    void resume(const QueueId& queue);
+    /// Offset of the next message poll returns from the queue.
+    std::int64_t position(const QueueId& queue) const;
+
+    /// Commits what poll has returned so far, and waits for the brokers.
+    Status commit();
+    Status commit(const QueueId& queue, std::int64_t offset);
+    Result<std::optional<std::int64_t>> committed(const QueueId& queue);
+
+    Result<std::int64_t> min_offset(const QueueId& queue);
+    Result<std::int64_t> max_offset(const QueueId& queue);
+    Result<std::int64_t> offset_by_time(const QueueId& queue, WallMs time);
+    std::uint64_t out_of_range_count() const;
+
+    void close();
+
+private:
+    struct State;
+    explicit PullConsumer(std::shared_ptr<State> state);
+    std::shared_ptr<State> state_;
+};
+
+}  // namespace gantry::client

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "client/client.h"
+#include "client/message.h"
+#include "common/result.h"
+#include "common/unique_function.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace gantry::client {
+
+/// Sends messages to the brokers that the nameserver names for their topics.
+///
+///   error       stored?   what to do
+///   kRefused    no        fix the message (too large, illegal name; see detail)
+///   kNotFound   no        create the topic
+///   kDenied     no        the topic takes no writes
+///   kBusy       no        in_flight_max or memory limit reached; retry after a reply arrived
+///   kDiskFull   no        retries elsewhere are exhausted; later
+///   kReadOnly   no        as kDiskFull
+///   kGone       no        no broker reachable by the deadline
+///   kTimeout    unknown   it left, no reply came; a retry may store it twice
+///   kUnknown    unknown   the connection was lost after it left
+///   kClosed     no        close() was called
+///
+/// Order     messages that go to the same queue are stored in the order of the calls, when
+///           retries_max is 0 or nothing fails.
+/// Batches   with batch_bytes_max > 0, messages to one queue that are waiting anyway leave in one
+///           frame: a lone message is sent at once, later ones gather while max_batches_in_flight
+///           are unanswered or for `linger`. Stored all or none per frame.
+/// Threads   every method: any thread. `done` runs in a loop thread: do not block in it; sending
+///           from it is fine and takes no hand-off.
+/// Lifetime  every accepted send_async calls `done` exactly once, at the latest inside close().
+class Producer {
+public:
+    struct Options {
+        std::string group = "gantry-producer";  ///< for lists and metrics
+        std::chrono::milliseconds deadline{3'000};  ///< per send, retries included
+        std::uint32_t retries_max = 2;  ///< only after errors that mean "not stored"
+        bool retry_unknown = false;     ///< also after unknown outcomes: at least once
+        std::uint32_t in_flight_max = 16'384;  ///< messages
+        std::uint32_t batch_bytes_max = 32U << 10U;  ///< 0: every message its own frame
+        std::uint32_t max_batches_in_flight = 4;     ///< per queue
+        std::chrono::microseconds linger{0};
+        std::uint32_t message_bytes_max = 4U << 20U;
+    };
+
+    /// Picks a queue out of the topic's writable ones.
+    using Selector = UniqueFunction<std::size_t(std::span<const QueueId>, const Message&)>;
+    using Done = UniqueFunction<void(Result<SendReceipt>)>;
+
+    static Result<std::unique_ptr<Producer>> create(std::shared_ptr<Client> client,
+                                                    const Options& options);
+    ~Producer();
+    Producer(const Producer&) = delete;
+    Producer& operator=(const Producer&) = delete;
+
+    /// Sends and waits for the answer.
+    Result<SendReceipt> send(Message message);
+    /// To a given queue: order is kept per queue.
+    Result<SendReceipt> send_to(Message message, const QueueId& queue);
+
+    /// Returns at once. On an error `done` is not called.
+    Status send_async(Message message, Done done);
+    /// With `order_key`, messages of one key go to one queue, in order.
+    Status send_async(Message message, std::string_view order_key, Done done);
+    Status send_async_to(Message message, const QueueId& queue, Done done);
+
+    /// No answer, no retry: stored or not.
+    Status send_oneway(Message message);
+
+    /// Replaces the round robin of send and send_async without a key.
+    void set_selector(Selector selector);
+
+    /// The topic's writable queues as routed now. kNotFound: no such topic.
+    Result<std::vector<QueueId>> queues(std::string_view topic);
+
+    /// Sends what is gathering and waits until nothing is in flight, at most `limit`.
+    Status flush(std::chrono::milliseconds limit);
+    /// As flush, then fails the rest with kTimeout. Idempotent.
+    Status close(std::chrono::milliseconds drain_limit);
+
+private:
+    struct State;
+    explicit Producer(std::shared_ptr<State> state);
+    std::shared_ptr<State> state_;
+};
+
+}  // namespace gantry::client

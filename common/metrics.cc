@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/metrics.h"
+
+#include <cmath>
+#include <cstdio>
+
+namespace gantry {
+namespace {
+
+std::string number(double value) {
+    char text[64];
+    const bool whole = std::abs(value) < 9e15 && value == std::floor(value);
+    std::snprintf(text, sizeof(text), whole ? "%.0f" : "%.9g", value);
+    return text;
+}
+
+}  // namespace
+
+Counter& MetricRegistry::counter(const std::string& name, const std::string& help) {
+    const MutexLock lock(mutex_);
+    Metric& metric = metrics_[name];
+    if (!metric.counter) {
+        metric.help = help;
+        metric.counter = std::make_unique<Counter>();
+    }
+    return *metric.counter;
+}
+
+void MetricRegistry::gauge(const std::string& name,
+                           const std::string& help,
+                           std::function<double()> read) {
+    const MutexLock lock(mutex_);
+    Metric& metric = metrics_[name];
+    metric.help = help;
+    metric.gauge = std::move(read);
+}
+
+std::string MetricRegistry::render() const {
+    const MutexLock lock(mutex_);
+    std::string text;
+    for (const auto& [name, metric] : metrics_) {
+        const double value =
+            metric.counter ? static_cast<double>(metric.counter->value()) : metric.gauge();
+        text += "# HELP " + name + ' ' + metric.help + '\n';
+        text += "# TYPE " + name + (metric.counter ? " counter\n" : " gauge\n");
+        text += name + ' ' + number(value) + '\n';
+    }
+    return text;
+}
+
+std::map<std::string, double> MetricRegistry::values() const {
+    const MutexLock lock(mutex_);
+    std::map<std::string, double> all;
+    for (const auto& [name, metric] : metrics_) {
+        all[name] = metric.counter ? static_cast<double>(metric.counter->value()) : metric.gauge();
+    }
+    return all;
+}
+
+}  // namespace gantry

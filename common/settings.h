@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/result.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gantry {
+
+/// The typed settings of one program: the single description from which the TOML file,
+/// `--set key=value`, `--help`, docs/settings.md and validation come.
+///
+/// A setting is bound to a variable that holds its default. Names are dotted paths into the TOML
+/// tables ("store.flush"). Sizes and times are plain integers whose name ends in the unit
+/// ("flush_interval_ms", "segment_bytes"); in text, byte sizes also take KiB, MiB, GiB suffixes and
+/// *_ms take ms, s, m, h.
+///
+/// Errors    kRefused names the key, the value and the allowed range, and for an unknown key the
+///           nearest known one; kIo and kNotFound for the file.
+/// Threads   none: used by main before anything starts.
+/// Lifetime  bound variables outlive the table.
+class SettingTable {
+public:
+    struct Range {
+        std::int64_t min = 0;
+        std::int64_t max = INT64_MAX;
+    };
+
+    void add(std::string name, std::string* value, std::string meaning);
+    void add(std::string name, bool* value, std::string meaning);
+    void add(std::string name, std::int64_t* value, Range range, std::string meaning);
+    void add(std::string name, std::vector<std::string>* value, std::string meaning);
+    /// A string that must be one of `choices`.
+    void add_choice(std::string name,
+                    std::string* value,
+                    std::vector<std::string> choices,
+                    std::string meaning);
+
+    /// Applies a TOML file. Unknown keys and wrong types are errors with file, line and key.
+    Status load_file(const std::string& path);
+    /// Applies one "key=value".
+    Status set(std::string_view assignment);
+
+    /// One paragraph a setting, for --help.
+    std::string help() const;
+    /// A Markdown table: name, type, default, range, meaning; for docs/settings.md.
+    std::string markdown() const;
+    /// The values in force as TOML, for --print-config.
+    std::string effective() const;
+
+private:
+    struct Setting {
+        std::string name;
+        std::string type;
+        std::string allowed;
+        std::string default_text;
+        std::string meaning;
+        std::function<Status(std::string_view)> parse;
+        std::function<std::string()> print;
+    };
+
+    Status assign(std::string_view name, std::string_view value, std::string_view where);
+    void push(Setting setting);
+
+    std::vector<Setting> settings_;
+};
+
+}  // namespace gantry

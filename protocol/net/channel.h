@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/unique_function.h"
+#include "protocol/net/connection.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace gantry::net {
+
+/// A request to send: header parts and an owned body.
+struct Request {
+    wire::RequestCode code{};
+    const google::protobuf::Message* fields = nullptr;  ///< encoded before call() returns
+    std::string body;
+};
+
+/// The pipelined RPC link to one peer: dials on first use, numbers requests, matches answers by
+/// opaque in any order, and redials with exponential backoff and jitter after a loss.
+///
+///   error       meaning for the request
+///   kGone       not connected within the deadline, or lost before a byte of it left
+///   kUnknown    the connection was lost after it left: may have been carried out
+///   kTimeout    no answer by the deadline; an answer that comes later is dropped
+///   kBusy       in_flight_max or output_bytes_max reached; nothing was sent
+///   kClosed     close() was called
+///
+/// An answer with any response code is a success here: look at header.response().
+///
+/// Threads   the loop's thread only.
+/// Lifetime  `done` is called exactly once for every call(), at the latest in the destructor, never
+///           from inside call(). The loop outlives the channel.
+class Channel {
+public:
+    struct Options {
+        std::string address;  ///< "host:port"; names are resolved by the loop's resolver
+        wire::Codec codec = wire::Codec::kNative;
+        std::chrono::milliseconds connect_timeout{3'000};
+        std::chrono::milliseconds backoff_min{50};
+        std::chrono::milliseconds backoff_max{5'000};
+        std::uint32_t in_flight_max = 65'536;
+        ConnectionLimits connection;
+    };
+
+    using Done = UniqueFunction<void(Result<Received>&)>;
+    /// A request from the peer (a callback such as NOTIFY_CONSUMER_IDS_CHANGED).
+    using OnRequest = UniqueFunction<void(const Received&)>;
+    /// The link came up (true) or was lost (false).
+    using OnState = UniqueFunction<void(bool up)>;
+
+    Channel(EventLoop& loop, Options options);
+    ~Channel();
+    Channel(const Channel&) = delete;
+    Channel& operator=(const Channel&) = delete;
+
+    void on_request(OnRequest handler);
+    void on_state(OnState handler);
+
+    /// Sends at the end of this pass; everything called in one pass leaves in one write.
+    void call(Request request, std::chrono::milliseconds timeout, Done done);
+    /// Sends without an answer. kGone when not connected and the dial queue is full.
+    Status send_oneway(Request request);
+    /// Answers a request of the peer.
+    void reply(const ReplyTo& to, wire::ResponseCode code, std::string_view remark);
+
+    bool is_up() const noexcept;
+    const std::string& address() const noexcept;
+    std::uint32_t in_flight() const noexcept;
+
+    /// Fails what is outstanding with kClosed and closes the socket.
+    void close();
+
+private:
+    struct State;
+    std::shared_ptr<State> state_;
+};
+
+}  // namespace gantry::net

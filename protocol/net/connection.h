@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/bytes.h"
+#include "common/ids.h"
+#include "common/result.h"
+#include "common/unique_fd.h"
+#include "protocol/net/event_loop.h"
+#include "protocol/net/output_queue.h"
+#include "protocol/wire/frame.h"
+#include "protocol/wire/header.h"
+#include "protocol/wire/record.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace google::protobuf {
+class Message;
+}
+
+namespace gantry::net {
+
+/// Names a connection for other threads and for later: a value that goes stale, never dangles.
+using ConnectionId = StrongInt<struct ConnectionIdTag, std::uint64_t>;
+
+class Connection;
+
+/// One frame as it came in.
+///
+/// Lifetime  header and body last for the call; to keep the body without a copy, keep pin(), which
+///           holds the whole receive buffer (up to a few hundred KiB).
+struct Received {
+    const wire::Header& header;
+    Bytes body;
+    Connection& connection;
+
+    std::shared_ptr<const void> pin() const;
+};
+
+/// What an owner of connections does with them. Called in the connection's loop thread, one call
+/// at a time per connection. Must not block.
+class ConnectionHandler {
+public:
+    ConnectionHandler() = default;
+    ConnectionHandler(const ConnectionHandler&) = delete;
+    ConnectionHandler& operator=(const ConnectionHandler&) = delete;
+    virtual ~ConnectionHandler() = default;
+    virtual void on_open(Connection& connection) = 0;
+    virtual void on_frame(const Received& frame) = 0;
+    /// Exactly once, last. The connection dies after the call.
+    virtual void on_close(Connection& connection, const Error& why) = 0;
+};
+
+/// What one connection may use.
+struct ConnectionLimits {
+    wire::FrameLimits frame;
+    std::uint32_t receive_bytes = 256U << 10U;              ///< asked of one recv call
+    std::uint64_t output_bytes_max = std::uint64_t{64} << 20U;  ///< above: reading stops
+    std::chrono::milliseconds idle_max{120'000};            ///< no read and no write: closed; 0: never
+};
+
+/// To whom a reply goes, kept after the request's bytes are gone.
+struct ReplyTo {
+    ConnectionId connection;
+    std::int32_t opaque = 0;
+    wire::Codec codec = wire::Codec::kJson;
+    bool is_oneway = false;  ///< replies are dropped
+};
+
+/// One established socket, accepted or dialled. Drains the socket in reads of `receive_bytes`,
+/// hands out every whole frame found, and writes what they produced once at the end of the pass.
+///
+/// Threads   the loop's thread only: born, used and destroyed there.
+/// Errors    a malformed frame is answered with kMalformed where an opaque is known, logged, and
+///           closes this connection; a peer that does not read stops being read from at
+///           output_bytes_max, so it slows only itself.
+class Connection final : public PassEnd {
+public:
+    Connection(EventLoop& loop,
+               UniqueFd socket,
+               ConnectionId id,
+               const ConnectionLimits& limits,
+               ConnectionHandler& handler);
+    ~Connection() override;
+
+    ConnectionId id() const noexcept { return id_; }
+
+    EventLoop& loop() noexcept { return loop_; }
+
+    /// The peer's address as text, "127.0.0.1:51020", and in record form.
+    const std::string& peer() const noexcept { return peer_text_; }
+
+    const wire::Host& peer_host() const noexcept { return peer_; }
+
+    /// Where to append bytes that go out at the end of this pass, in order.
+    OutputQueue& output();
+
+    /// Encodes a reply with a small or empty body. Dropped for one-way requests.
+    void reply(const ReplyTo& to,
+               wire::ResponseCode code,
+               std::string_view remark,
+               const google::protobuf::Message* fields = nullptr,
+               std::string_view body = {});
+    /// Encodes prefix and header of a reply whose `body_bytes` the caller then appends to output().
+    void begin_reply(const ReplyTo& to,
+                     wire::ResponseCode code,
+                     std::string_view remark,
+                     const google::protobuf::Message* fields,
+                     std::size_t body_bytes);
+    /// Sends a one-way request (a callback to the client).
+    void send_oneway(wire::Codec codec,
+                     wire::RequestCode code,
+                     const google::protobuf::Message* fields,
+                     std::string_view body = {});
+
+    /// Writes what is queued and closes when it is gone, or at once when `flush` is false.
+    void close(const Error& why, bool flush = true);
+
+    /// State the handler keeps with the connection; destroyed with it.
+    void set_context(std::shared_ptr<void> context) { context_ = std::move(context); }
+
+    template <class T>
+    T* context() const noexcept {
+        return static_cast<T*>(context_.get());
+    }
+
+    void on_pass_end() override;
+
+private:
+    friend struct Received;
+    struct Events;
+
+    void read_ready_in_loop();
+    void write_ready_in_loop();
+    bool handle_frames_in_loop();
+    void flush_in_loop();
+    void finish_close_in_loop();
+
+    EventLoop& loop_;
+    UniqueFd socket_;
+    ConnectionId id_;
+    ConnectionLimits limits_;
+    ConnectionHandler& handler_;
+    wire::Host peer_;
+    std::string peer_text_;
+    std::unique_ptr<Events> events_;
+    std::shared_ptr<struct ReceiveBuffer> input_;
+    OutputQueue output_;
+    wire::Header header_;
+    std::shared_ptr<void> context_;
+};
+
+/// The addressee of a reply to `frame`.
+ReplyTo reply_to(const Received& frame);
+
+}  // namespace gantry::net

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace gantry::wire {
+
+/// What a request asks for. Numbers below 10000 are RocketMQ's; Gantry's own start there and are
+/// spoken in the native codec only. docs/formats/wire.md lists fields and bodies.
+enum class RequestCode : std::int32_t {
+    kSendMessage = 10,
+    kPullMessage = 11,
+    kQueryMessage = 12,
+    kQueryConsumerOffset = 14,
+    kUpdateConsumerOffset = 15,
+    kUpdateAndCreateTopic = 17,
+    kGetAllTopicConfig = 21,
+    kGetBrokerRuntimeInfo = 28,
+    kSearchOffsetByTimestamp = 29,
+    kGetMaxOffset = 30,
+    kGetMinOffset = 31,
+    kGetEarliestMsgStoreTime = 32,
+    kViewMessageById = 33,
+    kHeartBeat = 34,
+    kUnregisterClient = 35,
+    kConsumerSendMsgBack = 36,
+    kEndTransaction = 37,
+    kGetConsumerListByGroup = 38,
+    kCheckTransactionState = 39,
+    kNotifyConsumerIdsChanged = 40,
+    kLockBatchMq = 41,
+    kUnlockBatchMq = 42,
+    kGetAllConsumerOffset = 43,
+    kCheckClientConfig = 46,
+    kPutKvConfig = 100,
+    kGetKvConfig = 101,
+    kDeleteKvConfig = 102,
+    kRegisterBroker = 103,
+    kUnregisterBroker = 104,
+    kGetRouteInfoByTopic = 105,
+    kGetBrokerClusterInfo = 106,
+    kUpdateAndCreateSubscriptionGroup = 200,
+    kGetAllSubscriptionGroupConfig = 201,
+    kGetTopicStatsInfo = 202,
+    kGetConsumerConnectionList = 203,
+    kGetProducerConnectionList = 204,
+    kWipeWritePermOfBroker = 205,
+    kGetAllTopicListFromNameserver = 206,
+    kDeleteSubscriptionGroup = 207,
+    kGetConsumeStats = 208,
+    kDeleteTopicInBroker = 215,
+    kDeleteTopicInNamesrv = 216,
+    kGetKvListByNamespace = 219,
+    kGetTopicsByCluster = 224,
+    kQueryTopicConsumeByWho = 300,
+    kGetSystemTopicListFromNs = 304,
+    kGetSystemTopicListFromBroker = 305,
+    kSendMessageV2 = 310,
+    kSendBatchMessage = 320,
+    kQueryDataVersion = 322,
+    kAddWritePermOfBroker = 327,
+    kLitePullMessage = 361,
+    kBrokerHeartbeat = 904,
+
+    kSendRecords = 10001,           ///< body: stored records of one queue; all or nothing
+    kCommitOffsets = 10002,         ///< many queues of one group in one record of the log
+    kRegisterBrokerDelta = 10010,   ///< changed and removed topics since the last registration
+    kWatchRoutes = 10011,           ///< parked until a route of the given topics changes
+    kDescribeBroker = 10020,        ///< build, store watermarks, counters
+    kListGroups = 10021,            ///< groups with members and lag
+};
+
+/// How a request ended; RocketMQ's numbers, Gantry's own from 10000.
+enum class ResponseCode : std::int32_t {
+    kSuccess = 0,
+    kSystemError = 1,
+    kSystemBusy = 2,
+    kRequestCodeNotSupported = 3,
+    kFlushDiskTimeout = 10,
+    kSlaveNotAvailable = 11,
+    kFlushSlaveTimeout = 12,
+    kMessageIllegal = 13,
+    kServiceNotAvailable = 14,
+    kNoPermission = 16,
+    kTopicNotExist = 17,
+    kPullNotFound = 19,
+    kPullRetryImmediately = 20,
+    kPullOffsetMoved = 21,
+    kQueryNotFound = 22,
+    kSubscriptionParseFailed = 23,
+    kSubscriptionNotExist = 24,
+    kSubscriptionNotLatest = 25,
+    kSubscriptionGroupNotExist = 26,
+    kInvalidParameter = 29,
+    kConsumerNotOnline = 206,
+    kFlowControl = 215,
+    kMalformed = 10000,     ///< the request's bytes do not parse; the connection is closed after it
+    kDiskFull = 10001,      ///< not stored; resumes by itself when space returns
+    kReadOnly = 10002,      ///< not stored; reason in the remark
+    kConflict = 10003,      ///< an existing object or a newer epoch or version is in the way
+    kUnknownOutcome = 10004,  ///< the write may or may not be stored
+};
+
+/// RocketMQ's or our name of a code, "" when unknown; for logs, metrics and tools.
+std::string_view name_of(RequestCode code) noexcept;
+std::string_view name_of(ResponseCode code) noexcept;
+
+}  // namespace gantry::wire

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/clock.h"
+#include "common/file_system.h"
+#include "common/metrics.h"
+#include "common/result.h"
+#include "storage/state_machine.h"
+#include "storage/topic_table.h"
+#include "storage/types.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gantry::storage {
+
+/// The storage engine of one broker: the commit log, its consume queues, key index and state
+/// machine, and the threads that flush and prepare segments.
+///
+///   loop thread              flusher thread         preparer thread
+///   append -> reserve        fdatasync, one for     next segment: fallocate, map;
+///          -> fill, publish  all that waited        prefault ahead of the tail
+///          -> appended       -> flushed, confirmed
+///
+/// Threads   append_*, read, find_*, watermarks: any thread; none waits for a disk, unless a page
+///           of the log must be faulted in (prefaulted ahead). warm_up, query: a pool thread, they
+///           block on the disk. Listeners are called from the flusher or the appender: they post.
+/// Errors    kDiskFull: no room for the next segment, nothing was written, resumes by itself.
+///           kReadOnly: a sync or write failed before (reason in detail); readers go on.
+///           kRefused: a limit, names field, value and limit. kCorrupt: stored bytes are damaged.
+/// Lifetime  `files`, `clock`, `metrics` outlive the store. Topic* and Queue* live as long as the
+///           store.
+/// Source    docs/architecture.md, docs/formats/commit-log.md.
+class Store {
+public:
+    struct Opened {
+        std::unique_ptr<Store> store;
+        RecoveryReport recovery;
+    };
+
+    /// Takes the store lock, recovers, starts the threads. kConflict: another process has the
+    /// store. kCorrupt: something recovery must not repair by itself, with the file's name.
+    static Result<Opened> open(FileSystem& files,
+                               Clock& clock,
+                               MetricRegistry& metrics,
+                               const StoreOptions& options);
+    ~Store();
+    Store(const Store&) = delete;
+    Store& operator=(const Store&) = delete;
+
+    /// Flushes, snapshots, marks the stop as clean. Later appends get kClosed. Idempotent. Blocks.
+    Status close();
+
+    /// The living topic of that name, or null.
+    Topic* find_topic(std::string_view name) const;
+    /// Living topics, by name.
+    std::vector<Topic*> topics() const;
+
+    /// Appends `count` records laid end to end in stored form, as Gantry's producers send them:
+    /// checked (sizes, topic, queue id, count, body CRC left to readers), copied as they are,
+    /// patched in place. All of them or none.
+    Result<Appended> append_records(Queue& queue, Bytes records, std::uint32_t count, bool has_keys);
+    /// Encodes and appends messages of one queue; offsets, times, store host are set here.
+    Result<Appended> append_messages(Queue& queue, std::span<const wire::Record> messages);
+
+    /// Asks the flusher for a sync of everything appended so far (sync mode: once a pass).
+    void flush_soon();
+
+    Watermarks watermarks() const noexcept;
+    FlushMode flush_mode() const noexcept;
+    /// Empty while writable, else why not.
+    std::string read_only_reason() const;
+
+    /// `on_progress` runs after flushed or confirmed moved, or the store became read-only. Set
+    /// before the first append.
+    void on_progress(std::function<void()> on_progress);
+
+    /// Finds records of a queue by its consume queue: no bytes are copied, adjacent ones merged.
+    ReadResult read(const Queue& queue, const ReadRequest& request) const;
+    /// Brings the runs of a cold result into the page cache, sequentially.
+    void warm_up(const ReadResult& result) const;
+    /// End of the queue as readers may see it.
+    QueueOffset confirmed_max(const Queue& queue) const;
+
+    /// Copy of the record that starts at `at`. kNotFound: outside the log, or no record starts
+    /// there. kCorrupt: damaged.
+    Result<std::string> record_at(LogOffset at) const;
+    /// First offset whose store time is >= `time` (upper: last one <= `time`).
+    QueueOffset offset_by_time(const Queue& queue, WallMs time, bool upper) const;
+    /// Store time of the message at `at`; -1 when there is none.
+    WallMs store_time_at(const Queue& queue, QueueOffset at) const;
+
+    struct KeyQuery {
+        std::string_view topic;
+        std::string_view key;  ///< a word of KEYS, or a UNIQ_KEY
+        WallMs begin = 0;
+        WallMs end = 0;
+        std::uint32_t count_max = 32;
+    };
+
+    /// Log offsets of messages with exactly that key, newest first.
+    std::vector<LogOffset> find_by_key(const KeyQuery& query) const;
+
+    StateMachine& state() noexcept;
+
+private:
+    struct Parts;
+    explicit Store(std::unique_ptr<Parts> parts);
+    std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace gantry::storage

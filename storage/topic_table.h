@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/ids.h"
+#include "common/mutex.h"
+#include "common/result.h"
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gantry::wire {
+class TopicConfig;
+}
+
+namespace gantry::storage {
+
+class QueueIndex;
+
+/// Bits of a topic's permission, as on the wire.
+namespace perm {
+inline constexpr std::int32_t kInherit = 1;
+inline constexpr std::int32_t kWrite = 2;
+inline constexpr std::int32_t kRead = 4;
+}  // namespace perm
+
+/// Topic the state machine's records go to; hidden from clients.
+inline constexpr std::string_view kStateTopic = "GANTRY_SYS_STATE";
+
+inline constexpr std::int32_t kQueuesPerTopicMax = 65'536;
+
+/// One queue of a topic: a handle that stays valid until the store closes.
+struct Queue {
+    std::string_view topic;
+    std::int32_t queue_id = 0;
+    QueueIndex* index = nullptr;  ///< its consume queue
+
+    /// [min, max) are the offsets of messages that exist; max counts unconfirmed ones too.
+    QueueOffset min() const noexcept;
+    QueueOffset max() const noexcept;
+};
+
+/// One topic: a handle that stays valid until the store closes, also when the topic is deleted
+/// (then is_deleted() and perm() is 0).
+///
+/// Threads   any; numbers are atomics.
+class Topic {
+public:
+    const std::string& name() const noexcept { return name_; }
+
+    std::int32_t perm() const noexcept { return perm_.load(std::memory_order_acquire); }
+
+    std::int32_t read_queues() const noexcept { return read_queues_.load(std::memory_order_acquire); }
+
+    std::int32_t write_queues() const noexcept {
+        return write_queues_.load(std::memory_order_acquire);
+    }
+
+    bool is_deleted() const noexcept { return is_deleted_.load(std::memory_order_acquire); }
+
+    /// Queue `queue_id`, made on first use; null when it is outside both queue numbers.
+    Queue* queue(std::int32_t queue_id);
+
+private:
+    friend class TopicTable;
+    explicit Topic(std::string name) : name_(std::move(name)) {}
+
+    std::string name_;
+    std::atomic<std::int32_t> perm_{0};
+    std::atomic<std::int32_t> read_queues_{0};
+    std::atomic<std::int32_t> write_queues_{0};
+    std::atomic<bool> is_deleted_{false};
+    Mutex mutex_;
+    std::vector<std::unique_ptr<Queue>> queues_ GANTRY_GUARDED_BY(mutex_);
+};
+
+}  // namespace gantry::storage

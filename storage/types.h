@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/bytes.h"
+#include "common/clock.h"
+#include "common/ids.h"
+#include "protocol/wire/record.h"
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gantry::storage {
+
+/// When an acknowledgement may leave. The promise of each mode is in docs/durability.md.
+enum class FlushMode : std::uint8_t {
+    kAsync,  ///< at once; written back every flush_interval
+    kSync,   ///< when fdatasync has returned for the bytes
+};
+
+/// Positions in the log, always first <= flushed <= appended and confirmed <= appended.
+///
+///   first            flushed            appended
+///     o-----------------o-------------------o
+///     | survives power  | in memory, whole  | next append lands here
+///
+/// confirmed: readers see records that end at or below it. Async: appended; sync: flushed.
+struct Watermarks {
+    LogOffset first, flushed, appended, confirmed;
+};
+
+/// Where a batch was put. `end` is what the flushed watermark must reach for sync mode.
+struct Appended {
+    LogOffset first;
+    LogOffset end;
+    QueueOffset queue_offset;
+    std::uint32_t count = 0;
+    WallMs store_ms = 0;
+};
+
+/// Bytes of the log, adjacent on disk: whole records in queue order. Sent by sendfile from `fd`
+/// when long, from `memory` when short; `pin` keeps segment, mapping and descriptor alive.
+struct LogRun {
+    Bytes memory;  ///< empty when the segment is not mapped
+    int fd = -1;
+    std::uint64_t file_offset = 0;
+    std::uint64_t length = 0;
+    std::shared_ptr<const void> pin;
+};
+
+enum class ReadStatus : std::uint8_t {
+    kFound,
+    kNoMatch,    ///< everything examined was filtered out; go on at `next`
+    kAtEnd,      ///< asked for the end of the queue: nothing there yet
+    kTooSmall,   ///< below the queue's first offset; `next` is that
+    kTooLarge,   ///< beyond the end; `next` is the end
+    kCorrupt,    ///< damaged or lost records there; `next` is behind them
+};
+
+struct ReadRequest {
+    QueueOffset from;
+    std::uint32_t bytes_max = 256U << 10U;  ///< one record is always allowed
+    std::uint32_t count_max = 32;
+    const std::vector<std::int64_t>* tag_hashes = nullptr;  ///< null: no filter
+    std::uint32_t scan_max = 16'384;  ///< units examined at most
+};
+
+struct ReadResult {
+    ReadStatus status = ReadStatus::kAtEnd;
+    QueueOffset next, min, max;
+    std::vector<LogRun> runs;
+    std::uint64_t bytes = 0;
+    std::uint32_t count = 0;
+    bool is_cold = false;  ///< some run is not in the page cache: warm it up off the loop first
+};
+
+/// A file that recovery or a check found damaged, and what was done about it.
+struct RecoveryReport {
+    bool was_clean = false;
+    std::uint64_t records_replayed = 0;
+    std::uint64_t bytes_cut = 0;       ///< of a torn tail
+    LogOffset cut_at;
+    std::uint64_t milliseconds = 0;
+    std::string note;                  ///< why the tail was cut; empty when it was not
+};
+
+struct StoreOptions {
+    std::filesystem::path directory;
+    std::uint64_t segment_bytes = std::uint64_t{1} << 30U;
+    std::uint64_t prefault_bytes = std::uint64_t{64} << 20U;  ///< faulted in ahead of the tail
+    std::uint32_t record_bytes_max = (std::uint32_t{4} << 20U) + (std::uint32_t{64} << 10U);
+    FlushMode flush = FlushMode::kAsync;
+    std::uint32_t flush_interval_ms = 500;
+    std::uint64_t flush_bytes = std::uint64_t{64} << 20U;       ///< async: flush at that many dirty bytes
+    std::uint64_t checkpoint_bytes = std::uint64_t{256} << 20U;  ///< log written between checkpoints
+    std::uint64_t hot_bytes = std::uint64_t{256} << 20U;  ///< behind the tail: taken as cached
+    std::uint64_t free_bytes_min = std::uint64_t{256} << 20U;  ///< below: kDiskFull before damage
+    wire::Host store_host;
+};
+
+}  // namespace gantry::storage
