@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/broker.h"
 
-int main() { return 0; }
+int main() {
+    return 0;
+}

@@ -91,7 +91,8 @@ struct BrokerStatus {
 
 /// Administration of a cluster, as the CLI does it. Every call blocks, at most `timeout`.
 ///
-/// Threads   any. Errors: kGone (no nameserver or broker reachable), kTimeout, kNotFound, kConflict,
+/// Threads   any. Errors: kGone (no nameserver or broker reachable), kTimeout, kNotFound,
+/// kConflict,
 ///           kRefused, as the servers give them; detail names the server.
 class AdminClient {
 public:

@@ -50,7 +50,8 @@ public:
         std::uint32_t batch_messages_max = 1;  ///< given to one listener call
         std::uint32_t pull_messages_max = 4'096;
         std::uint32_t pull_bytes_max = 1U << 20U;
-        std::uint64_t queue_bytes_max = std::uint64_t{16} << 20U;  ///< fetched, not consumed, per queue
+        std::uint64_t queue_bytes_max = std::uint64_t{16}
+                                        << 20U;  ///< fetched, not consumed, per queue
         std::chrono::milliseconds commit_interval{1'000};
         std::chrono::milliseconds poll_hold{15'000};  ///< long poll
     };

@@ -40,11 +40,11 @@ namespace gantry::client {
 class Producer {
 public:
     struct Options {
-        std::string group = "gantry-producer";  ///< for lists and metrics
-        std::chrono::milliseconds deadline{3'000};  ///< per send, retries included
-        std::uint32_t retries_max = 2;  ///< only after errors that mean "not stored"
-        bool retry_unknown = false;     ///< also after unknown outcomes: at least once
-        std::uint32_t in_flight_max = 16'384;  ///< messages
+        std::string group = "gantry-producer";       ///< for lists and metrics
+        std::chrono::milliseconds deadline{3'000};   ///< per send, retries included
+        std::uint32_t retries_max = 2;               ///< only after errors that mean "not stored"
+        bool retry_unknown = false;                  ///< also after unknown outcomes: at least once
+        std::uint32_t in_flight_max = 16'384;        ///< messages
         std::uint32_t batch_bytes_max = 32U << 10U;  ///< 0: every message its own frame
         std::uint32_t max_batches_in_flight = 4;     ///< per queue
         std::chrono::microseconds linger{0};

@@ -16,7 +16,9 @@ namespace gantry {
 class Mapping {
 public:
     Mapping() = default;
+
     Mapping(std::byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
+
     Mapping(Mapping&& other) noexcept;
     Mapping& operator=(Mapping&& other) noexcept;
     Mapping(const Mapping&) = delete;

@@ -99,8 +99,9 @@ Result<LogLevel> parse_log_level(std::string_view text) {
     if (text == "off") {
         return LogLevel::kOff;
     }
-    return Error{Errc::kRefused,
-                 "log level \"" + std::string(text) + "\" is none of debug, info, warn, error, off"};
+    return Error{
+        Errc::kRefused,
+        "log level \"" + std::string(text) + "\" is none of debug, info, warn, error, off"};
 }
 
 void Logger::write(LogLevel level,

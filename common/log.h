@@ -33,9 +33,9 @@ struct LogField {
 /// Where log lines of this process go: standard error until set_up says otherwise.
 struct LogOptions {
     LogLevel level = LogLevel::kInfo;
-    std::string file;                                          ///< empty: standard error
+    std::string file;                                         ///< empty: standard error
     std::uint64_t file_bytes_max = std::uint64_t{64} << 20U;  ///< then the file rolls
-    std::uint32_t files_max = 8;                               ///< rolled files kept
+    std::uint32_t files_max = 8;                              ///< rolled files kept
 };
 
 /// Sets level and target for the whole process. kIo: the file cannot be opened.

@@ -5,6 +5,8 @@
 
 namespace gantry {
 
-void set_thread_name(const char* name) noexcept { ::pthread_setname_np(::pthread_self(), name); }
+void set_thread_name(const char* name) noexcept {
+    ::pthread_setname_np(::pthread_self(), name);
+}
 
 }  // namespace gantry

@@ -21,8 +21,8 @@ public:
 
     /// Uniform in [0, bound); 0 when bound is 0.
     std::uint64_t below(std::uint64_t bound) noexcept {
-        return static_cast<std::uint64_t>(
-            (static_cast<unsigned __int128>(next()) * bound) >> 64U);
+        __extension__ using Wide = unsigned __int128;
+        return static_cast<std::uint64_t>((static_cast<Wide>(next()) * bound) >> 64U);
     }
 
 private:

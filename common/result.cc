@@ -7,9 +7,20 @@
 namespace gantry {
 
 std::string_view to_string(Errc code) noexcept {
-    static constexpr std::array<std::string_view, kErrcCount> kNames = {
-        "refused",   "not_found", "denied", "conflict", "unsupported", "busy",    "disk_full",
-        "read_only", "gone",      "timeout", "unknown", "closed",      "corrupt", "io"};
+    static constexpr std::array<std::string_view, kErrcCount> kNames = {"refused",
+                                                                        "not_found",
+                                                                        "denied",
+                                                                        "conflict",
+                                                                        "unsupported",
+                                                                        "busy",
+                                                                        "disk_full",
+                                                                        "read_only",
+                                                                        "gone",
+                                                                        "timeout",
+                                                                        "unknown",
+                                                                        "closed",
+                                                                        "corrupt",
+                                                                        "io"};
     const auto index = static_cast<std::size_t>(code);
     return index < kNames.size() ? kNames[index] : std::string_view("invalid");
 }

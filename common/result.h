@@ -53,8 +53,13 @@ class [[nodiscard]] Result {
 public:
     using value_type = T;
 
-    Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor): converts like std::expected
-    Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor): converts like std::expected
+    Result(T value)
+        : state_(std::in_place_index<0>, std::move(value)) {
+    }  // NOLINT(google-explicit-constructor): converts like std::expected
+
+    Result(Error error)
+        : state_(std::in_place_index<1>, std::move(error)) {
+    }  // NOLINT(google-explicit-constructor): converts like std::expected
 
     bool has_value() const noexcept { return state_.index() == 0; }
 
@@ -90,7 +95,9 @@ struct Done {};
 /// Success or an Error.
 using Status = Result<Done>;
 
-inline Status ok() { return Done{}; }
+inline Status ok() {
+    return Done{};
+}
 
 }  // namespace gantry
 

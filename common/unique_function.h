@@ -22,9 +22,11 @@ public:
     UniqueFunction() = default;
 
     template <class F>
-        requires(!std::same_as<std::decay_t<F>, UniqueFunction> &&
-                 std::is_invocable_r_v<R, std::decay_t<F>&, Args...>)
-    UniqueFunction(F&& callable) {  // NOLINT(google-explicit-constructor,bugprone-forwarding-reference-overload): converts like std::function
+
+    requires(!std::same_as<std::decay_t<F>, UniqueFunction> &&
+             std::is_invocable_r_v<R, std::decay_t<F>&, Args...>)
+        UniqueFunction(F&& callable) {  // NOLINT(google-explicit-constructor,bugprone-forwarding-reference-overload):
+                                        // converts like std::function
         using Callable = std::decay_t<F>;
         if constexpr (kFitsInline<Callable>) {
             ::new (static_cast<void*>(storage_)) Callable(std::forward<F>(callable));
@@ -73,9 +75,9 @@ private:
     };
 
     template <class F>
-    static constexpr bool kFitsInline = sizeof(F) <= kInlineBytes &&
-                                        alignof(F) <= alignof(std::max_align_t) &&
-                                        std::is_nothrow_move_constructible_v<F>;
+    static constexpr bool kFitsInline =
+        sizeof(F) <= kInlineBytes &&
+        alignof(F) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<F>;
 
     template <class F>
     static F& inline_ref(void* at) noexcept {
@@ -88,17 +90,20 @@ private:
     }
 
     template <class F>
-    static constexpr Ops kInlineOps = {
-        [](void* at, Args&&... args) -> R { return inline_ref<F>(at)(std::forward<Args>(args)...); },
-        [](void* from, void* to) noexcept {
-            ::new (to) F(std::move(inline_ref<F>(from)));
-            inline_ref<F>(from).~F();
-        },
-        [](void* at) noexcept { inline_ref<F>(at).~F(); }};
+    static constexpr Ops kInlineOps = {[](void* at, Args&&... args) -> R {
+                                           return inline_ref<F>(at)(std::forward<Args>(args)...);
+                                       },
+                                       [](void* from, void* to) noexcept {
+                                           ::new (to) F(std::move(inline_ref<F>(from)));
+                                           inline_ref<F>(from).~F();
+                                       },
+                                       [](void* at) noexcept { inline_ref<F>(at).~F(); }};
 
     template <class F>
     static constexpr Ops kHeapOps = {
-        [](void* at, Args&&... args) -> R { return (*heap_ref<F>(at))(std::forward<Args>(args)...); },
+        [](void* at, Args&&... args) -> R {
+            return (*heap_ref<F>(at))(std::forward<Args>(args)...);
+        },
         [](void* from, void* to) noexcept { ::new (to) F*(heap_ref<F>(from)); },
         [](void* at) noexcept { delete heap_ref<F>(at); }};
 

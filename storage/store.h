@@ -65,7 +65,10 @@ public:
     /// Appends `count` records laid end to end in stored form, as Gantry's producers send them:
     /// checked (sizes, topic, queue id, count, body CRC left to readers), copied as they are,
     /// patched in place. All of them or none.
-    Result<Appended> append_records(Queue& queue, Bytes records, std::uint32_t count, bool has_keys);
+    Result<Appended> append_records(Queue& queue,
+                                    Bytes records,
+                                    std::uint32_t count,
+                                    bool has_keys);
     /// Encodes and appends messages of one queue; offsets, times, store host are set here.
     Result<Appended> append_messages(Queue& queue, std::span<const wire::Record> messages);
 

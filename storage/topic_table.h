@@ -54,7 +54,9 @@ public:
 
     std::int32_t perm() const noexcept { return perm_.load(std::memory_order_acquire); }
 
-    std::int32_t read_queues() const noexcept { return read_queues_.load(std::memory_order_acquire); }
+    std::int32_t read_queues() const noexcept {
+        return read_queues_.load(std::memory_order_acquire);
+    }
 
     std::int32_t write_queues() const noexcept {
         return write_queues_.load(std::memory_order_acquire);
@@ -67,6 +69,7 @@ public:
 
 private:
     friend class TopicTable;
+
     explicit Topic(std::string name) : name_(std::move(name)) {}
 
     std::string name_;

@@ -53,11 +53,11 @@ struct LogRun {
 
 enum class ReadStatus : std::uint8_t {
     kFound,
-    kNoMatch,    ///< everything examined was filtered out; go on at `next`
-    kAtEnd,      ///< asked for the end of the queue: nothing there yet
-    kTooSmall,   ///< below the queue's first offset; `next` is that
-    kTooLarge,   ///< beyond the end; `next` is the end
-    kCorrupt,    ///< damaged or lost records there; `next` is behind them
+    kNoMatch,   ///< everything examined was filtered out; go on at `next`
+    kAtEnd,     ///< asked for the end of the queue: nothing there yet
+    kTooSmall,  ///< below the queue's first offset; `next` is that
+    kTooLarge,  ///< beyond the end; `next` is the end
+    kCorrupt,   ///< damaged or lost records there; `next` is behind them
 };
 
 struct ReadRequest {
@@ -65,7 +65,7 @@ struct ReadRequest {
     std::uint32_t bytes_max = 256U << 10U;  ///< one record is always allowed
     std::uint32_t count_max = 32;
     const std::vector<std::int64_t>* tag_hashes = nullptr;  ///< null: no filter
-    std::uint32_t scan_max = 16'384;  ///< units examined at most
+    std::uint32_t scan_max = 16'384;                        ///< units examined at most
 };
 
 struct ReadResult {
@@ -81,10 +81,10 @@ struct ReadResult {
 struct RecoveryReport {
     bool was_clean = false;
     std::uint64_t records_replayed = 0;
-    std::uint64_t bytes_cut = 0;       ///< of a torn tail
+    std::uint64_t bytes_cut = 0;  ///< of a torn tail
     LogOffset cut_at;
     std::uint64_t milliseconds = 0;
-    std::string note;                  ///< why the tail was cut; empty when it was not
+    std::string note;  ///< why the tail was cut; empty when it was not
 };
 
 struct StoreOptions {
@@ -94,9 +94,11 @@ struct StoreOptions {
     std::uint32_t record_bytes_max = (std::uint32_t{4} << 20U) + (std::uint32_t{64} << 10U);
     FlushMode flush = FlushMode::kAsync;
     std::uint32_t flush_interval_ms = 500;
-    std::uint64_t flush_bytes = std::uint64_t{64} << 20U;       ///< async: flush at that many dirty bytes
-    std::uint64_t checkpoint_bytes = std::uint64_t{256} << 20U;  ///< log written between checkpoints
-    std::uint64_t hot_bytes = std::uint64_t{256} << 20U;  ///< behind the tail: taken as cached
+    std::uint64_t flush_bytes = std::uint64_t{64}
+                                << 20U;  ///< async: flush at that many dirty bytes
+    std::uint64_t checkpoint_bytes = std::uint64_t{256}
+                                     << 20U;                   ///< log written between checkpoints
+    std::uint64_t hot_bytes = std::uint64_t{256} << 20U;       ///< behind the tail: taken as cached
     std::uint64_t free_bytes_min = std::uint64_t{256} << 20U;  ///< below: kDiskFull before damage
     wire::Host store_host;
 };

@@ -57,9 +57,9 @@ public:
 /// What one connection may use.
 struct ConnectionLimits {
     wire::FrameLimits frame;
-    std::uint32_t receive_bytes = 256U << 10U;              ///< asked of one recv call
+    std::uint32_t receive_bytes = 256U << 10U;                  ///< asked of one recv call
     std::uint64_t output_bytes_max = std::uint64_t{64} << 20U;  ///< above: reading stops
-    std::chrono::milliseconds idle_max{120'000};            ///< no read and no write: closed; 0: never
+    std::chrono::milliseconds idle_max{120'000};  ///< no read and no write: closed; 0: never
 };
 
 /// To whom a reply goes, kept after the request's bytes are gone.

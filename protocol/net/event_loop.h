@@ -47,7 +47,7 @@ private:
 class EventLoop {
 public:
     struct Options {
-        std::string name = "loop";           ///< thread name, at most 15 characters
+        std::string name = "loop";          ///< thread name, at most 15 characters
         std::chrono::microseconds spin{0};  ///< poll that long after the last event before sleeping
         std::uint32_t tasks_max = 1U << 20U;
     };

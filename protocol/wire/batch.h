@@ -13,7 +13,8 @@ namespace gantry::wire {
 
 /// One message of a stock client's batch body (request code 320).
 ///
-///   i32 size | i32 0 | i32 0 | i32 flag | i32 bodyLength | body | i16 propertiesLength | properties
+///   i32 size | i32 0 | i32 0 | i32 flag | i32 bodyLength | body | i16 propertiesLength |
+///   properties
 struct BatchElement {
     std::int32_t flag = 0;
     Bytes body;

@@ -63,12 +63,12 @@ enum class RequestCode : std::int32_t {
     kLitePullMessage = 361,
     kBrokerHeartbeat = 904,
 
-    kSendRecords = 10001,           ///< body: stored records of one queue; all or nothing
-    kCommitOffsets = 10002,         ///< many queues of one group in one record of the log
-    kRegisterBrokerDelta = 10010,   ///< changed and removed topics since the last registration
-    kWatchRoutes = 10011,           ///< parked until a route of the given topics changes
-    kDescribeBroker = 10020,        ///< build, store watermarks, counters
-    kListGroups = 10021,            ///< groups with members and lag
+    kSendRecords = 10001,          ///< body: stored records of one queue; all or nothing
+    kCommitOffsets = 10002,        ///< many queues of one group in one record of the log
+    kRegisterBrokerDelta = 10010,  ///< changed and removed topics since the last registration
+    kWatchRoutes = 10011,          ///< parked until a route of the given topics changes
+    kDescribeBroker = 10020,       ///< build, store watermarks, counters
+    kListGroups = 10021,           ///< groups with members and lag
 };
 
 /// How a request ended; RocketMQ's numbers, Gantry's own from 10000.
@@ -95,10 +95,10 @@ enum class ResponseCode : std::int32_t {
     kInvalidParameter = 29,
     kConsumerNotOnline = 206,
     kFlowControl = 215,
-    kMalformed = 10000,     ///< the request's bytes do not parse; the connection is closed after it
-    kDiskFull = 10001,      ///< not stored; resumes by itself when space returns
-    kReadOnly = 10002,      ///< not stored; reason in the remark
-    kConflict = 10003,      ///< an existing object or a newer epoch or version is in the way
+    kMalformed = 10000,  ///< the request's bytes do not parse; the connection is closed after it
+    kDiskFull = 10001,   ///< not stored; resumes by itself when space returns
+    kReadOnly = 10002,   ///< not stored; reason in the remark
+    kConflict = 10003,   ///< an existing object or a newer epoch or version is in the way
     kUnknownOutcome = 10004,  ///< the write may or may not be stored
 };
 

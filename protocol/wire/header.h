@@ -19,8 +19,21 @@ namespace gantry::wire {
 
 /// The sender's programming language; the number travels in the binary codec, the name in JSON.
 enum class Language : std::uint8_t {
-    kJava, kCpp, kDotnet, kPython, kDelphi, kErlang, kRuby, kOther, kHttp, kGo, kPhp, kOms, kRust,
-    kNodeJs, kUnknown = 255,
+    kJava,
+    kCpp,
+    kDotnet,
+    kPython,
+    kDelphi,
+    kErlang,
+    kRuby,
+    kOther,
+    kHttp,
+    kGo,
+    kPhp,
+    kOms,
+    kRust,
+    kNodeJs,
+    kUnknown = 255,
 };
 
 std::string_view name_of(Language language) noexcept;

@@ -29,7 +29,7 @@ Result<Host> parse_host(std::string_view text);
 std::string to_string(const Host& host);
 
 inline constexpr std::uint32_t kMagicV1 = 0xDAA320A7U;
-inline constexpr std::uint32_t kMagicV2 = 0xDAA320ABU;  ///< topic length takes two bytes
+inline constexpr std::uint32_t kMagicV2 = 0xDAA320ABU;     ///< topic length takes two bytes
 inline constexpr std::uint32_t kMagicBlank = 0xCBD43194U;  ///< rest of a segment is unused
 inline constexpr std::size_t kBlankBytes = 8;
 

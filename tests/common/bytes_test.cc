@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/bytes.h"
+
 #include "common/checksum.h"
 
 #include <doctest/doctest.h>
