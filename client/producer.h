@@ -49,6 +49,7 @@ public:
         std::uint32_t max_batches_in_flight = 4;     ///< per queue
         std::chrono::microseconds linger{0};
         std::uint32_t message_bytes_max = 4U << 20U;
+        bool own_connection = false;  ///< connections of its own, not the client's shared ones
     };
 
     /// Picks a queue out of the topic's writable ones.
