@@ -4,9 +4,9 @@
 #include "common/result.h"
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace gantry {
@@ -16,8 +16,9 @@ namespace gantry {
 ///
 /// A setting is bound to a variable that holds its default. Names are dotted paths into the TOML
 /// tables ("store.flush"). Sizes and times are plain integers whose name ends in the unit
-/// ("flush_interval_ms", "segment_bytes"); in text, byte sizes also take KiB, MiB, GiB suffixes and
-/// *_ms take ms, s, m, h.
+/// ("flush_interval_ms", "segment_bytes"); in text, *_bytes also take KiB, MiB, GiB, TiB suffixes,
+/// *_ms take ms, s, m, h and *_us take us, ms, s. In TOML such a text is a string. A list of
+/// strings is an array in TOML and separated by commas in text.
 ///
 /// Errors    kRefused names the key, the value and the allowed range, and for an unknown key the
 ///           nearest known one; kIo and kNotFound for the file.
@@ -53,18 +54,36 @@ public:
     std::string effective() const;
 
 private:
+    /// What a number counts, read off the setting's name.
+    enum class Unit { kNone, kBytes, kMicroseconds, kMilliseconds };
+
+    using Target = std::variant<std::string*, bool*, std::int64_t*, std::vector<std::string>*>;
+
     struct Setting {
         std::string name;
-        std::string type;
-        std::string allowed;
-        std::string default_text;
+        Target target;
+        Range range;
+        Unit unit = Unit::kNone;
+        std::vector<std::string> choices;
         std::string meaning;
-        std::function<Status(std::string_view)> parse;
-        std::function<std::string()> print;
+        std::string default_text;
     };
 
-    Status assign(std::string_view name, std::string_view value, std::string_view where);
+    friend struct SettingsFile;
+
     void push(Setting setting);
+    Setting* find(std::string_view name);
+    std::string unknown(std::string_view name) const;
+
+    static std::string type_of(const Setting& setting);
+    static std::string allowed_of(const Setting& setting);
+    static std::string text_of(const Setting& setting);
+    static std::string toml_of(const Setting& setting);
+    static Status assign(const Setting& setting, std::string_view text);
+    static Status assign_number_text(const Setting& setting, std::string_view text);
+    static Status assign_integer(const Setting& setting,
+                                 std::int64_t number,
+                                 std::string_view text);
 
     std::vector<Setting> settings_;
 };
