@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "common/bytes.h"
+#include "common/mutex.h"
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "protocol/wire/state.pb.h"
 #include "storage/types.h"
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -44,5 +49,76 @@ public:
     virtual std::vector<wire::OffsetPut> offsets_of_group(std::string_view group) const = 0;
     virtual std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const = 0;
 };
+
+class TopicTable;
+
+/// A record of the state topic as found in the log.
+struct LoggedChange {
+    Bytes body;  ///< StateRecord
+    LogOffset at;
+    QueueOffset queue_offset;
+    WallMs store_ms = 0;
+};
+
+/// The state machine over a log.
+///
+///   start-up:  load_snapshot -> restore -> replay (records of the state topic in log order)
+///   running:   commit: seal deleted topics -> append -> apply, one commit at a time
+///   then:      snapshot -> save_snapshot, after the log is synced up to its offset
+///
+/// Replay    gives the same state as the live run: commits are applied in log order, and every
+///           record of a deleted topic lies before the record of its deletion.
+/// Threads   commit, queries, snapshot: any. restore, replay: one thread, before the first commit.
+/// Lifetime  `topics` and what `append` captures outlive it.
+class LogStateMachine final : public StateMachine {
+public:
+    /// Appends one record with this body to queue 0 of kStateTopic.
+    using Append = UniqueFunction<Result<Appended>(std::string body)>;
+
+    /// `append` may be set later, before the first commit.
+    explicit LogStateMachine(TopicTable& topics, Append append = {});
+    ~LogStateMachine() override;
+
+    void set_append(Append append);
+
+    /// Takes a loaded snapshot as the start. kCorrupt: it holds an illegal topic or offset.
+    Status restore(const wire::StateSnapshot& snapshot);
+
+    /// Folds a record of the state topic in; skips the fold when it lies below the restored
+    /// snapshot's log offset. `drop_queues`: a deletion drops the topic's consume queues; pass
+    /// whether the record is at or above the log offset from which consume queues are replayed
+    /// (queues as of there have seen the earlier ones). kCorrupt: the body does not parse.
+    Status replay(const LoggedChange& logged, bool drop_queues);
+
+    /// The state with every commit below the log offset that `published` returns, and that offset
+    /// as its logOffset: no commit is half done meanwhile, so a checkpoint may start there.
+    wire::StateSnapshot snapshot(const std::function<LogOffset()>& published) const;
+
+    Result<Appended> commit(const wire::StateRecord& changes) override;
+    std::optional<wire::TopicConfig> topic(std::string_view name) const override;
+    std::vector<wire::TopicConfig> topics() const override;
+    wire::DataVersion topic_version() const override;
+    std::optional<wire::SubscriptionGroupConfig> group(std::string_view name) const override;
+    std::vector<wire::SubscriptionGroupConfig> groups() const override;
+    std::optional<std::int64_t> offset(std::string_view group,
+                                       std::string_view topic,
+                                       std::int32_t queue_id) const override;
+    std::vector<wire::OffsetPut> offsets_of_group(std::string_view group) const override;
+    std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const override;
+
+private:
+    struct State;
+
+    void apply(const wire::StateRecord& changes, WallMs at_ms, bool drop_queues);
+
+    TopicTable& topics_;
+    mutable Mutex commit_mutex_;  ///< order of commits = order of the log; before mutex_
+    Append append_ GANTRY_GUARDED_BY(commit_mutex_);
+    mutable Mutex mutex_;
+    std::unique_ptr<State> state_;
+};
+
+/// Whether every change is legal. kRefused: names the field, its value and the limit.
+Status check_changes(const wire::StateRecord& changes);
 
 }  // namespace gantry::storage

@@ -19,6 +19,7 @@ class TopicConfig;
 
 namespace gantry::storage {
 
+class ConsumeQueues;
 class QueueIndex;
 
 /// Bits of a topic's permission, as on the wire.
@@ -70,15 +71,47 @@ public:
 private:
     friend class TopicTable;
 
-    explicit Topic(std::string name) : name_(std::move(name)) {}
+    Topic(std::string name, ConsumeQueues& queues) : name_(std::move(name)), all_(queues) {}
 
     std::string name_;
+    ConsumeQueues& all_;
     std::atomic<std::int32_t> perm_{0};
     std::atomic<std::int32_t> read_queues_{0};
     std::atomic<std::int32_t> write_queues_{0};
     std::atomic<bool> is_deleted_{false};
     Mutex mutex_;
     std::vector<std::unique_ptr<Queue>> queues_ GANTRY_GUARDED_BY(mutex_);
+};
+
+/// Names to topics. The state topic is there from the start, is found by find() and not listed.
+///
+/// Threads   find, all: any; a short lock. put, seal, unseal, remove: the state machine's apply.
+/// Lifetime  `queues` outlives it; topics live as long as it, deleted ones too.
+class TopicTable {
+public:
+    explicit TopicTable(ConsumeQueues& queues);
+    ~TopicTable();
+    TopicTable(const TopicTable&) = delete;
+    TopicTable& operator=(const TopicTable&) = delete;
+
+    /// The living topic of that name, or null.
+    Topic* find(std::string_view name) const;
+    /// Living topics by name, without the state topic.
+    std::vector<Topic*> all() const;
+
+    /// Makes the topic, or changes its queue numbers and permission.
+    Topic& put(const wire::TopicConfig& config);
+    /// Stops appends to the topic before its deletion is logged; unseal takes that back.
+    void seal(std::string_view name);
+    void unseal(std::string_view name);
+    /// Ends the topic; with `drop_queues` its queues too. No topic of that name: only the queues.
+    void remove(std::string_view name, bool drop_queues);
+
+private:
+    ConsumeQueues& queues_;
+    mutable Mutex mutex_;
+    std::map<std::string, std::unique_ptr<Topic>, std::less<>> topics_ GANTRY_GUARDED_BY(mutex_);
+    std::vector<std::unique_ptr<Topic>> deleted_ GANTRY_GUARDED_BY(mutex_);
 };
 
 }  // namespace gantry::storage

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/bytes.h"
+#include "common/ids.h"
+#include "common/result.h"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+namespace gantry::storage {
+
+class ConsumeQueues;
+struct ExtentTable;
+
+/// One entry of a consume queue: where the message at that queue offset lies in the log.
+struct QueueUnit {
+    LogOffset at;
+    std::int32_t size = 0;
+    std::int64_t tag_hash = 0;
+
+    bool operator==(const QueueUnit&) const = default;
+
+    /// First log offset behind the message.
+    LogOffset end() const noexcept { return at + size; }
+
+    /// Stands for a message that was lost to damage: readers step over it.
+    bool is_hole() const noexcept { return size == kHoleSize; }
+
+    static constexpr std::int32_t kHoleSize = 0x7FFFFFFF;  ///< RocketMQ's pre-blank unit
+};
+
+/// Bytes of a unit on disk: i64 log offset, i32 size, i64 tag hash, big-endian (RocketMQ's).
+inline constexpr std::size_t kUnitBytes = 20;
+
+/// The consume queue of one (topic, queue id): an array of units in extents of shared files.
+///
+///   min                        max              next            room end
+///    o--------------------------o----------------o-----------------o
+///    | readers see these        | reserved, being | no system call to
+///    |                          | put             | reserve up to here
+///
+///   append:  ensure_room (no lock held) -> lock of the log { has_room, reserve } ->
+///            put each unit -> publish, in log order
+///
+/// Threads   has_room, reserve: under the log's reserve lock; a few loads and a store. put: any
+///           number of threads, each for offsets it has reserved; no lock, no system call, may
+///           fault a page in. publish: one thread at a time, in log order; what was put before
+///           must happen before publish (the log's own publishing order gives that). min, max:
+///           any. read and the rest: any; a short lock shared by a stripe of queues.
+/// Readers   see a unit once publish() of an end above it was called: max() is loaded with acquire
+///           and publish stores it with release.
+/// Errors    ensure_room: kDiskFull, kIo, kNotFound (the topic was deleted). Then nothing changed.
+/// Lifetime  as long as its ConsumeQueues, also after drop (then empty, and without room).
+/// Memory    one cache line, and 16 bytes an extent.
+class alignas(64) QueueIndex {
+public:
+    QueueIndex(const QueueIndex&) = delete;
+    QueueIndex& operator=(const QueueIndex&) = delete;
+    ~QueueIndex();
+
+    QueueOffset min() const noexcept { return QueueOffset(min_.load(std::memory_order_acquire)); }
+
+    QueueOffset max() const noexcept { return QueueOffset(max_.load(std::memory_order_acquire)); }
+
+    /// The offset the next reserve gives. Under the log's reserve lock.
+    QueueOffset next() const noexcept { return QueueOffset(next_.load(std::memory_order_relaxed)); }
+
+    /// Whether reserve(count) may be called. False also for a sealed or dropped queue. Under the
+    /// log's reserve lock.
+    bool has_room(std::uint32_t count) const noexcept {
+        return next_.load(std::memory_order_relaxed) + static_cast<std::int64_t>(count) <=
+               room_end_.load(std::memory_order_relaxed);
+    }
+
+    /// Takes `count` offsets; returns the first. has_room(count) must be true. Under the log's
+    /// reserve lock, in the same critical section that reserves the log offsets.
+    QueueOffset reserve(std::uint32_t count) noexcept {
+        const std::int64_t first = next_.load(std::memory_order_relaxed);
+        next_.store(first + static_cast<std::int64_t>(count), std::memory_order_relaxed);
+        return QueueOffset(first);
+    }
+
+    /// Makes room for `count` more offsets than are reserved now, from extents prepared ahead where
+    /// possible. Without the log's lock; call again when has_room then still says no (another
+    /// thread took the room). kNotFound: sealed or dropped.
+    Status ensure_room(std::uint32_t count);
+
+    /// Writes the unit of a reserved offset. Invisible until published. About 3 ns.
+    void put(QueueOffset at, const QueueUnit& unit) noexcept;
+
+    /// Shows everything below `end` to readers. Calls in log order.
+    void publish(QueueOffset end) noexcept { max_.store(end.value, std::memory_order_release); }
+
+    /// Copies units from `from` on, as many as are published and fit. 0 outside [min, max).
+    std::size_t read(QueueOffset from, std::span<QueueUnit> into) const;
+    /// The unit at `at`, nothing outside [min, max).
+    std::optional<QueueUnit> unit_at(QueueOffset at) const;
+    /// First queue offset in [min, max] whose unit is at or above log offset `at`. Binary search.
+    QueueOffset lower_bound(LogOffset at) const;
+
+    /// Recovery and replicas: puts and publishes a unit read from the log. Below max: overwritten
+    /// with the same. At max: appended. Above: holes fill the gap (an empty queue starts there
+    /// instead). Below min: nothing. One thread, nobody appends meanwhile. kCorrupt: a gap of more
+    /// than kGapMax.
+    Status restore(QueueOffset at, const QueueUnit& unit);
+
+    static constexpr std::int64_t kGapMax = 1'000'000;
+
+private:
+    friend class ConsumeQueues;
+    QueueIndex(ConsumeQueues& owner, std::uint64_t uid);
+
+    std::byte* find_unit(std::int64_t at) const noexcept;
+
+    std::atomic<std::int64_t> next_{0};
+    std::atomic<std::int64_t> max_{0};
+    std::atomic<std::int64_t> min_{0};
+    std::atomic<std::int64_t> room_end_{0};
+    std::atomic<std::int64_t> tail_base_{0};       ///< queue offset of the tail extent's first
+    std::atomic<std::byte*> tail_units_{nullptr};  ///< units of the tail extent
+    std::atomic<ExtentTable*> extents_{nullptr};   ///< all extents; replaced under the stripe lock
+    ConsumeQueues* owner_;
+    std::uint64_t uid_;
+};
+
+}  // namespace gantry::storage
