@@ -25,8 +25,9 @@ public:
 
     requires(!std::same_as<std::decay_t<F>, UniqueFunction> &&
              std::is_invocable_r_v<R, std::decay_t<F>&, Args...>)
-        UniqueFunction(F&& callable) {  // NOLINT(google-explicit-constructor,bugprone-forwarding-reference-overload):
-                                        // converts like std::function
+        // Converts like std::function; the constraint keeps it off copies and moves.
+        // NOLINTNEXTLINE(google-explicit-constructor,bugprone-forwarding-reference-overload)
+        UniqueFunction(F&& callable) {
         using Callable = std::decay_t<F>;
         if constexpr (kFitsInline<Callable>) {
             ::new (static_cast<void*>(storage_)) Callable(std::forward<F>(callable));
