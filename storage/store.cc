@@ -1,2 +1,209 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/store.h"
+
+#include "common/log.h"
+#include "storage/recovery.h"
+#include "storage/state_snapshot.h"
+#include "storage/store_parts.h"
+
+#include <utility>
+
+namespace gantry::storage {
+namespace {
+
+constexpr Logger kLog("storage");
+
+Status check_options(const StoreOptions& options) {
+    constexpr std::uint64_t kSegmentBytesMin = 4'096;
+    constexpr std::uint64_t kSegmentBytesMax = std::uint64_t{1} << 30U;
+    if (options.segment_bytes < kSegmentBytesMin || options.segment_bytes > kSegmentBytesMax) {
+        return Error{Errc::kRefused,
+                     "store.segment_bytes " + std::to_string(options.segment_bytes) +
+                         " is outside [" + std::to_string(kSegmentBytesMin) + ", " +
+                         std::to_string(kSegmentBytesMax) + "]"};
+    }
+    return ok();
+}
+
+Status make_marker(FileSystem& files, const std::filesystem::path& path) {
+    GANTRY_ASSIGN_OR_RETURN(const auto file, files.open(path, FileSystem::Open::kCreate));
+    return files.sync_directory(path.parent_path());
+}
+
+}  // namespace
+
+Status Store::Parts::open(RecoveryReport& report) {
+    GANTRY_TRY(check_options(options));
+    GANTRY_TRY(files.create_directories(options.directory));
+    GANTRY_ASSIGN_OR_RETURN(lock, files.lock(path("lock")));
+    const bool is_clean = !files.exists(path("abort"));
+    GANTRY_TRY(make_marker(files, path("abort")));
+    GANTRY_ASSIGN_OR_RETURN(log, CommitLog::open(files, clock, metrics, options));
+    GANTRY_TRY(recover(*this, is_clean, report));
+    state->set_append([this](std::string body) -> Result<Appended> {
+        Queue* const queue = topics->find(kStateTopic)->queue(0);
+        wire::Record record;
+        record.born_ms = clock.wall_ms();
+        record.born_host = options.store_host;
+        record.body = as_bytes(body);
+        return append_messages(*queue, {&record, 1});
+    });
+    log->on_progress([this] {
+        checkpointer->flushed(log->flushed());
+        std::function<void()> report_to;
+        {
+            const MutexLock guard(progress_mutex);
+            report_to = on_progress;
+        }
+        if (report_to) {
+            report_to();
+        }
+    });
+    checkpointer = std::make_unique<Checkpointer>(*this);
+    checkpointer->start(log->flushed());
+    return ok();
+}
+
+Status Store::Parts::close() {
+    if (std::exchange(is_closed, true) || checkpointer == nullptr) {
+        return ok();
+    }
+    checkpointer->stop();
+    GANTRY_TRY(log->close());
+    GANTRY_TRY(checkpointer->write());
+    GANTRY_TRY(files.remove(path("abort")));
+    return files.sync_directory(options.directory);
+}
+
+Result<Store::Opened> Store::open(FileSystem& files,
+                                  Clock& clock,
+                                  MetricRegistry& metrics,
+                                  const StoreOptions& options) {
+    const SteadyTime begin = clock.steady();
+    auto parts = std::make_unique<Parts>(files, clock, metrics, options);
+    RecoveryReport report;
+    GANTRY_TRY(parts->open(report));
+    report.milliseconds = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(clock.steady() - begin).count());
+    kLog.info("store opened",
+              {{"directory", options.directory.string()},
+               {"clean", report.was_clean},
+               {"end", parts->log->appended().value},
+               {"replayed", report.records_replayed},
+               {"cut_bytes", report.bytes_cut},
+               {"cut_at", report.cut_at.value},
+               {"ms", report.milliseconds},
+               {"note", report.note}});
+    return Opened{std::unique_ptr<Store>(new Store(std::move(parts))), std::move(report)};
+}
+
+Store::Store(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Store::~Store() {
+    if (const Status closed = close(); !closed) {
+        kLog.error("store did not close cleanly", {{"reason", closed.error()}});
+    }
+}
+
+Status Store::close() {
+    return parts_->close();
+}
+
+Topic* Store::find_topic(std::string_view name) const {
+    return parts_->topics->find(name);
+}
+
+std::vector<Topic*> Store::topics() const {
+    return parts_->topics->all();
+}
+
+void Store::flush_soon() {
+    parts_->log->flush_soon();
+}
+
+Watermarks Store::watermarks() const noexcept {
+    return parts_->log->watermarks();
+}
+
+FlushMode Store::flush_mode() const noexcept {
+    return parts_->options.flush;
+}
+
+std::string Store::read_only_reason() const {
+    return parts_->log->read_only_reason();
+}
+
+void Store::on_progress(std::function<void()> on_progress) {
+    const MutexLock lock(parts_->progress_mutex);
+    parts_->on_progress = std::move(on_progress);
+}
+
+StateMachine& Store::state() noexcept {
+    return *parts_->state;
+}
+
+void Checkpointer::start(LogOffset last) {
+    {
+        const MutexLock lock(mutex_);
+        due_ = last + static_cast<std::int64_t>(parts_.options.checkpoint_bytes);
+    }
+    thread_ = std::thread([this] {
+        set_thread_name("checkpoint");
+        run();
+    });
+}
+
+void Checkpointer::flushed(LogOffset at) {
+    const MutexLock lock(mutex_);
+    if (at >= due_ && !is_due_) {
+        is_due_ = true;
+        woken_.notify_one();
+    }
+}
+
+void Checkpointer::stop() {
+    {
+        const MutexLock lock(mutex_);
+        is_stopping_ = true;
+        woken_.notify_one();
+    }
+    if (thread_.joinable()) {
+        thread_.join();
+    }
+}
+
+void Checkpointer::run() {
+    for (;;) {
+        {
+            MutexLock lock(mutex_);
+            while (!is_due_ && !is_stopping_) {
+                lock.wait(woken_);
+            }
+            if (is_stopping_) {
+                return;
+            }
+            is_due_ = false;
+            due_ =
+                parts_.log->flushed() + static_cast<std::int64_t>(parts_.options.checkpoint_bytes);
+        }
+        // A checkpoint that fails costs start-up time, not data: the next one is tried as usual.
+        if (const Status written = write(); !written) {
+            kLog.warn("checkpoint failed", {{"reason", written.error()}});
+        }
+    }
+}
+
+Status Checkpointer::write() {
+    const auto published = [this] { return parts_.log->appended(); };
+    const wire::StateSnapshot snapshot = parts_.state->snapshot(published);
+    const LogOffset from(snapshot.logoffset());
+    GANTRY_ASSIGN_OR_RETURN(const LogOffset end, parts_.queues->flush(published));
+    GANTRY_TRY(parts_.keys->flush());
+    if (parts_.log->flushed() < end) {
+        GANTRY_TRY(parts_.log->wait_flushed(end));
+    }
+    GANTRY_TRY(save_snapshot(parts_.files, parts_.path("state"), snapshot));
+    return save_checkpoint(parts_.files, parts_.path("checkpoint"), {from});
+}
+
+}  // namespace gantry::storage

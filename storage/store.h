@@ -112,8 +112,10 @@ public:
 
     StateMachine& state() noexcept;
 
-private:
+    /// What it is made of; for the room's own sources.
     struct Parts;
+
+private:
     explicit Store(std::unique_ptr<Parts> parts);
     std::unique_ptr<Parts> parts_;
 };

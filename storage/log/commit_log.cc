@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/log/commit_log.h"
+
+#include "common/log.h"
+#include "storage/log/flusher.h"
+#include "storage/log/preparer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace gantry::storage {
+namespace {
+
+constexpr Logger kLog("storage");
+
+/// Turns of spinning on an appender before this one gives its processor away.
+constexpr int kSpinsMax = 64;
+
+void pause_briefly() noexcept {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+void write_blank(const BlankTail& blank) noexcept {
+    store_be<std::uint32_t>(blank.memory, blank.bytes);
+    store_be<std::uint32_t>(blank.memory + 4, wire::kMagicBlank);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CommitLog>> CommitLog::open(FileSystem& files,
+                                                   Clock& clock,
+                                                   MetricRegistry& metrics,
+                                                   const StoreOptions& options) {
+    std::unique_ptr<CommitLog> log(new CommitLog(files, clock, metrics, options));
+    GANTRY_TRY(files.create_directories(log->directory_));
+    GANTRY_TRY(files.sync_directory(options.directory));
+    GANTRY_ASSIGN_OR_RETURN(SegmentList list, open_segments(files, log->directory_));
+    if (!list.empty()) {
+        log->numbers_->first.store(list.front()->base().value, std::memory_order_release);
+    }
+    log->segments_.assign(std::move(list));
+    return log;
+}
+
+CommitLog::CommitLog(FileSystem& files,
+                     Clock& clock,
+                     MetricRegistry& metrics,
+                     const StoreOptions& options)
+    : files_(files),
+      clock_(clock),
+      options_(options),
+      directory_(options.directory / "commitlog"),
+      segment_waits_(metrics.counter("gantry_store_segment_waits_total",
+                                     "Appends that waited for the next segment")),
+      preparer_(std::make_unique<Preparer>(*this)),
+      flusher_(std::make_unique<Flusher>(*this, metrics)) {
+    register_metrics(metrics);
+}
+
+CommitLog::~CommitLog() {
+    static_cast<void>(close());
+}
+
+void CommitLog::register_metrics(MetricRegistry& metrics) {
+    const auto gauge = [&](const char* name, const char* help, auto member) {
+        metrics.gauge(name, help, [numbers = numbers_, member] {
+            return static_cast<double>((*numbers.*member).load(std::memory_order_relaxed));
+        });
+    };
+    gauge("gantry_store_first_offset_bytes", "First byte of the log", &LogNumbers::first);
+    gauge("gantry_store_flushed_offset_bytes", "Log bytes that are durable", &LogNumbers::flushed);
+    gauge("gantry_store_appended_offset_bytes", "End of the log", &LogNumbers::appended);
+    gauge("gantry_store_disk_free_bytes",
+          "Free bytes on the volume of the log",
+          &LogNumbers::free_bytes);
+    gauge("gantry_store_prepared_segments",
+          "Segments ready beyond the active one",
+          &LogNumbers::prepared_segments);
+    gauge("gantry_store_writable", "1 while appends are taken", &LogNumbers::is_writable);
+}
+
+Status CommitLog::start(LogOffset tail, std::optional<LogOffset> unclean_from) {
+    GANTRY_TRY(cut_at(tail, unclean_from));
+    const LogOffset hot_from = tail - static_cast<std::int64_t>(options_.hot_bytes);
+    SegmentList opened;
+    SegmentPtr active;
+    for (const SegmentPtr& segment : *segments_.snapshot()) {
+        const bool is_active = segment->end() > tail;
+        if (is_active) {
+            // A store made elsewhere may be sparse: a store into a hole can end the process.
+            GANTRY_TRY(segment->file().allocate(segment->bytes()));
+        }
+        if (!is_active && segment->end() <= hot_from) {
+            opened.push_back(segment);
+            continue;
+        }
+        GANTRY_ASSIGN_OR_RETURN(SegmentPtr mapped, segment->mapped());
+        active = is_active ? mapped : active;
+        opened.push_back(std::move(mapped));
+    }
+    const LogOffset first = opened.empty() ? tail : opened.front()->base();
+    segments_.assign(std::move(opened));
+    numbers_->first.store(first.value, std::memory_order_release);
+    numbers_->flushed.store(tail.value, std::memory_order_release);
+    numbers_->appended.store(tail.value, std::memory_order_release);
+    {
+        const MutexLock lock(mutex_);
+        tail_ = tail;
+        active_ = std::move(active);
+    }
+    preparer_->work();
+    preparer_->start();
+    flusher_->start();
+    return ok();
+}
+
+Status CommitLog::cut_at(LogOffset tail, std::optional<LogOffset> unclean_from) {
+    SegmentList kept;
+    bool removed = false;
+    for (const SegmentPtr& segment : *segments_.snapshot()) {
+        if (segment->base() >= tail) {
+            GANTRY_TRY(files_.remove(segment->path()));
+            removed = true;
+        } else {
+            kept.push_back(segment);
+        }
+    }
+    if (removed) {
+        GANTRY_TRY(files_.sync_directory(directory_));
+    }
+    if (unclean_from) {
+        if (!kept.empty() && kept.back()->end() > tail) {
+            // Freed and reserved again, the rest reads as zeros: old bytes cannot come back.
+            const SegmentPtr last = kept.back();
+            const std::uint64_t bytes = std::max(last->bytes(), options_.segment_bytes);
+            GANTRY_TRY(last->file().truncate(bytes_between(last->base(), tail)));
+            GANTRY_TRY(last->file().allocate(bytes));
+            kept.back() = last->resized(bytes);
+        }
+        for (const SegmentPtr& segment : kept) {
+            if (segment->end() > *unclean_from) {
+                GANTRY_TRY(segment->file().sync_data());
+            }
+        }
+    }
+    segments_.assign(std::move(kept));
+    return ok();
+}
+
+Result<Reservation> CommitLog::reserve(std::uint64_t bytes,
+                                       QueueIndex& queue,
+                                       std::uint32_t count) {
+    Reservation reserved;
+    reserved.queue = &queue;
+    reserved.count = count;
+    for (;;) {
+        bool has_queue_room = false;
+        {
+            const MutexLock lock(mutex_);
+            has_queue_room = queue.has_room(count);
+            if (has_queue_room && take_room(bytes, reserved)) {
+                reserved.queue_offset = queue.reserve(count);
+                return reserved;
+            }
+        }
+        if (has_queue_room) {
+            GANTRY_TRY(wait_for_segment(bytes));
+        } else {
+            GANTRY_TRY(queue.ensure_room(count));
+        }
+    }
+}
+
+void CommitLog::publish(const Reservation& reserved) {
+    finish_before(reserved);
+    reserved.queue->publish(reserved.queue_offset + reserved.count);
+    numbers_->appended.store(reserved.end.value, std::memory_order_release);
+    after_publish(reserved);
+}
+
+bool CommitLog::take_room(std::uint64_t bytes, Reservation& reserved) {
+    if (stopped_) {
+        return false;
+    }
+    reserved.from = tail_;
+    if (active_ == nullptr || bytes + wire::kBlankBytes > bytes_between(tail_, active_->end())) {
+        if (bytes + wire::kBlankBytes > options_.segment_bytes || !roll(reserved)) {
+            return false;
+        }
+    }
+    reserved.first = tail_;
+    reserved.end = tail_ + static_cast<std::int64_t>(bytes);
+    reserved.memory = active_->memory(tail_);
+    last_store_ms_ = std::max(last_store_ms_, clock_.wall_ms());
+    reserved.store_ms = last_store_ms_;
+    tail_ = reserved.end;
+    return true;
+}
+
+bool CommitLog::roll(Reservation& reserved) {
+    if (next_ == nullptr) {
+        return false;
+    }
+    if (active_ != nullptr) {
+        reserved.blank.bytes = static_cast<std::uint32_t>(bytes_between(tail_, active_->end()));
+        reserved.blank.memory = active_->memory(tail_);
+    }
+    active_ = std::move(next_);
+    tail_ = active_->base();
+    numbers_->prepared_segments.store(0, std::memory_order_relaxed);
+    wake_preparer_at_.store(0, std::memory_order_relaxed);
+    return true;
+}
+
+Status CommitLog::wait_for_segment(std::uint64_t bytes) {
+    if (bytes + wire::kBlankBytes > options_.segment_bytes) {
+        return Error{Errc::kRefused,
+                     "records of " + std::to_string(bytes) + " B do not fit in a segment of " +
+                         std::to_string(options_.segment_bytes) + " B (store.segment_bytes)"};
+    }
+    const auto deadline = std::chrono::steady_clock::now() + kSegmentWaitMax;
+    bool has_waited = false;
+    for (;;) {
+        {
+            MutexLock lock(mutex_);
+            if (stopped_) {
+                return *stopped_;
+            }
+            if (next_ != nullptr) {
+                return ok();
+            }
+            if (next_error_) {
+                return *next_error_;
+            }
+            if (has_waited && !lock.wait_until(next_changed_, deadline)) {
+                return Error{Errc::kBusy,
+                             "the next segment was not ready in " +
+                                 std::to_string(kSegmentWaitMax.count()) + " ms"};
+            }
+        }
+        if (!std::exchange(has_waited, true)) {
+            segment_waits_.add();
+            preparer_->wake();
+        }
+    }
+}
+
+void CommitLog::finish_before(const Reservation& reserved) {
+    if (reserved.blank.memory != nullptr) {
+        write_blank(reserved.blank);
+    }
+    int spins = 0;
+    while (numbers_->appended.load(std::memory_order_acquire) != reserved.from.value) {
+        if (++spins < kSpinsMax) {
+            pause_briefly();
+        } else {
+            std::this_thread::yield();
+        }
+    }
+}
+
+void CommitLog::after_publish(const Reservation& reserved) {
+    if (reserved.end.value >= wake_preparer_at_.load(std::memory_order_relaxed)) {
+        wake_preparer_at_.store(INT64_MAX, std::memory_order_relaxed);
+        preparer_->wake();
+    }
+    if (reserved.end.value >= wake_flusher_at_.load(std::memory_order_relaxed)) {
+        wake_flusher_at_.store(INT64_MAX, std::memory_order_relaxed);
+        flusher_->wake();
+    }
+}
+
+void CommitLog::flush_soon() {
+    flusher_->wake();
+}
+
+Watermarks CommitLog::watermarks() const noexcept {
+    Watermarks now;
+    // In this order, so that first <= flushed <= appended holds in what is returned.
+    now.first = first();
+    now.flushed = flushed();
+    now.appended = appended();
+    now.confirmed = options_.flush == FlushMode::kSync ? now.flushed : now.appended;
+    return now;
+}
+
+std::string CommitLog::read_only_reason() const {
+    const MutexLock lock(mutex_);
+    return stopped_ ? stopped_->detail : std::string();
+}
+
+void CommitLog::on_progress(std::function<void()> on_progress) {
+    const MutexLock lock(progress_mutex_);
+    on_progress_ = std::move(on_progress);
+}
+
+Result<std::size_t> CommitLog::copy(LogOffset at, MutableBytes into) const {
+    const SegmentPtr segment = segments_.find(at);
+    if (segment == nullptr) {
+        return Error{Errc::kNotFound,
+                     "log offset " + std::to_string(at.value) + " is outside the log [" +
+                         std::to_string(first().value) + ", " + std::to_string(appended().value) +
+                         ")"};
+    }
+    const std::uint64_t room = bytes_between(at, segment->end());
+    const std::size_t length = std::min<std::uint64_t>(room, into.size());
+    if (segment->is_mapped()) {
+        std::memcpy(into.data(), segment->memory(at), length);
+        return length;
+    }
+    return segment->file().read_at(bytes_between(segment->base(), at), into.first(length));
+}
+
+Status CommitLog::wait_flushed(LogOffset at) {
+    flush_soon();
+    MutexLock lock(progress_mutex_);
+    while (flushed() < at) {
+        if (const std::string reason = read_only_reason(); !reason.empty()) {
+            return Error{Errc::kReadOnly, reason};
+        }
+        static_cast<void>(
+            lock.wait_until(progressed_, std::chrono::steady_clock::now() + kSegmentWaitMax));
+    }
+    return ok();
+}
+
+Status CommitLog::close() {
+    std::optional<Error> before;
+    LogOffset tail;
+    {
+        const MutexLock lock(mutex_);
+        if (stopped_ && stopped_->code == Errc::kClosed) {
+            return ok();
+        }
+        before = std::exchange(stopped_, Error{Errc::kClosed, "the store is closed"});
+        tail = tail_;
+        numbers_->is_writable.store(false, std::memory_order_relaxed);
+        next_changed_.notify_all();
+    }
+    while (appended() != tail) {
+        std::this_thread::yield();
+    }
+    flusher_->stop();
+    preparer_->stop();
+    if (before) {
+        return *before;
+    }
+    return flushed() == tail ? ok() : Status(Error{Errc::kReadOnly, "the last sync failed"});
+}
+
+LogOffset CommitLog::next_base() const {
+    const MutexLock lock(mutex_);
+    return active_ != nullptr ? active_->end() : tail_;
+}
+
+bool CommitLog::needs_next() const {
+    const MutexLock lock(mutex_);
+    if (stopped_ || next_ != nullptr) {
+        return false;
+    }
+    return active_ == nullptr || bytes_between(active_->base(), tail_) >= active_->bytes() / 2 ||
+           bytes_between(tail_, active_->end()) < options_.record_bytes_max;
+}
+
+void CommitLog::install_next(Result<SegmentPtr> made) {
+    if (made) {
+        segments_.add(*made);
+    }
+    const MutexLock lock(mutex_);
+    if (made) {
+        next_ = std::move(made).value();
+        next_error_.reset();
+        numbers_->prepared_segments.store(1, std::memory_order_relaxed);
+    } else {
+        next_error_ = std::move(made).error();
+    }
+    next_changed_.notify_all();
+}
+
+void CommitLog::retire_cold_segments() {
+    const LogOffset hot_from = appended() - static_cast<std::int64_t>(options_.hot_bytes);
+    for (const SegmentPtr& segment : *segments_.snapshot()) {
+        if (segment->end() > hot_from) {
+            return;
+        }
+        if (segment->is_mapped()) {
+            segments_.replace(segment->unmapped());
+        }
+    }
+}
+
+void CommitLog::flushed_to(LogOffset at) {
+    numbers_->flushed.store(at.value, std::memory_order_release);
+    report_progress();
+}
+
+void CommitLog::poison(const Error& why) {
+    kLog.error("log became read-only", {{"reason", why}});
+    {
+        const MutexLock lock(mutex_);
+        if (!stopped_) {
+            stopped_ = Error{Errc::kReadOnly, "the log takes no writes: " + why.detail};
+        }
+        numbers_->is_writable.store(false, std::memory_order_relaxed);
+        next_changed_.notify_all();
+    }
+    report_progress();
+}
+
+void CommitLog::report_progress() {
+    std::function<void()> report;
+    {
+        const MutexLock lock(progress_mutex_);
+        report = on_progress_;
+        progressed_.notify_all();
+    }
+    if (report) {
+        report();
+    }
+}
+
+}  // namespace gantry::storage

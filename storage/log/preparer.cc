@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/log/preparer.h"
+
+#include "common/log.h"
+#include "storage/log/commit_log.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace gantry::storage {
+namespace {
+
+constexpr Logger kLog("storage");
+
+/// Prefaulted at a time: short enough for a stop to be quick.
+constexpr std::int64_t kPrefaultStep = 4 << 20;
+
+}  // namespace
+
+void Preparer::start() {
+    thread_ = std::thread([this] {
+        set_thread_name("log-prepare");
+        run();
+    });
+}
+
+void Preparer::wake() {
+    const MutexLock lock(mutex_);
+    is_woken_ = true;
+    woken_.notify_one();
+}
+
+void Preparer::stop() {
+    {
+        const MutexLock lock(mutex_);
+        is_stopping_ = true;
+        woken_.notify_one();
+    }
+    if (thread_.joinable()) {
+        thread_.join();
+    }
+}
+
+bool Preparer::is_stopping() {
+    const MutexLock lock(mutex_);
+    return is_stopping_;
+}
+
+void Preparer::run() {
+    while (!is_stopping()) {
+        const bool retry = work();
+        // The tail may have rolled on while this thread worked.
+        if (retry || !log_.needs_next()) {
+            wait(retry);
+        }
+    }
+}
+
+void Preparer::wait(bool retry) {
+    const auto deadline =
+        std::chrono::steady_clock::now() + (retry ? kRetryInterval : kIdleInterval);
+    MutexLock lock(mutex_);
+    while (!is_woken_ && !is_stopping_ && lock.wait_until(woken_, deadline)) {
+    }
+    is_woken_ = false;
+}
+
+bool Preparer::work() {
+    bool retry = false;
+    if (log_.needs_next()) {
+        Result<SegmentPtr> made = make_next(log_.next_base());
+        retry = !made;
+        if (retry != is_failing_) {
+            is_failing_ = retry;
+            if (retry) {
+                kLog.error("no next segment", {{"reason", made.error()}});
+            } else {
+                kLog.info("segments can be made again");
+            }
+        }
+        log_.install_next(std::move(made));
+    }
+    const LogOffset tail = log_.appended();
+    prefault(tail);
+    log_.retire_cold_segments();
+    const Result<std::uint64_t> free = log_.files_.free_bytes(log_.directory_);
+    log_.numbers_->free_bytes.store(free.value_or(0), std::memory_order_relaxed);
+    arm(tail);
+    return retry;
+}
+
+Result<SegmentPtr> Preparer::make_next(LogOffset base) {
+    const StoreOptions& options = log_.options_;
+    GANTRY_ASSIGN_OR_RETURN(const std::uint64_t free, log_.files_.free_bytes(log_.directory_));
+    if (free < options.segment_bytes + options.free_bytes_min) {
+        return Error{Errc::kDiskFull,
+                     log_.directory_.string() + " has " + std::to_string(free) +
+                         " B free < store.segment_bytes " + std::to_string(options.segment_bytes) +
+                         " + store.free_bytes_min " + std::to_string(options.free_bytes_min)};
+    }
+    return create_segment(log_.files_, log_.directory_, base, options.segment_bytes);
+}
+
+void Preparer::prefault(LogOffset tail) {
+    prefaulted_ = std::max(prefaulted_, tail);
+    const LogOffset goal = tail + static_cast<std::int64_t>(log_.options_.prefault_bytes);
+    while (prefaulted_ < goal) {
+        const SegmentPtr segment = log_.segments_.find(prefaulted_);
+        if (segment == nullptr || !segment->is_mapped() || is_stopping()) {
+            return;
+        }
+        const LogOffset to = std::min({prefaulted_ + kPrefaultStep, goal, segment->end()});
+        const auto from = static_cast<std::size_t>(bytes_between(segment->base(), prefaulted_));
+        // Only speed is lost when it fails: the stores then fault the pages in.
+        static_cast<void>(
+            segment->mapping().populate_for_write(from, bytes_between(prefaulted_, to)));
+        prefaulted_ = to;
+    }
+}
+
+void Preparer::arm(LogOffset tail) {
+    std::int64_t at = (tail + static_cast<std::int64_t>(log_.options_.prefault_bytes / 2)).value;
+    const SegmentPtr active = log_.segments_.find(tail);
+    if (active != nullptr && log_.segments_.find(active->end()) == nullptr) {
+        at = std::min(at, (active->base() + static_cast<std::int64_t>(active->bytes() / 2)).value);
+    }
+    log_.wake_preparer_at_.store(at, std::memory_order_relaxed);
+}
+
+}  // namespace gantry::storage

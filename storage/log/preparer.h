@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/mutex.h"
+#include "storage/log/segment.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <thread>
+
+namespace gantry::storage {
+
+class CommitLog;
+
+/// The helper thread that keeps page faults, file creation and unmapping off the append path:
+/// makes the next segment when the active one is half full, faults pages in ahead of the tail,
+/// unmaps segments that have become cold, looks at the free space.
+///
+/// Threads   one inside; wake: any.
+/// Errors    a segment that cannot be made is tried again every retry_interval; appends that need
+///           it get the error meanwhile.
+/// Lifetime  `log` outlives it; stop() before the log goes.
+class Preparer {
+public:
+    static constexpr std::chrono::milliseconds kRetryInterval{200};
+    static constexpr std::chrono::milliseconds kIdleInterval{5'000};
+
+    explicit Preparer(CommitLog& log) noexcept : log_(log) {}
+
+    void start();
+    /// Makes the thread look at once.
+    void wake();
+    void stop();
+    /// One look, in the calling thread: true when something is left to try again. Before start().
+    bool work();
+
+private:
+    void run();
+    void wait(bool retry);
+    Result<SegmentPtr> make_next(LogOffset base);
+    void prefault(LogOffset tail);
+    void arm(LogOffset tail);
+    bool is_stopping();
+
+    CommitLog& log_;
+    bool is_failing_ = false;
+    LogOffset prefaulted_;
+    Mutex mutex_;
+    std::condition_variable woken_;
+    bool is_woken_ GANTRY_GUARDED_BY(mutex_) = false;
+    bool is_stopping_ GANTRY_GUARDED_BY(mutex_) = false;
+    std::thread thread_;
+};
+
+}  // namespace gantry::storage

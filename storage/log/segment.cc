@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/log/segment.h"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <utility>
+
+namespace gantry::storage {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kNameDigits = 20;
+constexpr std::string_view kUnfinished = ".new";
+
+Status check_order(const SegmentList& list) {
+    for (std::size_t i = 1; i < list.size(); ++i) {
+        if (list[i]->base() != list[i - 1]->end()) {
+            return Error{Errc::kCorrupt,
+                         "segment " + list[i - 1]->path().string() + " ends at " +
+                             std::to_string(list[i - 1]->end().value) + " but the next one is " +
+                             list[i]->path().string()};
+        }
+    }
+    return ok();
+}
+
+}  // namespace
+
+SegmentPtr Segment::unmapped() const {
+    return std::make_shared<const Segment>(base_, path_, file_, Mapping(), bytes_);
+}
+
+SegmentPtr Segment::resized(std::uint64_t bytes) const {
+    return std::make_shared<const Segment>(base_, path_, file_, Mapping(), bytes);
+}
+
+Result<SegmentPtr> Segment::mapped() const {
+    GANTRY_ASSIGN_OR_RETURN(Mapping mapping, file_->map(bytes_, true));
+    return SegmentPtr(
+        std::make_shared<const Segment>(base_, path_, file_, std::move(mapping), bytes_));
+}
+
+std::string segment_name(LogOffset base) {
+    std::string digits = std::to_string(base.value);
+    return std::string(kNameDigits - std::min(kNameDigits, digits.size()), '0') + digits;
+}
+
+std::optional<LogOffset> parse_segment_name(std::string_view name) {
+    if (name.size() != kNameDigits) {
+        return std::nullopt;
+    }
+    std::int64_t base = 0;
+    const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), base);
+    if (failure != std::errc() || end != name.data() + name.size() || base < 0) {
+        return std::nullopt;
+    }
+    return LogOffset(base);
+}
+
+Result<SegmentPtr> create_segment(FileSystem& files,
+                                  const fs::path& directory,
+                                  LogOffset base,
+                                  std::uint64_t bytes) {
+    const fs::path path = directory / segment_name(base);
+    fs::path unfinished = path;
+    unfinished += kUnfinished;
+    const auto make = [&]() -> Result<SegmentPtr> {
+        GANTRY_ASSIGN_OR_RETURN(std::shared_ptr<File> file,
+                                files.open(unfinished, FileSystem::Open::kCreate));
+        GANTRY_TRY(file->truncate(0));
+        GANTRY_TRY(file->allocate(bytes));
+        GANTRY_TRY(file->sync_data());
+        GANTRY_ASSIGN_OR_RETURN(Mapping mapping, file->map(bytes, true));
+        GANTRY_TRY(files.rename(unfinished, path));
+        GANTRY_TRY(files.sync_directory(directory));
+        return SegmentPtr(std::make_shared<const Segment>(
+            base, path, std::move(file), std::move(mapping), bytes));
+    };
+    Result<SegmentPtr> made = make();
+    if (!made) {
+        static_cast<void>(files.remove(files.exists(unfinished) ? unfinished : path));
+    }
+    return made;
+}
+
+Result<SegmentList> open_segments(FileSystem& files, const fs::path& directory) {
+    GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.list(directory));
+    SegmentList list;
+    for (const std::string& name : names) {
+        if (name.ends_with(kUnfinished)) {
+            GANTRY_TRY(files.remove(directory / name));
+            continue;
+        }
+        const std::optional<LogOffset> base = parse_segment_name(name);
+        if (!base) {
+            continue;
+        }
+        const fs::path path = directory / name;
+        GANTRY_ASSIGN_OR_RETURN(std::shared_ptr<File> file,
+                                files.open(path, FileSystem::Open::kReadWrite));
+        GANTRY_ASSIGN_OR_RETURN(const std::uint64_t bytes, file->size());
+        list.push_back(
+            std::make_shared<const Segment>(*base, path, std::move(file), Mapping(), bytes));
+    }
+    GANTRY_TRY(check_order(list));
+    return list;
+}
+
+void SegmentSet::assign(SegmentList list) {
+    auto next = std::make_shared<const SegmentList>(std::move(list));
+    const MutexLock lock(mutex_);
+    list_.swap(next);
+}
+
+void SegmentSet::add(SegmentPtr segment) {
+    std::shared_ptr<const SegmentList> old;  // freed, maybe with a mapping, after the lock
+    const MutexLock lock(mutex_);
+    auto next = std::make_shared<SegmentList>(*list_);
+    next->push_back(std::move(segment));
+    old = std::exchange(list_, std::move(next));
+}
+
+void SegmentSet::replace(const SegmentPtr& with) {
+    std::shared_ptr<const SegmentList> old;
+    const MutexLock lock(mutex_);
+    auto next = std::make_shared<SegmentList>(*list_);
+    for (SegmentPtr& segment : *next) {
+        if (segment->base() == with->base()) {
+            segment = with;
+        }
+    }
+    old = std::exchange(list_, std::move(next));
+}
+
+std::shared_ptr<const SegmentList> SegmentSet::snapshot() const {
+    const MutexLock lock(mutex_);
+    return list_;
+}
+
+SegmentPtr SegmentSet::find(LogOffset at) const {
+    return find_segment(*snapshot(), at);
+}
+
+SegmentPtr find_segment(const SegmentList& list, LogOffset at) {
+    const auto after = std::upper_bound(
+        list.begin(), list.end(), at, [](LogOffset offset, const SegmentPtr& segment) {
+            return offset < segment->base();
+        });
+    if (after == list.begin()) {
+        return nullptr;
+    }
+    const SegmentPtr& segment = *std::prev(after);
+    return at < segment->end() ? segment : nullptr;
+}
+
+}  // namespace gantry::storage

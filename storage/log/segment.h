@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/file_system.h"
+#include "common/ids.h"
+#include "common/mutex.h"
+#include "common/result.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gantry::storage {
+
+/// Distance in bytes; `to` is not below `from`.
+constexpr std::uint64_t bytes_between(LogOffset from, LogOffset to) noexcept {
+    return static_cast<std::uint64_t>(to - from);
+}
+
+/// One file of the commit log: the bytes [base, end) of the log. Immutable, so that readers share
+/// it without a lock; a pin (shared_ptr) keeps file and mapping alive.
+///
+/// Threads   any. Bytes at or above the appended watermark belong to the appender that reserved
+///           them.
+class Segment {
+public:
+    Segment(LogOffset base,
+            std::filesystem::path path,
+            std::shared_ptr<File> file,
+            Mapping mapping,
+            std::uint64_t bytes) noexcept
+        : base_(base),
+          bytes_(bytes),
+          path_(std::move(path)),
+          file_(std::move(file)),
+          mapping_(std::move(mapping)) {}
+
+    LogOffset base() const noexcept { return base_; }
+
+    LogOffset end() const noexcept { return base_ + static_cast<std::int64_t>(bytes_); }
+
+    std::uint64_t bytes() const noexcept { return bytes_; }
+
+    bool is_mapped() const noexcept { return mapping_.data() != nullptr; }
+
+    const Mapping& mapping() const noexcept { return mapping_; }
+
+    /// Memory of the byte at `at`; the segment is mapped and contains it.
+    std::byte* memory(LogOffset at) const noexcept { return mapping_.data() + (at - base_); }
+
+    File& file() const noexcept { return *file_; }
+
+    const std::filesystem::path& path() const noexcept { return path_; }
+
+    /// The same file without the mapping, for cold data.
+    std::shared_ptr<const Segment> unmapped() const;
+
+    /// The same file, taken as having `bytes`, not mapped.
+    std::shared_ptr<const Segment> resized(std::uint64_t bytes) const;
+
+    /// The same file mapped. kIo: errno text.
+    Result<std::shared_ptr<const Segment>> mapped() const;
+
+private:
+    LogOffset base_;
+    std::uint64_t bytes_;
+    std::filesystem::path path_;
+    std::shared_ptr<File> file_;
+    Mapping mapping_;
+};
+
+using SegmentPtr = std::shared_ptr<const Segment>;
+using SegmentList = std::vector<SegmentPtr>;
+
+/// "00000000001073741824" for a segment's base.
+std::string segment_name(LogOffset base);
+
+/// The base a file name says; nothing when it is not 20 digits.
+std::optional<LogOffset> parse_segment_name(std::string_view name);
+
+/// Makes a segment of `bytes` zero bytes with its blocks reserved, durably under its final name;
+/// mapped. kDiskFull: no room; nothing is left behind.
+Result<SegmentPtr> create_segment(FileSystem& files,
+                                  const std::filesystem::path& directory,
+                                  LogOffset base,
+                                  std::uint64_t bytes);
+
+/// Opens the segments of `directory`, unmapped, in order; an unfinished one (".new") is removed.
+/// kCorrupt: a gap or an overlap between two files, named.
+Result<SegmentList> open_segments(FileSystem& files, const std::filesystem::path& directory);
+
+/// The segments that exist. Readers take a snapshot; changes make a new list.
+///
+/// Threads   any; one short lock.
+class SegmentSet {
+public:
+    void assign(SegmentList list);
+    void add(SegmentPtr segment);
+    /// Puts `with` in the place of the segment of the same base.
+    void replace(const SegmentPtr& with);
+
+    std::shared_ptr<const SegmentList> snapshot() const;
+    /// The segment that contains `at`, or null.
+    SegmentPtr find(LogOffset at) const;
+
+private:
+    mutable Mutex mutex_;
+    std::shared_ptr<const SegmentList> list_ GANTRY_GUARDED_BY(mutex_) =
+        std::make_shared<const SegmentList>();
+};
+
+/// The segment of `list` that contains `at`, or null.
+SegmentPtr find_segment(const SegmentList& list, LogOffset at);
+
+}  // namespace gantry::storage

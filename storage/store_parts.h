@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/metrics.h"
+#include "common/mutex.h"
+#include "storage/checkpoint.h"
+#include "storage/consume_queues.h"
+#include "storage/key_index.h"
+#include "storage/log/commit_log.h"
+#include "storage/state_machine.h"
+#include "storage/store.h"
+#include "storage/topic_table.h"
+
+#include <condition_variable>
+#include <memory>
+#include <optional>
+#include <thread>
+
+namespace gantry::storage {
+
+/// Writes a checkpoint whenever checkpoint_bytes of log became durable since the last one, and at
+/// close.
+///
+/// Threads   one inside; flushed: any.
+/// Lifetime  `parts` outlives it.
+class Checkpointer {
+public:
+    explicit Checkpointer(Store::Parts& parts) noexcept : parts_(parts) {}
+
+    void start(LogOffset last);
+    /// Tells how far the log is durable.
+    void flushed(LogOffset at);
+    void stop();
+    /// Writes one now. Blocks on the disk.
+    Status write();
+
+private:
+    void run();
+
+    Store::Parts& parts_;
+    Mutex mutex_;
+    std::condition_variable woken_;
+    LogOffset due_ GANTRY_GUARDED_BY(mutex_);
+    bool is_due_ GANTRY_GUARDED_BY(mutex_) = false;
+    bool is_stopping_ GANTRY_GUARDED_BY(mutex_) = false;
+    std::thread thread_;
+};
+
+/// What a Store is made of, in the order in which it comes to life.
+struct Store::Parts {
+    Parts(FileSystem& file_system,
+          Clock& wall,
+          MetricRegistry& registry,
+          const StoreOptions& store_options)
+        : files(file_system),
+          clock(wall),
+          metrics(registry),
+          options(store_options),
+          appended_messages(registry.counter("gantry_store_appended_messages_total",
+                                             "Messages appended to the log")),
+          appended_bytes(
+              registry.counter("gantry_store_appended_bytes_total", "Bytes appended to the log")) {}
+
+    std::filesystem::path path(const char* name) const { return options.directory / name; }
+
+    Status open(RecoveryReport& report);
+    Status close();
+    Result<Appended> append_records(Queue& queue,
+                                    Bytes records,
+                                    std::uint32_t count,
+                                    bool has_keys);
+    Result<Appended> append_messages(Queue& queue, std::span<const wire::Record> messages);
+    /// Adds the keys of a message to the key index. A key that cannot be added costs its search,
+    /// never the message.
+    void index_keys(std::string_view topic,
+                    std::string_view properties,
+                    LogOffset at,
+                    WallMs store_ms);
+    Result<std::string> record_at(LogOffset at) const;
+
+    /// Units above it are not shown to readers.
+    LogOffset confirmed() const noexcept { return log->watermarks().confirmed; }
+
+    FileSystem& files;
+    Clock& clock;
+    MetricRegistry& metrics;
+    const StoreOptions options;
+    Counter& appended_messages;
+    Counter& appended_bytes;
+
+    std::unique_ptr<File> lock;
+    std::unique_ptr<ConsumeQueues> queues;
+    std::unique_ptr<KeyIndex> keys;
+    std::unique_ptr<TopicTable> topics;
+    std::unique_ptr<LogStateMachine> state;
+    std::unique_ptr<CommitLog> log;
+    std::unique_ptr<Checkpointer> checkpointer;
+
+    Mutex progress_mutex;
+    std::function<void()> on_progress GANTRY_GUARDED_BY(progress_mutex);
+    bool is_closed = false;
+};
+
+}  // namespace gantry::storage

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/store_parts.h"
+
+#include <algorithm>
+#include <array>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace gantry::storage {
+namespace {
+
+constexpr std::size_t kUnitsAtOnce = 64;
+
+/// One read in progress: walks units, collects runs.
+class ReadWalk {
+public:
+    ReadWalk(const CommitLog& log, const ReadRequest& request, ReadResult& result)
+        : request_(request),
+          result_(result),
+          segments_(log.segments().snapshot()),
+          marks_(log.watermarks()) {}
+
+    /// Whether the walk goes on behind this unit. Moves `next` past what is dealt with.
+    bool take(const QueueUnit& unit);
+
+private:
+    bool skip_damage();
+    bool is_wanted(const QueueUnit& unit) const;
+    bool is_sane(const QueueUnit& unit, const Segment& segment) const;
+    void add(const QueueUnit& unit);
+
+    const ReadRequest& request_;
+    ReadResult& result_;
+    std::shared_ptr<const SegmentList> segments_;
+    const Watermarks marks_;
+    SegmentPtr segment_;  ///< of the last unit
+    LogOffset run_end_;   ///< of the last run
+};
+
+bool ReadWalk::take(const QueueUnit& unit) {
+    if (unit.is_hole() || unit.size <= 0 || unit.at < marks_.first) {
+        return skip_damage();
+    }
+    if (unit.end() > marks_.confirmed) {
+        return false;
+    }
+    if (!is_wanted(unit)) {
+        result_.next += 1;
+        return true;
+    }
+    const auto size = static_cast<std::uint64_t>(unit.size);
+    if (result_.count > 0 &&
+        (result_.count >= request_.count_max || result_.bytes + size > request_.bytes_max)) {
+        return false;
+    }
+    if (segment_ == nullptr || unit.at < segment_->base() || unit.at >= segment_->end()) {
+        segment_ = find_segment(*segments_, unit.at);
+    }
+    if (segment_ == nullptr || unit.end() > segment_->end() || !is_sane(unit, *segment_)) {
+        return skip_damage();
+    }
+    add(unit);
+    result_.next += 1;
+    return true;
+}
+
+/// Records before the damage are served first; then the damage is told, then what is behind it.
+bool ReadWalk::skip_damage() {
+    if (result_.count > 0) {
+        return false;
+    }
+    result_.status = ReadStatus::kCorrupt;
+    result_.next += 1;
+    return true;
+}
+
+bool ReadWalk::is_wanted(const QueueUnit& unit) const {
+    const std::vector<std::int64_t>* const hashes = request_.tag_hashes;
+    return hashes == nullptr ||
+           std::find(hashes->begin(), hashes->end(), unit.tag_hash) != hashes->end();
+}
+
+bool ReadWalk::is_sane(const QueueUnit& unit, const Segment& segment) const {
+    // Cold bytes are not touched here: it could wait for the disk.
+    if (!segment.is_mapped() || unit.size < static_cast<std::int32_t>(wire::kRecordBytesMin)) {
+        return unit.size >= static_cast<std::int32_t>(wire::kRecordBytesMin);
+    }
+    const std::byte* const record = segment.memory(unit.at);
+    const auto magic = load_be<std::uint32_t>(record + wire::record_at::kMagic);
+    return load_be<std::int32_t>(record + wire::record_at::kSize) == unit.size &&
+           (magic == wire::kMagicV1 || magic == wire::kMagicV2);
+}
+
+void ReadWalk::add(const QueueUnit& unit) {
+    const auto size = static_cast<std::uint64_t>(unit.size);
+    if (!result_.runs.empty() && run_end_ == unit.at && unit.at != segment_->base()) {
+        LogRun& run = result_.runs.back();
+        run.length += size;
+        if (!run.memory.empty()) {
+            run.memory = Bytes(run.memory.data(), run.length);
+        }
+    } else {
+        LogRun run;
+        if (segment_->is_mapped()) {
+            run.memory = Bytes(segment_->memory(unit.at), size);
+        }
+        run.fd = segment_->file().descriptor();
+        run.file_offset = bytes_between(segment_->base(), unit.at);
+        run.length = size;
+        run.pin = segment_;
+        result_.runs.push_back(std::move(run));
+    }
+    run_end_ = unit.end();
+    result_.bytes += size;
+    result_.count += 1;
+    result_.status = ReadStatus::kFound;
+}
+
+}  // namespace
+
+ReadResult Store::read(const Queue& queue, const ReadRequest& request) const {
+    ReadResult result;
+    const QueueIndex& index = *queue.index;
+    result.min = index.min();
+    result.max = confirmed_max(queue);
+    result.next = request.from;
+    if (request.from < result.min) {
+        result.status = ReadStatus::kTooSmall;
+        result.next = result.min;
+        return result;
+    }
+    if (request.from >= result.max) {
+        result.status = request.from == result.max ? ReadStatus::kAtEnd : ReadStatus::kTooLarge;
+        result.next = result.max;
+        return result;
+    }
+    result.status = ReadStatus::kNoMatch;
+    ReadWalk walk(*parts_->log, request, result);
+    std::array<QueueUnit, kUnitsAtOnce> units;
+    std::uint32_t examined = 0;
+    bool goes_on = true;
+    while (goes_on && examined < request.scan_max && result.next < result.max) {
+        const std::size_t room = std::min<std::size_t>(units.size(), request.scan_max - examined);
+        const std::size_t count = index.read(result.next, std::span(units).first(room));
+        for (std::size_t i = 0; i < count && goes_on; ++i) {
+            goes_on = walk.take(units[i]);
+            ++examined;
+        }
+        goes_on = goes_on && count > 0;
+    }
+    return result;
+}
+
+QueueOffset Store::confirmed_max(const Queue& queue) const {
+    const QueueIndex& index = *queue.index;
+    const QueueOffset max = index.max();
+    const LogOffset confirmed = parts_->confirmed();
+    const std::optional<QueueUnit> last = index.unit_at(max - 1);
+    if (!last || last->is_hole() || last->end() <= confirmed) {
+        return max;
+    }
+    // Appends are confirmed whole, so a unit is confirmed when it starts below.
+    return index.lower_bound(confirmed);
+}
+
+void Store::warm_up(const ReadResult& result) const {
+    constexpr std::size_t kStepBytes = 256 << 10;
+    std::vector<std::byte> scratch(kStepBytes);
+    for (const LogRun& run : result.runs) {
+        ::readahead(run.fd, static_cast<off_t>(run.file_offset), run.length);
+    }
+    for (const LogRun& run : result.runs) {
+        for (std::uint64_t done = 0; done < run.length; done += kStepBytes) {
+            const std::size_t bytes = std::min<std::uint64_t>(kStepBytes, run.length - done);
+            // An error shows when the bytes are sent.
+            static_cast<void>(
+                ::pread(run.fd, scratch.data(), bytes, static_cast<off_t>(run.file_offset + done)));
+        }
+    }
+}
+
+}  // namespace gantry::storage
