@@ -17,8 +17,8 @@ namespace gantry::wire {
 ///   properties
 struct BatchElement {
     std::int32_t flag = 0;
-    Bytes body;
-    std::string_view properties;
+    Bytes body = {};
+    std::string_view properties = {};
 };
 
 /// The elements of `bytes`, which must fill it exactly; views into it. kCorrupt: lengths that do

@@ -3,6 +3,7 @@
 
 #include "common/bytes.h"
 #include "common/result.h"
+#include "common/version.h"
 #include "protocol/wire/codes.h"
 #include "protocol/wire/frame.h"
 
@@ -54,6 +55,7 @@ struct Header {
     Language language = Language::kUnknown;
     std::int32_t version = 0;
     std::int32_t opaque = 0;
+    bool has_opaque = false;  ///< an error reply can be addressed, even when decoding failed
     bool is_response = false;
     bool is_oneway = false;
     std::string_view remark;
@@ -66,9 +68,11 @@ struct Header {
     ResponseCode response() const noexcept { return static_cast<ResponseCode>(code); }
 };
 
+inline constexpr std::size_t kExtFieldsMax = 256;
+
 /// Decodes the header of `frame` into `header`. kCorrupt: not parseable, a limit on the number or
-/// size of fields exceeded; detail names what. Where an opaque could still be read it is set, so
-/// that an error reply can be addressed.
+/// size of fields exceeded; detail names what. Where an opaque could still be read it is set (see
+/// has_opaque), so that an error reply can be addressed.
 Status decode_header(const FrameView& frame, Header& header);
 
 /// Fills a typed message from the header's fields, whichever codec they came in. Field names of the
@@ -82,9 +86,11 @@ struct HeaderToSend {
     std::int32_t opaque = 0;
     bool is_response = false;
     bool is_oneway = false;
-    std::string_view remark;
+    std::string_view remark = {};
     const google::protobuf::Message* fields = nullptr;
     bool short_names = false;  ///< V2 send: one-letter extFields names
+    Language language = Language::kCpp;
+    std::int32_t version = kRocketmqVersion;
 };
 
 /// Appends prefix and header of a frame whose body of `body_bytes` the caller sends behind it.

@@ -74,18 +74,18 @@ struct Record {
     std::uint32_t body_crc = 0;  ///< CRC-32 of the body, 31 bits; set by parse_record
     std::int32_t queue_id = 0;
     std::int32_t flag = 0;
-    QueueOffset queue_offset;
-    LogOffset log_offset;
+    QueueOffset queue_offset = {};
+    LogOffset log_offset = {};
     std::int32_t sys_flag = 0;  ///< host bits are kept in step with the hosts by the codec
     WallMs born_ms = 0;
-    Host born_host;
+    Host born_host = {};
     WallMs store_ms = 0;
-    Host store_host;
+    Host store_host = {};
     std::int32_t reconsume_times = 0;
     std::int64_t prepared_transaction_offset = 0;
-    Bytes body;
-    std::string_view topic;
-    std::string_view properties;
+    Bytes body = {};
+    std::string_view topic = {};
+    std::string_view properties = {};
     std::size_t stored_bytes = 0;  ///< whole record; set by parse_record
 };
 
@@ -109,10 +109,10 @@ std::uint32_t record_body_crc(Bytes body) noexcept;
 
 /// What the broker sets in a record that a producer sent in stored form.
 struct StorePatch {
-    QueueOffset queue_offset;
-    LogOffset log_offset;
+    QueueOffset queue_offset = {};
+    LogOffset log_offset = {};
     WallMs store_ms = 0;
-    Host store_host;
+    Host store_host = {};
 };
 
 /// Patches one checked record in place. The record's store host must be of the patch's address
