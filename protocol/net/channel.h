@@ -30,9 +30,19 @@ struct Request {
 ///
 /// An answer with any response code is a success here: look at header.response().
 ///
+///   idle -- first call --> dialling -- connected --> up -- lost --> waiting (backoff) --> dialling
+///                                                      `-- idle_max --> idle
+///
+/// Requests called while there is no link wait for it, encoded, until their deadline; a request
+/// whose deadline passes before the link is up has not left.
+///
 /// Threads   the loop's thread only.
+/// Network   names are resolved by the loop's resolver (/etc/hosts, /etc/resolv.conf), all
+/// addresses
+///           of a name are tried inside one connect_timeout. One timer a channel watches all
+///           deadlines. Bodies of 16 KiB and more go out without a copy.
 /// Lifetime  `done` is called exactly once for every call(), at the latest in the destructor, never
-///           from inside call(). The loop outlives the channel.
+///           from inside call(). It may destroy the channel. The loop outlives the channel.
 class Channel {
 public:
     struct Options {
@@ -42,6 +52,8 @@ public:
         std::chrono::milliseconds backoff_min{50};
         std::chrono::milliseconds backoff_max{5'000};
         std::uint32_t in_flight_max = 65'536;
+        /// A failed dial fails what waits for the link with kGone at once; else it waits on.
+        bool fail_fast = false;
         ConnectionLimits connection;
     };
 
@@ -64,11 +76,21 @@ public:
     /// Sends without an answer. kGone when not connected and the dial queue is full.
     Status send_oneway(Request request);
     /// Answers a request of the peer.
-    void reply(const ReplyTo& to, wire::ResponseCode code, std::string_view remark);
+    void reply(const ReplyTo& to,
+               wire::ResponseCode code,
+               std::string_view remark,
+               const google::protobuf::Message* fields = nullptr,
+               std::string_view body = {});
+
+    /// Dials now instead of at the first call, and ends a pause between dials.
+    void connect();
 
     bool is_up() const noexcept;
     const std::string& address() const noexcept;
+    /// Requests without an answer yet, those waiting for the link included.
     std::uint32_t in_flight() const noexcept;
+    /// This end's address while the link is up; empty (port 0) otherwise.
+    wire::Host local_host() const;
 
     /// Fails what is outstanding with kClosed and closes the socket.
     void close();

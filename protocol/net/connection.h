@@ -73,10 +73,20 @@ struct ReplyTo {
 /// One established socket, accepted or dialled. Drains the socket in reads of `receive_bytes`,
 /// hands out every whole frame found, and writes what they produced once at the end of the pass.
 ///
+///   kOpen -- close(flush) --> kFlushing -- all written --> kClosed      on_close
+///                                 `-- after a malformed frame --> kLingering --> kClosed
+///
+/// kLingering has sent its end of stream and drops what still comes for a few seconds, so that the
+/// system does not throw the last reply away.
+///
 /// Threads   the loop's thread only: born, used and destroyed there.
 /// Errors    a malformed frame is answered with kMalformed where an opaque is known, logged, and
 ///           closes this connection; a peer that does not read stops being read from at
-///           output_bytes_max, so it slows only itself.
+///           output_bytes_max until half of it is gone, so it slows only itself.
+/// Lifetime  on_close comes from the top of the loop, never from inside a call; the owner may
+///           destroy the connection in it.
+/// Limits    a few reads a pass, so that one fast peer does not starve the others. Holds a receive
+///           buffer only while bytes are in it.
 class Connection final : public PassEnd {
 public:
     Connection(EventLoop& loop,
@@ -95,8 +105,14 @@ public:
 
     const wire::Host& peer_host() const noexcept { return peer_; }
 
+    /// This end's address.
+    wire::Host local_host() const;
+
     /// Where to append bytes that go out at the end of this pass, in order.
     OutputQueue& output();
+
+    /// Bytes that wait to be written.
+    std::uint64_t output_bytes() const noexcept { return output_.bytes(); }
 
     /// Encodes a reply with a small or empty body. Dropped for one-way requests.
     void reply(const ReplyTo& to,
@@ -116,8 +132,23 @@ public:
                      const google::protobuf::Message* fields,
                      std::string_view body = {});
 
-    /// Writes what is queued and closes when it is gone, or at once when `flush` is false.
+    /// Writes what is queued and closes when it is gone, or at once when `flush` is false. on_close
+    /// follows at the end of the pass or later; no frame is handed out any more.
     void close(const Error& why, bool flush = true);
+    /// Gives the socket up now, after one try to write what is queued; on_close does not come. For
+    /// an owner that lets go; it keeps the object until the pass is over (EventLoop::bury).
+    void abandon();
+
+    bool is_open() const noexcept { return phase_ == Phase::kOpen; }
+
+    /// Bytes handed to the kernel so far, and at which of them the next byte appended goes out.
+    std::uint64_t written_bytes() const noexcept { return output_.written(); }
+
+    std::uint64_t stream_position() const noexcept { return output_.written() + output_.bytes(); }
+
+    /// To be called about once a second by the owner: closes an idle connection (true), ends a
+    /// flush or linger that takes too long, gives back memory.
+    bool sweep(SteadyTime now, bool may_idle_out = true);
 
     /// State the handler keeps with the connection; destroyed with it.
     void set_context(std::shared_ptr<void> context) { context_ = std::move(context); }
@@ -132,12 +163,22 @@ public:
 private:
     friend struct Received;
     struct Events;
+    enum class Phase : std::uint8_t { kOpen, kFlushing, kLingering, kClosed };
 
     void read_ready_in_loop();
     void write_ready_in_loop();
-    bool handle_frames_in_loop();
-    void flush_in_loop();
+    void make_room_in_loop();
+    bool receive_in_loop();
+    void discard_input_in_loop();
+    void handle_frames_in_loop();
+    void reject_in_loop(const Error& why, bool is_addressed);
+    void release_input_in_loop();
+    void shrink_input_in_loop();
+    void flush_in_loop(bool is_writable);
+    void balance_reading_in_loop();
+    void finish_flush_in_loop();
     void finish_close_in_loop();
+    void watch_writable(bool wanted);
 
     EventLoop& loop_;
     UniqueFd socket_;
@@ -151,6 +192,14 @@ private:
     OutputQueue output_;
     wire::Header header_;
     std::shared_ptr<void> context_;
+    Error close_reason_;
+    SteadyTime last_read_{};
+    SteadyTime last_active_{};
+    Phase phase_ = Phase::kOpen;
+    bool is_write_watched_ = false;
+    bool is_reading_paused_ = false;
+    bool must_drop_output_ = false;
+    bool must_linger_ = false;
 };
 
 /// The addressee of a reply to `frame`.

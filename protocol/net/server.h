@@ -12,6 +12,9 @@ namespace gantry::net {
 
 /// Listens on one address and spreads accepted connections round-robin over its loops.
 ///
+/// A connection's id says its loop, its place in the loop's table and a number never used twice, so
+/// find() is an index and a comparison.
+///
 /// Threads   listen, port, stop: any thread but a loop's. find: the loop's thread.
 /// Errors    listen: kConflict when the port is in use, kIo otherwise, with address and errno text.
 ///           At connections_max, and when descriptors run out, accepting pauses and resumes by
@@ -26,7 +29,7 @@ public:
         ConnectionLimits connection;
     };
 
-    /// The loops must not have stopped; they may be not running yet.
+    /// The loops must not have stopped; they may be not running yet. The first one accepts.
     static Result<std::unique_ptr<Server>> listen(const Options& options,
                                                   std::vector<EventLoop*> loops,
                                                   ConnectionHandler& handler);
@@ -44,12 +47,13 @@ public:
     std::uint64_t connection_count() const noexcept;
 
     /// Stops accepting, lets queued output drain for `drain_limit`, then closes everything. Blocks.
+    /// Every connection gets its on_close; where a loop has stopped, in the calling thread.
     void stop(std::chrono::milliseconds drain_limit);
 
 private:
     struct State;
-    explicit Server(std::unique_ptr<State> state);
-    std::unique_ptr<State> state_;
+    explicit Server(std::shared_ptr<State> state);
+    std::shared_ptr<State> state_;
 };
 
 }  // namespace gantry::net
