@@ -284,7 +284,8 @@ void Connection::handle_frames_in_loop() {
         buffer.begin += frame.frame_bytes;
         if (const Status decoded = wire::decode_header(frame, header_); !decoded) {
             header_.codec = frame.codec;
-            reject_in_loop(decoded.error(), !header_.is_response && !header_.is_oneway);
+            reject_in_loop(decoded.error(),
+                           header_.has_opaque && !header_.is_response && !header_.is_oneway);
             return;
         }
         handler_.on_frame(Received{header_, frame.body, *this});
