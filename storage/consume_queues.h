@@ -3,6 +3,7 @@
 
 #include "common/file_system.h"
 #include "common/ids.h"
+#include "common/mutex.h"
 #include "common/result.h"
 #include "storage/queue_index.h"
 
@@ -14,6 +15,8 @@
 #include <string_view>
 
 namespace gantry::storage {
+
+class ExtentFiles;
 
 /// All consume queues of a store, in few shared files: 100 000 queues take a dozen mappings.
 ///
@@ -43,8 +46,8 @@ public:
         std::filesystem::path directory;      ///< made when missing
         std::uint32_t first_file_blocks = 8;  ///< MiB of the first file; the next have double
         std::uint32_t file_blocks_max = 64;   ///< MiB of a file, at most
-        std::uint32_t blocks_ahead = 2;       ///< blocks kept prepared
-        bool helper_thread = true;            ///< false: prepared when asked for, by the asker
+        std::uint32_t blocks_ahead = 4;       ///< blocks kept prepared
+        bool helper_thread = true;            ///< false: made when asked for, by the asker
     };
 
     struct Opened {
@@ -99,6 +102,13 @@ private:
     friend class QueueIndex;
     struct Parts;
     explicit ConsumeQueues(std::unique_ptr<Parts> parts);
+    Mutex& stripe_of(const QueueIndex* queue) const noexcept;
+    ExtentFiles& files() const noexcept;
+    Status load();
+    /// Gives back the extents of dropped queues all of whose reserved units are published. Under
+    /// the lock of the map.
+    void free_dropped();
+
     std::unique_ptr<Parts> parts_;
 };
 

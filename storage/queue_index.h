@@ -3,11 +3,13 @@
 
 #include "common/bytes.h"
 #include "common/ids.h"
+#include "common/mutex.h"
 #include "common/result.h"
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,7 +17,7 @@
 namespace gantry::storage {
 
 class ConsumeQueues;
-struct ExtentTable;
+struct ExtentList;
 
 /// One entry of a consume queue: where the message at that queue offset lies in the log.
 struct QueueUnit {
@@ -56,7 +58,7 @@ inline constexpr std::size_t kUnitBytes = 20;
 ///           and publish stores it with release.
 /// Errors    ensure_room: kDiskFull, kIo, kNotFound (the topic was deleted). Then nothing changed.
 /// Lifetime  as long as its ConsumeQueues, also after drop (then empty, and without room).
-/// Memory    one cache line, and 16 bytes an extent.
+/// Memory    one cache line, a small list, and 16 bytes an extent.
 class alignas(64) QueueIndex {
 public:
     QueueIndex(const QueueIndex&) = delete;
@@ -111,21 +113,35 @@ public:
 
     static constexpr std::int64_t kGapMax = 1'000'000;
 
-private:
-    friend class ConsumeQueues;
+    /// For ConsumeQueues, which makes and owns them.
     QueueIndex(ConsumeQueues& owner, std::uint64_t uid);
 
-    std::byte* find_unit(std::int64_t at) const noexcept;
+private:
+    friend class ConsumeQueues;
+
+    Mutex& stripe() const noexcept;
+    /// Where the unit of `at` lies, by the list of extents. Under the stripe lock.
+    std::byte* locate(std::int64_t at) const noexcept;
+    Status ensure_room_until(std::int64_t end);
+    Status add_extent(std::int64_t end);
+    void set_tail() noexcept;
+    std::int64_t lower_bound_locked(LogOffset at) const noexcept;
+    void put_and_publish(std::int64_t at, const QueueUnit& unit) noexcept;
+    void free_extents_locked();
+    void truncate_to(LogOffset end);
+    void advance_min_to(LogOffset first);
+
+    static constexpr std::int64_t kNoTail = std::numeric_limits<std::int64_t>::max();
+    static constexpr std::int64_t kSealed = -1;  ///< room end of a queue that takes nothing more
 
     std::atomic<std::int64_t> next_{0};
     std::atomic<std::int64_t> max_{0};
     std::atomic<std::int64_t> min_{0};
     std::atomic<std::int64_t> room_end_{0};
-    std::atomic<std::int64_t> tail_base_{0};       ///< queue offset of the tail extent's first
-    std::atomic<std::byte*> tail_units_{nullptr};  ///< units of the tail extent
-    std::atomic<ExtentTable*> extents_{nullptr};   ///< all extents; replaced under the stripe lock
-    ConsumeQueues* owner_;
-    std::uint64_t uid_;
+    std::atomic<std::int64_t> tail_base_{kNoTail};  ///< queue offset of the tail extent's first
+    std::atomic<std::byte*> tail_units_{nullptr};   ///< units of the tail extent
+    ConsumeQueues* const owner_;
+    const std::unique_ptr<ExtentList> extents_;  ///< under the stripe lock
 };
 
 }  // namespace gantry::storage

@@ -25,8 +25,9 @@ namespace gantry::storage {
 /// Threads   any; one mutex inside.
 /// Errors    commit: what append gives (kDiskFull, kReadOnly, kClosed); then nothing was applied.
 ///           kRefused: an illegal change (queue numbers, perm), names field, value and limit.
-/// Limits    queue numbers 1..65536 a topic (0 allowed for one of read/write); names as checked by
-///           the broker.
+/// Limits    queue numbers 1..65536 a topic (0 allowed for one of read/write); perm 0..7; offsets
+///           0 or more, also below an earlier one; names of 1 to 255 B, else checked by the broker.
+/// Deletion  a topic takes its queues and committed offsets with it, a group its offsets.
 class StateMachine {
 public:
     StateMachine() = default;
@@ -90,8 +91,10 @@ public:
     /// (queues as of there have seen the earlier ones). kCorrupt: the body does not parse.
     Status replay(const LoggedChange& logged, bool drop_queues);
 
-    /// The state with every commit below the log offset that `published` returns, and that offset
-    /// as its logOffset: no commit is half done meanwhile, so a checkpoint may start there.
+    /// The state, with its log offset: every commit below that is in, none above. `published`
+    /// returns the published end of the log, from which consume queues and key index may then be
+    /// replayed; it is called while no commit is half done. Sync the log up to the snapshot's
+    /// offset before saving it.
     wire::StateSnapshot snapshot(const std::function<LogOffset()>& published) const;
 
     Result<Appended> commit(const wire::StateRecord& changes) override;

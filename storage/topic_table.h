@@ -106,6 +106,9 @@ public:
     void unseal(std::string_view name);
     /// Ends the topic; with `drop_queues` its queues too. No topic of that name: only the queues.
     void remove(std::string_view name, bool drop_queues);
+    /// Drops the queues of a deleted topic whose name a living one may have by now (replay only,
+    /// before any queue handle was given out).
+    void drop_queues(std::string_view name);
 
 private:
     ConsumeQueues& queues_;

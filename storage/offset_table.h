@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "protocol/wire/state.pb.h"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace gantry::storage {
+
+/// Committed offsets by group, topic and queue: two hash look-ups and a binary search; 16 bytes an
+/// entry beyond the names. Not thread-safe.
+class OffsetTable {
+public:
+    void put(const wire::OffsetPut& put);
+    void remove_topic(std::string_view topic);
+    void remove_group(std::string_view group);
+    std::optional<std::int64_t> find(std::string_view group,
+                                     std::string_view topic,
+                                     std::int32_t queue_id) const;
+    std::vector<wire::OffsetPut> of_group(std::string_view group) const;
+    std::vector<wire::OffsetPut> of_topic(std::string_view topic) const;
+    void for_each(const std::function<void(const wire::OffsetPut&)>& each) const;
+
+private:
+    struct NameHash {
+        using is_transparent = void;
+
+        std::size_t operator()(std::string_view name) const noexcept {
+            return std::hash<std::string_view>{}(name);
+        }
+    };
+
+    template <class Value>
+    using ByName = std::unordered_map<std::string, Value, NameHash, std::equal_to<>>;
+    using Queues = std::vector<std::pair<std::int32_t, std::int64_t>>;  ///< by queue id
+    using Topics = ByName<Queues>;
+
+    ByName<Topics> groups_;
+};
+
+}  // namespace gantry::storage

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/state_machine.h"
+
+#include "common/check.h"
+#include "storage/offset_table.h"
+#include "storage/topic_table.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace gantry::storage {
+namespace {
+
+constexpr std::int32_t kPermMax = perm::kInherit | perm::kWrite | perm::kRead;
+constexpr std::size_t kNameBytesMax = 255;
+
+Error refused(std::string_view field, std::int64_t value, std::string_view limit) {
+    return {Errc::kRefused,
+            std::string(field) + ' ' + std::to_string(value) + " is not " + std::string(limit)};
+}
+
+Status check_name(std::string_view field, const std::string& name) {
+    if (name.empty() || name.size() > kNameBytesMax) {
+        return refused(std::string(field) + " length",
+                       static_cast<std::int64_t>(name.size()),
+                       "within 1 to 255 B");
+    }
+    return ok();
+}
+
+Status check_topic(const wire::TopicConfig& topic) {
+    GANTRY_TRY(check_name("topicName", topic.topicname()));
+    if (topic.topicname() == kStateTopic) {
+        return Error{Errc::kRefused, "topicName " + topic.topicname() + " is the store's own"};
+    }
+    if (topic.readqueuenums() < 0 || topic.readqueuenums() > kQueuesPerTopicMax) {
+        return refused("readQueueNums", topic.readqueuenums(), "within 0 to 65536");
+    }
+    if (topic.writequeuenums() < 0 || topic.writequeuenums() > kQueuesPerTopicMax) {
+        return refused("writeQueueNums", topic.writequeuenums(), "within 0 to 65536");
+    }
+    if (topic.readqueuenums() + topic.writequeuenums() == 0) {
+        return refused("readQueueNums + writeQueueNums", 0, "at least 1");
+    }
+    if (topic.perm() < 0 || topic.perm() > kPermMax) {
+        return refused("perm", topic.perm(), "within 0 to 7");
+    }
+    return ok();
+}
+
+Status check_offset(const wire::OffsetPut& put) {
+    GANTRY_TRY(check_name("group", put.group()));
+    GANTRY_TRY(check_name("topic", put.topic()));
+    if (put.queueid() < 0 || put.queueid() >= kQueuesPerTopicMax) {
+        return refused("queueId", put.queueid(), "within 0 to 65535");
+    }
+    if (put.offset() < 0) {
+        return refused("offset", put.offset(), "0 or more");
+    }
+    return ok();
+}
+
+Status check_change(const wire::StateChange& change) {
+    switch (change.change_case()) {
+        case wire::StateChange::kTopicPut:
+            return check_topic(change.topicput());
+        case wire::StateChange::kTopicDelete:
+            if (change.topicdelete() == kStateTopic) {
+                return Error{Errc::kRefused,
+                             "topicDelete " + change.topicdelete() + " is the store's own"};
+            }
+            return check_name("topicDelete", change.topicdelete());
+        case wire::StateChange::kGroupPut:
+            return check_name("groupName", change.groupput().groupname());
+        case wire::StateChange::kGroupDelete:
+            return check_name("groupDelete", change.groupdelete());
+        case wire::StateChange::kOffsetPut:
+            return check_offset(change.offsetput());
+        case wire::StateChange::CHANGE_NOT_SET:
+            break;
+    }
+    return Error{Errc::kRefused, "a state change of an unknown kind"};
+}
+
+template <class Values>
+auto values_of(const Values& map) {
+    std::vector<typename Values::mapped_type> values;
+    values.reserve(map.size());
+    for (const auto& [name, value] : map) {
+        values.push_back(value);
+    }
+    return values;
+}
+
+template <class Values>
+std::optional<typename Values::mapped_type> value_of(const Values& map, std::string_view name) {
+    const auto found = map.find(name);
+    return found != map.end() ? std::optional(found->second) : std::nullopt;
+}
+
+}  // namespace
+
+Status check_changes(const wire::StateRecord& changes) {
+    if (changes.changes().empty()) {
+        return refused("number of changes", 0, "at least 1");
+    }
+    for (const wire::StateChange& change : changes.changes()) {
+        GANTRY_TRY(check_change(change));
+    }
+    return ok();
+}
+
+struct LogStateMachine::State {
+    std::map<std::string, wire::TopicConfig, std::less<>> topics;
+    std::map<std::string, wire::SubscriptionGroupConfig, std::less<>> groups;
+    OffsetTable offsets;
+    wire::DataVersion version;
+    LogOffset folded;  ///< records below it are in
+    QueueOffset next;  ///< position of the next record in the state topic's queue
+};
+
+LogStateMachine::LogStateMachine(TopicTable& topics, Append append)
+    : topics_(topics), append_(std::move(append)), state_(std::make_unique<State>()) {
+    state_->version.set_counter(0);
+    state_->version.set_stateversion(0);
+    state_->version.set_timestamp(0);
+}
+
+LogStateMachine::~LogStateMachine() = default;
+
+void LogStateMachine::set_append(Append append) {
+    const MutexLock commit(commit_mutex_);
+    append_ = std::move(append);
+}
+
+Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
+    for (const wire::TopicConfig& topic : snapshot.topics()) {
+        GANTRY_TRY(check_topic(topic));
+    }
+    for (const wire::OffsetPut& put : snapshot.offsets()) {
+        GANTRY_TRY(check_offset(put));
+    }
+    const MutexLock commit(commit_mutex_);
+    const MutexLock lock(mutex_);
+    for (const wire::TopicConfig& topic : snapshot.topics()) {
+        state_->topics[topic.topicname()] = topic;
+        topics_.put(topic);
+    }
+    for (const wire::SubscriptionGroupConfig& group : snapshot.groups()) {
+        state_->groups[group.groupname()] = group;
+    }
+    for (const wire::OffsetPut& put : snapshot.offsets()) {
+        state_->offsets.put(put);
+    }
+    state_->version.MergeFrom(snapshot.topicversion());
+    state_->folded = LogOffset(snapshot.logoffset());
+    state_->next = QueueOffset(snapshot.statequeueoffset());
+    return ok();
+}
+
+Status LogStateMachine::replay(const LoggedChange& logged, bool drop_queues) {
+    wire::StateRecord changes;
+    if (!changes.ParseFromArray(logged.body.data(), static_cast<int>(logged.body.size()))) {
+        return Error{
+            Errc::kCorrupt,
+            "state record at log offset " + std::to_string(logged.at.value) + " does not parse"};
+    }
+    if (Status legal = check_changes(changes); !legal) {
+        return Error{Errc::kCorrupt,
+                     "state record at log offset " + std::to_string(logged.at.value) + ": " +
+                         legal.error().detail};
+    }
+    const MutexLock commit(commit_mutex_);
+    if (logged.at >= state_->folded) {
+        apply(changes, logged.store_ms, drop_queues);
+        const MutexLock lock(mutex_);
+        state_->next = logged.queue_offset + 1;
+        return ok();
+    }
+    for (const wire::StateChange& change : changes.changes()) {
+        if (drop_queues && change.change_case() == wire::StateChange::kTopicDelete) {
+            topics_.drop_queues(change.topicdelete());
+        }
+    }
+    return ok();
+}
+
+Result<Appended> LogStateMachine::commit(const wire::StateRecord& changes) {
+    GANTRY_TRY(check_changes(changes));
+    std::string body = changes.SerializeAsString();
+    const MutexLock commit(commit_mutex_);
+    if (!append_) {
+        return Error{Errc::kClosed, "the state machine has no log"};
+    }
+    // Sealed before the deletion is in the log: all records of the topic then lie before it.
+    for (const wire::StateChange& change : changes.changes()) {
+        if (change.change_case() == wire::StateChange::kTopicDelete) {
+            topics_.seal(change.topicdelete());
+        }
+    }
+    Result<Appended> appended = append_(std::move(body));
+    if (!appended) {
+        for (const wire::StateChange& change : changes.changes()) {
+            if (change.change_case() == wire::StateChange::kTopicDelete) {
+                topics_.unseal(change.topicdelete());
+            }
+        }
+        return appended;
+    }
+    apply(changes, appended->store_ms, true);
+    const MutexLock lock(mutex_);
+    state_->folded = appended->end;
+    state_->next = appended->queue_offset + 1;
+    return appended;
+}
+
+void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool drop_queues) {
+    const MutexLock lock(mutex_);
+    State& state = *state_;
+    const auto count_version = [&state, at_ms] {
+        state.version.set_counter(state.version.counter() + 1);
+        state.version.set_timestamp(at_ms);
+    };
+    for (const wire::StateChange& change : changes.changes()) {
+        switch (change.change_case()) {
+            case wire::StateChange::kTopicPut:
+                state.topics[change.topicput().topicname()] = change.topicput();
+                topics_.put(change.topicput());
+                count_version();
+                break;
+            case wire::StateChange::kTopicDelete:
+                state.topics.erase(change.topicdelete());
+                state.offsets.remove_topic(change.topicdelete());
+                topics_.remove(change.topicdelete(), drop_queues);
+                count_version();
+                break;
+            case wire::StateChange::kGroupPut:
+                state.groups[change.groupput().groupname()] = change.groupput();
+                break;
+            case wire::StateChange::kGroupDelete:
+                state.groups.erase(change.groupdelete());
+                state.offsets.remove_group(change.groupdelete());
+                break;
+            case wire::StateChange::kOffsetPut:
+                state.offsets.put(change.offsetput());
+                break;
+            case wire::StateChange::CHANGE_NOT_SET:
+                break;
+        }
+    }
+}
+
+wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& published) const {
+    wire::StateSnapshot snapshot;
+    const MutexLock commit(commit_mutex_);
+    const MutexLock lock(mutex_);
+    snapshot.set_logoffset(std::max(published(), state_->folded).value);
+    snapshot.set_statequeueoffset(state_->next.value);
+    *snapshot.mutable_topicversion() = state_->version;
+    for (const auto& [name, topic] : state_->topics) {
+        *snapshot.add_topics() = topic;
+    }
+    for (const auto& [name, group] : state_->groups) {
+        *snapshot.add_groups() = group;
+    }
+    state_->offsets.for_each([&](const wire::OffsetPut& put) { *snapshot.add_offsets() = put; });
+    return snapshot;
+}
+
+std::optional<wire::TopicConfig> LogStateMachine::topic(std::string_view name) const {
+    const MutexLock lock(mutex_);
+    return value_of(state_->topics, name);
+}
+
+std::vector<wire::TopicConfig> LogStateMachine::topics() const {
+    const MutexLock lock(mutex_);
+    return values_of(state_->topics);
+}
+
+wire::DataVersion LogStateMachine::topic_version() const {
+    const MutexLock lock(mutex_);
+    return state_->version;
+}
+
+std::optional<wire::SubscriptionGroupConfig> LogStateMachine::group(std::string_view name) const {
+    const MutexLock lock(mutex_);
+    return value_of(state_->groups, name);
+}
+
+std::vector<wire::SubscriptionGroupConfig> LogStateMachine::groups() const {
+    const MutexLock lock(mutex_);
+    return values_of(state_->groups);
+}
+
+std::optional<std::int64_t> LogStateMachine::offset(std::string_view group,
+                                                    std::string_view topic,
+                                                    std::int32_t queue_id) const {
+    const MutexLock lock(mutex_);
+    return state_->offsets.find(group, topic, queue_id);
+}
+
+std::vector<wire::OffsetPut> LogStateMachine::offsets_of_group(std::string_view group) const {
+    const MutexLock lock(mutex_);
+    return state_->offsets.of_group(group);
+}
+
+std::vector<wire::OffsetPut> LogStateMachine::offsets_of_topic(std::string_view topic) const {
+    const MutexLock lock(mutex_);
+    return state_->offsets.of_topic(topic);
+}
+
+}  // namespace gantry::storage
