@@ -142,7 +142,7 @@ Status Recovery::take(const LogEntry& entry) {
     if (entry.at >= starts_.keys) {
         parts_.index_keys(record.topic, record.properties, entry.at, record.store_ms);
     }
-    if (is_state && entry.at >= starts_.state) {
+    if (is_state) {
         GANTRY_TRY(
             parts_.state->replay({record.body, entry.at, record.queue_offset, record.store_ms},
                                  entry.at >= starts_.queues));

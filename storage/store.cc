@@ -6,6 +6,7 @@
 #include "storage/state_snapshot.h"
 #include "storage/store_parts.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace gantry::storage {
@@ -195,12 +196,14 @@ void Checkpointer::run() {
 
 Status Checkpointer::write() {
     const auto published = [this] { return parts_.log->appended(); };
-    const wire::StateSnapshot snapshot = parts_.state->snapshot(published);
-    const LogOffset from(snapshot.logoffset());
+    LogOffset from;
+    const wire::StateSnapshot snapshot =
+        parts_.state->snapshot([&] { return from = parts_.log->appended(); });
     GANTRY_ASSIGN_OR_RETURN(const LogOffset end, parts_.queues->flush(published));
     GANTRY_TRY(parts_.keys->flush());
-    if (parts_.log->flushed() < end) {
-        GANTRY_TRY(parts_.log->wait_flushed(end));
+    const LogOffset needed = std::max(end, LogOffset(snapshot.logoffset()));
+    if (parts_.log->flushed() < needed) {
+        GANTRY_TRY(parts_.log->wait_flushed(needed));
     }
     GANTRY_TRY(save_snapshot(parts_.files, parts_.path("state"), snapshot));
     return save_checkpoint(parts_.files, parts_.path("checkpoint"), {from});

@@ -2,8 +2,8 @@
 #include "storage/topic_table.h"
 
 #include "protocol/wire/topic.pb.h"
-#include "storage/consume_queues.h"
-#include "storage/queue_index.h"
+#include "storage/index/consume_queues.h"
+#include "storage/index/queue_index.h"
 
 #include <algorithm>
 #include <utility>

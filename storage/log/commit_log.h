@@ -5,8 +5,8 @@
 #include "common/metrics.h"
 #include "common/mutex.h"
 #include "common/result.h"
+#include "storage/index/queue_index.h"
 #include "storage/log/segment.h"
-#include "storage/queue_index.h"
 #include "storage/types.h"
 
 #include <atomic>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "storage/consume_queues.h"
+#include "storage/index/consume_queues.h"
 
-#include "storage/extent_files.h"
+#include "storage/index/extent_files.h"
 #include "tests/storage/temporary_directory.h"
 
 #include <doctest/doctest.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "storage/queue_index.h"
+#include "storage/index/queue_index.h"
 
 #include <doctest/doctest.h>
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "storage/consume_queues.h"
+#include "storage/index/consume_queues.h"
 
 #include "common/log.h"
 #include "common/mutex.h"
-#include "storage/extent_files.h"
-#include "storage/queue_directory.h"
+#include "storage/index/extent_files.h"
+#include "storage/index/queue_directory.h"
 
 #include <algorithm>
 #include <array>

@@ -34,8 +34,8 @@ class KeyIndex {
 public:
     struct Options {
         std::filesystem::path directory;
-        std::uint32_t entries_per_file = std::uint32_t{4} << 20U;  ///< 24 bytes each
-        std::uint32_t slots_per_file = std::uint32_t{2} << 20U;    ///< 4 bytes each
+        std::uint32_t first_file_entries = std::uint32_t{256} << 10U;  ///< 26 bytes each
+        std::uint32_t file_entries_max = std::uint32_t{4} << 20U;      ///< the next have double
     };
 
     struct Opened {

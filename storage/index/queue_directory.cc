@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "storage/queue_directory.h"
+#include "storage/index/queue_directory.h"
 
 #include "common/checksum.h"
 

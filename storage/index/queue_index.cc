@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "storage/queue_index.h"
+#include "storage/index/queue_index.h"
 
 #include "common/check.h"
-#include "storage/consume_queues.h"
-#include "storage/extent_files.h"
+#include "storage/index/consume_queues.h"
+#include "storage/index/extent_files.h"
 
 #include <algorithm>
 

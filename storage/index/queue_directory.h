@@ -4,7 +4,7 @@
 #include "common/bytes.h"
 #include "common/ids.h"
 #include "common/result.h"
-#include "storage/extent_files.h"
+#include "storage/index/extent_files.h"
 
 #include <cstdint>
 #include <span>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "storage/extent_files.h"
+#include "storage/index/extent_files.h"
 
 #include "common/checksum.h"
 #include "common/log.h"

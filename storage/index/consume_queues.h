@@ -5,7 +5,7 @@
 #include "common/ids.h"
 #include "common/mutex.h"
 #include "common/result.h"
-#include "storage/queue_index.h"
+#include "storage/index/queue_index.h"
 
 #include <cstdint>
 #include <filesystem>
