@@ -6,8 +6,7 @@
 namespace gantry::nameserver {
 
 KvFile::KvFile(FileSystem& files, std::filesystem::path path)
-    : files_(files), path_(std::move(path)), thread_([this] { run(); }) {
-}
+    : files_(files), path_(std::move(path)), thread_([this] { run(); }) {}
 
 KvFile::~KvFile() {
     {

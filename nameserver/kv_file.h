@@ -31,6 +31,8 @@ public:
     /// The content, empty when there is no file. kRefused above `bytes_max`.
     Result<std::string> read(std::uint64_t bytes_max);
 
+    const std::filesystem::path& path() const noexcept { return path_; }
+
     /// Replaces the content durably, then calls `done`.
     void write(std::string content, Done done);
 

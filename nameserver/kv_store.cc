@@ -64,8 +64,8 @@ Status KvStore::put(const std::string& name_space,
     const std::uint64_t bytes = bytes_ - freed + added;
     if (bytes > bytes_max_) {
         return Error{Errc::kRefused,
-                     "namespace, key and value of " + std::to_string(added) +
-                         " B would make " + std::to_string(bytes) + " B > limits.kv_bytes_max " +
+                     "namespace, key and value of " + std::to_string(added) + " B would make " +
+                         std::to_string(bytes) + " B > limits.kv_bytes_max " +
                          std::to_string(bytes_max_)};
     }
     bytes_ = bytes;

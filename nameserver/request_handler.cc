@@ -2,7 +2,6 @@
 #include "nameserver/request_handler.h"
 
 #include "common/log.h"
-#include "nameserver/request_reader.h"
 #include "protocol/wire/header.h"
 #include "protocol/wire/names.h"
 #include "protocol/wire/status.h"
@@ -19,7 +18,6 @@ constexpr std::chrono::seconds kExpiryPeriod{1};
 constexpr std::int64_t kSuspendMsMax = 60'000;
 /// Clients from this release on (4.9.4) read standard JSON.
 constexpr std::int32_t kStandardJsonVersion = 401;
-constexpr const char* kOrderNamespace = "ORDER_TOPIC_CONFIG";
 
 }  // namespace
 
@@ -107,10 +105,10 @@ void RequestHandler::on_frame(const net::Received& frame) {
     }
     if (!handle_routes(frame) && !handle_brokers(frame) && !handle_kv(frame)) {
         unknown_requests_.add();
-        frame.connection.reply(net::reply_to(frame),
-                               wire::ResponseCode::kRequestCodeNotSupported,
-                               " request type " + std::to_string(frame.header.code) +
-                                   " not supported");
+        frame.connection.reply(
+            net::reply_to(frame),
+            wire::ResponseCode::kRequestCodeNotSupported,
+            " request type " + std::to_string(frame.header.code) + " not supported");
     }
     settle();
 }
@@ -154,13 +152,20 @@ bool RequestHandler::handle_routes(const net::Received& frame) {
     return true;
 }
 
+bool RequestHandler::read(const net::Received& frame, google::protobuf::Message& fields) {
+    if (const Status decoded = wire::decode_fields(frame.header, fields); !decoded) {
+        refuse(frame, decoded.error());
+        return false;
+    }
+    return true;
+}
+
 void RequestHandler::refuse(const net::Received& frame, const Error& why) {
     const net::ReplyTo to = net::reply_to(frame);
     frame.connection.reply(to, wire::response_code(why.code, to.codec), why.detail);
 }
 
-void RequestHandler::reply_body(const net::Received& frame,
-                                const google::protobuf::Message& body) {
+void RequestHandler::reply_body(const net::Received& frame, const google::protobuf::Message& body) {
     const net::ReplyTo to = net::reply_to(frame);
     std::string bytes;
     wire::append_body(bytes, to.codec, body);
@@ -179,8 +184,7 @@ bool RequestHandler::fill_route(const std::string& topic, wire::TopicRouteData& 
 
 void RequestHandler::get_route(const net::Received& frame) {
     wire::TopicRequest request;
-    if (const Status read = wire::decode_fields(frame.header, request); !read) {
-        refuse(frame, read.error());
+    if (!read(frame, request)) {
         return;
     }
     const net::ReplyTo to = net::reply_to(frame);
@@ -204,8 +208,7 @@ void RequestHandler::get_route(const net::Received& frame) {
 
 void RequestHandler::watch_routes(const net::Received& frame) {
     wire::WatchRoutesRequest request;
-    if (const Status read = wire::decode_fields(frame.header, request); !read) {
-        refuse(frame, read.error());
+    if (!read(frame, request)) {
         return;
     }
     Watch watch;
@@ -265,16 +268,14 @@ void RequestHandler::answer_expired_watches() {
 void RequestHandler::arm_watch_timer() {
     const std::optional<SteadyTime> next = watches_.next_deadline();
     if (next) {
-        const auto wait =
-            std::chrono::ceil<std::chrono::milliseconds>(*next - clock_.steady());
+        const auto wait = std::chrono::ceil<std::chrono::milliseconds>(*next - clock_.steady());
         watch_timer_->start_once(std::max(wait, std::chrono::milliseconds(1)));
     }
 }
 
 void RequestHandler::get_topics_of_cluster(const net::Received& frame) {
     wire::ClusterRequest request;
-    if (const Status read = wire::decode_fields(frame.header, request); !read) {
-        refuse(frame, read.error());
+    if (!read(frame, request)) {
         return;
     }
     reply_body(frame, routes_.topics_of_cluster(request.cluster()));
@@ -282,8 +283,7 @@ void RequestHandler::get_topics_of_cluster(const net::Received& frame) {
 
 void RequestHandler::delete_topic(const net::Received& frame) {
     wire::TopicRequest request;
-    if (const Status read = wire::decode_fields(frame.header, request); !read) {
-        refuse(frame, read.error());
+    if (!read(frame, request)) {
         return;
     }
     routes_.delete_topic(request.topic(), request.clustername());
@@ -292,8 +292,7 @@ void RequestHandler::delete_topic(const net::Received& frame) {
 
 void RequestHandler::change_write_permission(const net::Received& frame, bool wipe) {
     wire::BrokerNameRequest request;
-    if (const Status read = wire::decode_fields(frame.header, request); !read) {
-        refuse(frame, read.error());
+    if (!read(frame, request)) {
         return;
     }
     wire::WritePermResponse response;

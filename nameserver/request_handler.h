@@ -30,6 +30,9 @@ namespace gantry::nameserver {
 ///           the loop has stopped. kv_file's last write must have ended before.
 class RequestHandler final : public net::ConnectionHandler, public net::PassEnd {
 public:
+    /// The KV namespace whose entries are topics' order configuration: part of their routes.
+    static constexpr const char* kOrderNamespace = "ORDER_TOPIC_CONFIG";
+
     /// What it works with. kv_file null: KV entries live in memory only.
     struct Parts {
         net::EventLoop& loop;
@@ -70,6 +73,9 @@ private:
     void change_write_permission(const net::Received& frame, bool wipe);
 
     void register_broker(const net::Received& frame);
+    void refuse_registration(const net::Received& frame,
+                             const wire::RegisterBrokerRequest& request,
+                             const Error& why);
     void register_delta(const net::Received& frame);
     void heartbeat(const net::Received& frame);
     void query_data_version(const net::Received& frame);
@@ -79,12 +85,12 @@ private:
     void get_kv(const net::Received& frame);
     void delete_kv(const net::Received& frame);
     void list_kv(const net::Received& frame);
-    void kv_changed(const net::Received& frame, const std::string& name_space);
+    void kv_changed(const net::Received& frame, const wire::KvRequest& request);
     void save_kv();
     void kv_saved(const Status& saved);
 
-    template <class Fields>
-    bool read(const net::Received& frame, Fields& fields);
+    /// False when the fields do not parse; the request is answered then.
+    bool read(const net::Received& frame, google::protobuf::Message& fields);
     void refuse(const net::Received& frame, const Error& why);
     void reply_body(const net::Received& frame, const google::protobuf::Message& body);
 

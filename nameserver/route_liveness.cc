@@ -63,9 +63,9 @@ Status RouteTable::heartbeat(const wire::BrokerIdentity& broker, net::Connection
     std::int64_t id = 0;
     Member* const member = find_member(broker.brokername(), broker.brokeraddr(), &id);
     if (member == nullptr) {
-        return Error{Errc::kNotFound,
-                     "broker " + broker.brokername() + " at " + broker.brokeraddr() +
-                         " is not registered"};
+        return Error{
+            Errc::kNotFound,
+            "broker " + broker.brokername() + " at " + broker.brokeraddr() + " is not registered"};
     }
     heard(broker.brokername(), id, *member, connection);
     return ok();

@@ -18,11 +18,6 @@ constexpr std::size_t kLabelBytesMax = 255;
 constexpr std::chrono::seconds kAlive{10};
 constexpr std::chrono::hours kExpiryMax{24};
 
-bool same_version(const wire::DataVersion& a, const wire::DataVersion& b) {
-    return a.counter() == b.counter() && a.timestamp() == b.timestamp() &&
-           a.stateversion() == b.stateversion();
-}
-
 std::string version_text(const wire::DataVersion& version) {
     return std::to_string(version.counter()) + "/" + std::to_string(version.timestamp());
 }
@@ -64,6 +59,11 @@ Status check_address(std::string_view field, std::string_view value) {
 
 }  // namespace
 
+bool same_version(const wire::DataVersion& a, const wire::DataVersion& b) {
+    return a.counter() == b.counter() && a.timestamp() == b.timestamp() &&
+           a.stateversion() == b.stateversion();
+}
+
 bool RouteTable::Queues::same_route(const Queues& other) const noexcept {
     return read == other.read && write == other.write && permission == other.permission &&
            sys_flag == other.sys_flag;
@@ -75,8 +75,7 @@ RouteTable::RouteTable(Clock& clock, const Options& options, OnChange on_change)
       on_change_(std::move(on_change)),
       absent_version_(static_cast<std::uint64_t>(clock.wall_ms()) << 20U),
       last_version_(absent_version_),
-      last_expire_(clock.steady()) {
-}
+      last_expire_(clock.steady()) {}
 
 RouteTable::~RouteTable() = default;
 
@@ -248,9 +247,7 @@ void RouteTable::take_topics(Group& group, std::int64_t id, const Registration& 
     group.topics_version = topics.dataversion();
 }
 
-void RouteTable::replace_topics(Group& group,
-                                const wire::TopicConfigTable& topics,
-                                bool is_whole) {
+void RouteTable::replace_topics(Group& group, const wire::TopicConfigTable& topics, bool is_whole) {
     ++mark_;
     for (const auto& [name, config] : topics.topicconfigtable()) {
         put_topic(group, name, config);
@@ -269,9 +266,7 @@ void RouteTable::replace_topics(Group& group,
     }
 }
 
-void RouteTable::put_topic(Group& group,
-                           const std::string& name,
-                           const wire::TopicConfig& config) {
+void RouteTable::put_topic(Group& group, const std::string& name, const wire::TopicConfig& config) {
     if (wire::is_internal_topic(name)) {
         return;
     }
@@ -302,13 +297,12 @@ void RouteTable::put_topic(Group& group,
         }
     } else {
         std::vector<Group*>& groups = topics_[name].groups;
-        groups.insert(std::lower_bound(groups.begin(),
-                                       groups.end(),
-                                       &group,
-                                       [](const Group* a, const Group* b) {
-                                           return a->name < b->name;
-                                       }),
-                      &group);
+        groups.insert(
+            std::lower_bound(groups.begin(),
+                             groups.end(),
+                             &group,
+                             [](const Group* a, const Group* b) { return a->name < b->name; }),
+            &group);
     }
     touch(name);
 }
@@ -361,11 +355,11 @@ Status RouteTable::apply_delta(const wire::RegisterBrokerRequest& broker,
     }
     if (tells && group.topics.size() + static_cast<std::size_t>(delta.changed_size()) >
                      options_.topics_per_broker_max) {
-        return refused("topics",
-                       std::to_string(group.topics.size()) + " + " +
-                           std::to_string(delta.changed_size()),
-                       "more than limits.topics_per_broker_max " +
-                           std::to_string(options_.topics_per_broker_max));
+        return refused(
+            "topics",
+            std::to_string(group.topics.size()) + " + " + std::to_string(delta.changed_size()),
+            "more than limits.topics_per_broker_max " +
+                std::to_string(options_.topics_per_broker_max));
     }
     group.epoch = std::max(group.epoch, broker.epoch());
     heard(group.name, place->first, member, connection);

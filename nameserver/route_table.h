@@ -18,6 +18,9 @@
 
 namespace gantry::nameserver {
 
+/// Whether two data versions are the same one.
+bool same_version(const wire::DataVersion& a, const wire::DataVersion& b);
+
 /// One registration request (103).
 struct Registration {
     const wire::RegisterBrokerRequest& request;
