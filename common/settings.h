@@ -26,14 +26,19 @@ namespace gantry {
 /// Lifetime  bound variables outlive the table.
 class SettingTable {
 public:
+    /// Bounds of an integer, both allowed.
     struct Range {
         std::int64_t min = 0;
         std::int64_t max = INT64_MAX;
     };
 
+    /// Any text.
     void add(std::string name, std::string* value, std::string meaning);
+    /// true or false.
     void add(std::string name, bool* value, std::string meaning);
+    /// An integer within `range`; its unit is read off the name.
     void add(std::string name, std::int64_t* value, Range range, std::string meaning);
+    /// A list of texts, possibly empty.
     void add(std::string name, std::vector<std::string>* value, std::string meaning);
     /// A string that must be one of `choices`.
     void add_choice(std::string name,

@@ -48,6 +48,7 @@ struct Registration {
 /// Threads   one; no I/O, no lock. `on_change` runs inside the call that changes a route.
 class RouteTable {
 public:
+    /// What it may hold, and for how long.
     struct Options {
         std::chrono::milliseconds expiry{120'000};  ///< for brokers that announce no time-out
         std::uint64_t brokers_max = 10'000;

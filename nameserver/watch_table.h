@@ -54,6 +54,7 @@ public:
     std::vector<Watch> take_expired(SteadyTime now);
     std::optional<SteadyTime> next_deadline() const;
 
+    /// Forgets the watches of a closed connection.
     void drop_connection(net::ConnectionId connection);
 
     std::size_t size() const noexcept { return watches_.size(); }
