@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "common/checksum.h"
 #include "common/log.h"
 #include "nameserver/request_handler.h"
 #include "protocol/wire/header.h"
+#include "protocol/wire/register_body.h"
 
 #include <utility>
 
@@ -10,23 +10,6 @@ namespace gantry::nameserver {
 namespace {
 
 constexpr Logger kLog("nameserver");
-
-constexpr std::uint32_t kCrcMask = 0x7FFFFFFFU;
-
-/// The topics of a registration; null when it only refreshes.
-Result<std::unique_ptr<wire::RegisterBrokerBody>> read_body(
-    const net::Received& frame, const wire::RegisterBrokerRequest& request) {
-    if (frame.body.empty()) {
-        return std::unique_ptr<wire::RegisterBrokerBody>();
-    }
-    const auto announced = static_cast<std::uint32_t>(request.bodycrc32());
-    if (announced != 0 && (crc32(frame.body) & kCrcMask) != announced) {
-        return Error{Errc::kRefused, "crc32 not match"};
-    }
-    auto body = std::make_unique<wire::RegisterBrokerBody>();
-    GANTRY_TRY(wire::decode_body(frame.header.codec, frame.body, *body));
-    return body;
-}
 
 }  // namespace
 
@@ -75,13 +58,17 @@ void RequestHandler::register_broker(const net::Received& frame) {
         refused_registrations_.add();
         return;
     }
-    Result<std::unique_ptr<wire::RegisterBrokerBody>> body = read_body(frame, request);
-    if (!body) {
-        refuse_registration(frame, request, body.error());
+    wire::RegisterBrokerBody body;
+    const auto crc = static_cast<std::uint32_t>(request.bodycrc32());
+    if (const Status decoded =
+            wire::decode_register_body(frame.header.codec, frame.body, crc, body);
+        !decoded) {
+        refuse_registration(frame, request, decoded.error());
         return;
     }
+    // Without a body the registration is only renewed.
     const wire::TopicConfigTable* const topics =
-        *body == nullptr ? nullptr : &(*body)->topicconfigserializewrapper();
+        frame.body.empty() ? nullptr : &body.topicconfigserializewrapper();
     const Result<wire::RegisterBrokerResponse> response = routes_.register_broker(
         {request, topics, frame.header.codec == wire::Codec::kNative, frame.connection.id()});
     if (!response) {
