@@ -261,7 +261,7 @@ def strip(head):
 
 def classify(head):
     head = strip(head)
-    if re.search(r"\bnamespace\b", head) or re.match(r"extern$", head):
+    if re.search(r"\bnamespace\b|^TEST_SUITE\b", head) or head == "extern":
         return "scope"
     if re.search(TYPE, head) and not re.search(r"[(=]", head):
         return "type"

@@ -94,6 +94,13 @@ class StyleGateTest(unittest.TestCase):
                 "    }\n};\n}  // namespace\n")
         self.assertEqual([("storage/a.cc", 5, "function length")], self.source(body))
 
+    def test_test_cases_are_measured_and_suites_are_not(self):
+        case = 'TEST_CASE("a") {\n' + "    ++x;\n" * 40 + "}\n"
+        suite = 'TEST_SUITE("s") {\n%s}\n'
+        self.assertEqual([], self.source(suite % (case + case)))
+        self.assertEqual([("storage/a.cc", 3, "function length")],
+                         self.source(suite % ('TEST_CASE("a") {\n' + "    ++x;\n" * 60 + "}\n")))
+
     def test_file_length_caps_differ_by_kind(self):
         line = "// line\n"
         self.assertEqual(["file length"], [r for _, _, r in self.header(line * 250)])

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+package interop;
+
+/**
+ * Stock RocketMQ clients, configured with nothing but the nameserver's address, against a cluster.
+ * Arguments: nameserver address, broker address, suite (admin, messages or cleanup).
+ */
+public final class Main {
+    static final String TOPIC = "InteropTopic";
+    static final String ORDERED_TOPIC = "InteropOrdered";
+    static final int QUEUES = 8;
+    static final String PUSH_GROUP = "interop-push";
+    static final String PULL_GROUP = "interop-pull";
+
+    private Main() {
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        System.setProperty("rocketmq.client.logUseSlf4j", "true");
+        final Checks checks = new Checks();
+        final String nameserver = arguments[0];
+        final String broker = arguments[1];
+        switch (arguments[2]) {
+            case "admin" -> new AdminSuite(nameserver, broker, checks).run();
+            case "messages" -> new MessageSuite(nameserver, checks).run();
+            case "cleanup" -> new CleanupSuite(nameserver, broker, checks).run();
+            default -> throw new IllegalArgumentException("unknown suite " + arguments[2]);
+        }
+        System.out.println("DONE");
+        // Client threads are not all daemons.
+        System.exit(checks.failed() == 0 ? 0 : 1);
+    }
+}
