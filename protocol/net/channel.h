@@ -15,7 +15,7 @@ namespace gantry::net {
 struct Request {
     wire::RequestCode code{};
     const google::protobuf::Message* fields = nullptr;  ///< encoded before call() returns
-    std::string body;
+    std::string body{};
 };
 
 /// The pipelined RPC link to one peer: dials on first use, numbers requests, matches answers by

@@ -15,7 +15,7 @@ namespace gantry::net {
 struct HttpReply {
     int status = 200;
     std::string content_type = "text/plain; charset=utf-8";
-    std::string body;
+    std::string body{};
 };
 
 /// The HTTP endpoint of a daemon, for people and monitors, on a loop of its own thread:

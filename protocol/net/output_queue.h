@@ -18,7 +18,7 @@ struct FileRange {
     int fd = -1;
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
-    std::shared_ptr<const void> pin;
+    std::shared_ptr<const void> pin{};
 };
 
 /// What waits to be written to one socket, in order: owned bytes, references to memory that stays

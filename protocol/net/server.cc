@@ -27,6 +27,7 @@ constexpr std::chrono::milliseconds kAcceptRetry{100};
 constexpr std::chrono::milliseconds kSweepMin{10};
 constexpr std::chrono::milliseconds kSweepMax{1'000};
 constexpr std::chrono::milliseconds kDrainPoll{5};
+constexpr std::chrono::seconds kWarningPause{10};
 
 // ConnectionId: loop index, place in the loop's table, and a number never used twice.
 constexpr unsigned kSlotBits = 20;
@@ -152,6 +153,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     void resume_accepting_in_loop();
     void stop_accepting_in_loop();
     void connection_gone();
+    void warn_in_loop(const std::string& reason);
 
     static void on_acceptable(evutil_socket_t /*fd*/, short /*what*/, void* context) {
         static_cast<State*>(context)->accept_ready_in_loop();
@@ -173,6 +175,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     std::unique_ptr<Timer> retry_timer;
     std::size_t next_shard = 0;
     bool is_accepting = false;
+    SteadyTime quiet_until{};  // a full server says so now and then, not for each connection
 };
 
 void Server::State::Shard::on_close(Connection& connection, const Error& why) {
@@ -288,7 +291,8 @@ void Server::State::accept_ready_in_loop() {
             pause_accepting_in_loop();
             is_full.store(true);
             if (count.load() >= options.connections_max) {
-                kLog.warn("connections_max_reached", {{"connections", count.load()}});
+                warn_in_loop("connections_max " + std::to_string(options.connections_max) +
+                             " reached");
                 return;
             }
             // One went before it could see the flag.
@@ -301,7 +305,7 @@ void Server::State::accept_ready_in_loop() {
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            kLog.warn("accept_paused", {{"reason", io_error("accept", errno).detail}});
+            warn_in_loop(io_error("accept", errno).detail);
             pause_accepting_in_loop();
             retry_timer->start_once(kAcceptRetry);
             return;
@@ -309,6 +313,14 @@ void Server::State::accept_ready_in_loop() {
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return;
         }
+    }
+}
+
+void Server::State::warn_in_loop(const std::string& reason) {
+    const SteadyTime now = accept_loop().pass_time();
+    if (now >= quiet_until) {
+        quiet_until = now + kWarningPause;
+        kLog.warn("accept_paused", {{"reason", reason}});
     }
 }
 

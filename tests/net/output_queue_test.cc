@@ -90,7 +90,7 @@ std::string append_random(OutputQueue& queue,
         }
         case 3: {
             const std::uint64_t at = random.below(file_bytes.size() - size);
-            queue.append_file({.fd = fd, .offset = at, .length = size, .pin = nullptr});
+            queue.append_file({.fd = fd, .offset = at, .length = size});
             return file_bytes.substr(at, size);
         }
         default:
@@ -173,7 +173,7 @@ TEST_SUITE("net/output_queue") {
         CHECK(memory.error().code == Errc::kGone);
         queue.clear();
         const UniqueFd file = file_of("abc");
-        queue.append_file({.fd = file.get(), .offset = 0, .length = 3, .pin = nullptr});
+        queue.append_file({.fd = file.get(), .offset = 0, .length = 3});
         const Result<bool> range = queue.write_to(pair.writer.get());
         REQUIRE_FALSE(range);
         CHECK(range.error().code == Errc::kGone);
@@ -183,7 +183,7 @@ TEST_SUITE("net/output_queue") {
         const Pair pair;
         OutputQueue queue;
         const UniqueFd file = file_of("abc");
-        queue.append_file({.fd = file.get(), .offset = 0, .length = 10, .pin = nullptr});
+        queue.append_file({.fd = file.get(), .offset = 0, .length = 10});
         Result<bool> written = queue.write_to(pair.writer.get());
         while (written && !*written) {
             written = queue.write_to(pair.writer.get());
