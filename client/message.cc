@@ -1,2 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/message.h"
+
+#include "client/consume/record_reader.h"
+#include "protocol/wire/message_id.h"
+#include "protocol/wire/properties.h"
+#include "protocol/wire/record.h"
+
+#include <cstring>
+
+namespace gantry::client {
+namespace {
+
+constexpr std::size_t kTimeBytes = 8;
+
+std::size_t host_bytes(bool is_v6) noexcept {
+    return is_v6 ? 20 : 8;
+}
+
+const std::string kNoBroker;
+
+}  // namespace
+
+std::string_view MessageView::property(std::string_view name) const noexcept {
+    return wire::find_property(properties_, name);
+}
+
+const std::string& MessageView::broker() const noexcept {
+    return origin_ == nullptr ? kNoBroker : origin_->broker;
+}
+
+std::size_t MessageView::store_time_at() const noexcept {
+    const std::int32_t flags = field<std::int32_t>(kSysFlagAt);
+    return kBornHostAt + host_bytes((flags & wire::sys_flag::kBornHostV6) != 0);
+}
+
+std::int32_t MessageView::reconsume_times() const noexcept {
+    const std::int32_t flags = field<std::int32_t>(kSysFlagAt);
+    return field<std::int32_t>(store_time_at() + kTimeBytes +
+                               host_bytes((flags & wire::sys_flag::kStoreHostV6) != 0));
+}
+
+std::string MessageView::offset_message_id() const {
+    wire::Host host;
+    host.is_v6 = (field<std::int32_t>(kSysFlagAt) & wire::sys_flag::kStoreHostV6) != 0;
+    const std::size_t at = store_time_at() + kTimeBytes;
+    const std::size_t address_bytes = host.is_v6 ? 16 : 4;
+    std::memcpy(host.address.data(), record_ + at, address_bytes);
+    host.port = field<std::int32_t>(at + address_bytes);
+    return wire::format_message_id({host, LogOffset{log_offset()}});
+}
+
+std::string MessageView::message_id() const {
+    const std::string_view unique = property(wire::property::kUniqueKey);
+    return unique.empty() ? offset_message_id() : std::string(unique);
+}
+
+}  // namespace gantry::client

@@ -5,6 +5,8 @@
 #include "common/clock.h"
 #include "common/result.h"
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -43,14 +45,19 @@ struct SendReceipt {
     std::string message_id;  ///< offset message id: 32 or 56 hex characters
 };
 
+struct ReceivedBody;
+
 /// A received message: views into the network buffer it came in.
 ///
-/// Lifetime  copies are cheap and keep the buffer alive; the views last as long as any copy.
+/// Lifetime  copies are cheap and keep the buffer alive; the views last as long as any copy. A
+///           single kept message keeps the whole answer it came in, up to pull_bytes_max.
 /// Threads   immutable.
 class MessageView {
 public:
+    /// Of a message that was sent back: the topic it was first sent to.
     std::string_view topic() const noexcept { return topic_; }
 
+    /// Decompressed, if the sender compressed it.
     std::string_view body() const noexcept { return body_; }
 
     std::string_view tag() const noexcept { return property("TAGS"); }
@@ -64,21 +71,22 @@ public:
     /// All properties in stored form: name 0x01 value 0x02 ...
     std::string_view raw_properties() const noexcept { return properties_; }
 
-    const std::string& broker() const noexcept { return *broker_; }
+    const std::string& broker() const noexcept;
 
-    std::int32_t queue() const noexcept { return queue_; }
+    std::int32_t queue() const noexcept { return field<std::int32_t>(kQueueAt); }
 
-    std::int64_t queue_offset() const noexcept { return queue_offset_; }
+    std::int64_t queue_offset() const noexcept { return field<std::int64_t>(kQueueOffsetAt); }
 
-    std::int64_t log_offset() const noexcept { return log_offset_; }
+    std::int64_t log_offset() const noexcept { return field<std::int64_t>(kLogOffsetAt); }
 
-    WallMs born_ms() const noexcept { return born_ms_; }
+    WallMs born_ms() const noexcept { return field<std::int64_t>(kBornTimeAt); }
 
-    WallMs store_ms() const noexcept { return store_ms_; }
+    WallMs store_ms() const noexcept { return field<std::int64_t>(store_time_at()); }
 
-    std::int32_t reconsume_times() const noexcept { return reconsume_times_; }
+    /// How often the group has sent it back before.
+    std::int32_t reconsume_times() const noexcept;
 
-    std::int32_t flag() const noexcept { return flag_; }
+    std::int32_t flag() const noexcept { return field<std::int32_t>(kFlagAt); }
 
     /// UNIQ_KEY when the sender set one, else the offset message id.
     std::string message_id() const;
@@ -87,19 +95,27 @@ public:
 private:
     friend class RecordReader;
 
+    static constexpr std::size_t kQueueAt = 12;
+    static constexpr std::size_t kFlagAt = 16;
+    static constexpr std::size_t kQueueOffsetAt = 20;
+    static constexpr std::size_t kLogOffsetAt = 28;
+    static constexpr std::size_t kSysFlagAt = 36;
+    static constexpr std::size_t kBornTimeAt = 40;
+    static constexpr std::size_t kBornHostAt = 48;
+    static constexpr std::array<std::byte, 91> kNothing{};  // what a view of no record reads
+
+    template <class T>
+    T field(std::size_t at) const noexcept {
+        return load_be<T>(record_ + at);
+    }
+
+    std::size_t store_time_at() const noexcept;
+
+    std::shared_ptr<const ReceivedBody> origin_;
+    const std::byte* record_ = kNothing.data();
     std::string_view topic_;
     std::string_view body_;
     std::string_view properties_;
-    std::shared_ptr<const void> pin_;
-    std::shared_ptr<const std::string> broker_;
-    Bytes record_;
-    std::int32_t queue_ = 0;
-    std::int64_t queue_offset_ = 0;
-    std::int64_t log_offset_ = 0;
-    WallMs born_ms_ = 0;
-    WallMs store_ms_ = 0;
-    std::int32_t reconsume_times_ = 0;
-    std::int32_t flag_ = 0;
 };
 
 }  // namespace gantry::client

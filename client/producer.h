@@ -30,7 +30,10 @@ namespace gantry::client {
 ///   kClosed     no        close() was called
 ///
 /// Order     messages that go to the same queue are stored in the order of the calls, when
-///           retries_max is 0 or nothing fails.
+///           nothing fails, when retries_max is 0, or when max_batches_in_flight is 1. Otherwise a
+///           batch that is repeated may be overtaken by those already in flight behind it.
+///           Messages with a key or a given queue are repeated on their own queue, others
+///           preferably on another broker.
 /// Batches   with batch_bytes_max > 0, messages to one queue that are waiting anyway leave in one
 ///           frame: a lone message is sent at once, later ones gather while max_batches_in_flight
 ///           are unanswered or for `linger`. Stored all or none per frame.
@@ -89,6 +92,7 @@ public:
 
 private:
     struct State;
+    Result<SendReceipt> send_and_wait(Message message, const QueueId* queue);
     explicit Producer(std::shared_ptr<State> state);
     std::shared_ptr<State> state_;
 };

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/client.h"
+
+#include "client/core/runtime.h"
+
+#include <utility>
+
+namespace gantry::client {
+
+Client::Client(std::unique_ptr<Runtime> runtime) : runtime_(std::move(runtime)) {}
+
+Client::~Client() = default;
+
+Result<std::shared_ptr<Client>> Client::start(const Options& options) {
+    GANTRY_ASSIGN_OR_RETURN(std::unique_ptr<Runtime> runtime, Runtime::start(options));
+    return std::shared_ptr<Client>(new Client(std::move(runtime)));
+}
+
+const std::string& Client::client_id() const noexcept {
+    return runtime_->client_id();
+}
+
+MetricRegistry& Client::metrics() noexcept {
+    return runtime_->metrics();
+}
+
+}  // namespace gantry::client

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/consume/fetcher.h"
+
+#include "client/core/loop_slot.h"
+#include "client/core/routes.h"
+#include "client/core/runtime.h"
+#include "common/log.h"
+#include "protocol/wire/message.pb.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace gantry::client {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr Logger kLog("client");
+
+constexpr milliseconds kSlack{5'000};      // beyond the hold until the broker counts as stuck
+constexpr milliseconds kQuickEmpty{5};     // a held pull that finds nothing lasts longer
+constexpr milliseconds kEmptyPause{20};    // after one that did not
+constexpr milliseconds kFailurePause{20};  // doubles with each further failure
+constexpr milliseconds kFailurePauseMax{1'000};
+constexpr std::uint32_t kDoublingsMax = 6;
+constexpr std::int32_t kSuspend = 2;
+constexpr std::int32_t kHasSubscription = 4;
+constexpr std::string_view kNoGroup = "TOOLS_CONSUMER";  // of readers that commit nothing
+
+}  // namespace
+
+Fetcher::Fetcher(Runtime& runtime, LoopSlot& slot, QueueId queue, FetchOptions options)
+    : runtime_(runtime),
+      slot_(slot),
+      queue_(std::move(queue)),
+      options_(std::move(options)),
+      unpinned_(std::make_shared<const ReceivedBody>(ReceivedBody{nullptr, queue_.broker})) {}
+
+Fetcher::~Fetcher() = default;
+
+void Fetcher::seek(std::int64_t offset, std::uint64_t epoch, std::weak_ptr<FetchSink> sink) {
+    slot_.post([self = shared_from_this(), offset, epoch, sink = std::move(sink)] {
+        if (self->is_stopped_) {
+            return;
+        }
+        self->sink_ = sink;
+        self->offset_ = offset;
+        self->epoch_ = epoch;
+        self->is_asking_ = false;  // an answer that is still to come is dropped by its epoch
+        self->is_waiting_ = false;
+        self->pull_in_loop();
+    });
+}
+
+void Fetcher::resume() {
+    slot_.post([self = shared_from_this()] {
+        if (std::exchange(self->is_waiting_, false)) {
+            self->pull_in_loop();
+        }
+    });
+}
+
+void Fetcher::stop() {
+    slot_.post([self = shared_from_this()] {
+        self->is_stopped_ = true;
+        self->timer_.reset();
+        self->sink_.reset();
+    });
+}
+
+void Fetcher::pull_in_loop() {
+    if (is_stopped_ || std::exchange(is_asking_, true)) {
+        return;
+    }
+    address_ = runtime_.routes().address_of(queue_.broker);
+    if (address_.empty()) {
+        is_asking_ = false;
+        failed_in_loop(Error{Errc::kGone, "no route names broker " + queue_.broker});
+        return;
+    }
+    wire::PullMessageRequest fields;
+    fields.set_consumergroup(options_.group.empty() ? std::string(kNoGroup) : options_.group);
+    fields.set_topic(queue_.topic);
+    fields.set_queueid(queue_.queue);
+    fields.set_queueoffset(offset_);
+    fields.set_maxmsgnums(static_cast<std::int32_t>(options_.messages_max));
+    fields.set_maxmsgbytes(static_cast<std::int32_t>(options_.bytes_max));
+    fields.set_sysflag(kSuspend | kHasSubscription);
+    fields.set_commitoffset(0);
+    fields.set_suspendtimeoutmillis(options_.hold.count());
+    fields.set_subscription(options_.expression);
+    fields.set_subversion(options_.subscription_version);
+    fields.set_expressiontype("TAG");
+    asked_at_ = slot_.loop().pass_time();
+    slot_.channel(address_).call(
+        {wire::RequestCode::kPullMessage, &fields, {}},
+        options_.hold + kSlack,
+        [self = shared_from_this(), epoch = epoch_](Result<net::Received>& result) {
+            self->answered_in_loop(result, epoch);
+        });
+}
+
+void Fetcher::answered_in_loop(Result<net::Received>& result, std::uint64_t epoch) {
+    if (is_stopped_ || epoch != epoch_) {
+        return;
+    }
+    is_asking_ = false;
+    if (!result) {
+        failed_in_loop(result.error());
+        return;
+    }
+    const wire::ResponseCode code = result->header.response();
+    const bool is_answer = code == wire::ResponseCode::kSuccess ||
+                           code == wire::ResponseCode::kPullNotFound ||
+                           code == wire::ResponseCode::kPullRetryImmediately ||
+                           code == wire::ResponseCode::kPullOffsetMoved;
+    wire::PullMessageResponse fields;
+    const Status status =
+        is_answer ? wire::decode_fields(result->header, fields) : check_response(*result, address_);
+    if (!status) {
+        failed_in_loop(status.error());
+        return;
+    }
+    failures_ = 0;
+    if (code == wire::ResponseCode::kSuccess) {
+        deliver_in_loop(*result, fields);
+    } else {
+        nothing_in_loop(*result, fields);
+    }
+}
+
+void Fetcher::deliver_in_loop(const net::Received& received,
+                              const wire::PullMessageResponse& fields) {
+    const std::shared_ptr<FetchSink> sink = sink_.lock();
+    if (sink == nullptr) {
+        return;
+    }
+    Chunk chunk;
+    chunk.records = received.body;
+    chunk.origin =
+        std::make_shared<const ReceivedBody>(ReceivedBody{received.pin(), queue_.broker});
+    chunk.next_offset = fields.nextbeginoffset();
+    chunk.epoch = epoch_;
+    offset_ = fields.nextbeginoffset();
+    if (sink->on_chunk(queue_, std::move(chunk))) {
+        pull_in_loop();
+    } else {
+        is_waiting_ = true;
+    }
+}
+
+void Fetcher::nothing_in_loop(const net::Received& received,
+                              const wire::PullMessageResponse& fields) {
+    const std::shared_ptr<FetchSink> sink = sink_.lock();
+    if (sink == nullptr) {
+        return;
+    }
+    const wire::ResponseCode code = received.header.response();
+    const std::int64_t next = fields.nextbeginoffset();
+    const bool has_moved = next != offset_;
+    offset_ = next;
+    if (code == wire::ResponseCode::kPullOffsetMoved) {
+        kLog.warn("offset_out_of_range",
+                  {{"topic", queue_.topic}, {"queue", queue_.queue}, {"moved_to", next}});
+        sink->on_moved(queue_, next, epoch_);
+    } else if (has_moved) {
+        Chunk chunk;
+        chunk.origin = unpinned_;
+        chunk.next_offset = next;
+        chunk.epoch = epoch_;
+        if (!sink->on_chunk(queue_, std::move(chunk))) {
+            is_waiting_ = true;
+            return;
+        }
+    }
+    const bool was_quick = slot_.loop().pass_time() - asked_at_ < kQuickEmpty;
+    if (was_quick && !has_moved) {
+        pull_after_in_loop(kEmptyPause);
+    } else {
+        pull_in_loop();
+    }
+}
+
+void Fetcher::failed_in_loop(const Error& error) {
+    kLog.debug("pull_failed", {{"topic", queue_.topic}, {"queue", queue_.queue}, {"error", error}});
+    const milliseconds pause = kFailurePause * (1 << std::min(failures_, kDoublingsMax));
+    ++failures_;
+    if (error.code != Errc::kBusy) {
+        runtime_.routes().refresh(queue_.topic);
+    }
+    pull_after_in_loop(std::min(pause, kFailurePauseMax));
+}
+
+void Fetcher::pull_after_in_loop(milliseconds pause) {
+    if (is_stopped_) {
+        return;
+    }
+    if (timer_ == nullptr) {
+        timer_ = std::make_unique<net::Timer>(slot_.loop(), [this] { pull_in_loop(); });
+    }
+    timer_->start_once(pause);
+}
+
+}  // namespace gantry::client

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "client/consume/record_reader.h"
+#include "client/message.h"
+#include "common/clock.h"
+#include "common/result.h"
+#include "protocol/net/channel.h"
+#include "protocol/net/event_loop.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace gantry::wire {
+class PullMessageResponse;
+}
+
+namespace gantry::client {
+
+class Fetcher;
+class LoopSlot;
+class Runtime;
+
+/// Takes what fetchers bring. Called in their loop; must not block for long.
+class FetchSink {
+public:
+    FetchSink() = default;
+    FetchSink(const FetchSink&) = delete;
+    FetchSink& operator=(const FetchSink&) = delete;
+    virtual ~FetchSink() = default;
+
+    /// A piece of the queue, possibly without a record (all filtered out). True: ask for the next
+    /// at once; false: resume() will be called.
+    virtual bool on_chunk(const QueueId& queue, Chunk chunk) = 0;
+    /// The offset asked for does not exist; the queue goes on at `offset`.
+    virtual void on_moved(const QueueId& queue, std::int64_t offset, std::uint64_t epoch) = 0;
+};
+
+/// How a consumer pulls; the same for all its queues of one topic.
+struct FetchOptions {
+    std::string group;
+    std::string expression = "*";
+    std::int64_t subscription_version = 0;
+    std::uint32_t messages_max = 4'096;
+    std::uint32_t bytes_max = 1U << 20U;
+    std::chrono::milliseconds hold{15'000};
+};
+
+/// Reads one queue from an offset on: one pull is always out, the next leaves as soon as an answer
+/// has arrived, until the sink has enough. The broker holds a pull that finds nothing.
+///
+/// Errors    a broker that fails or is away is asked again after 20 ms to 1 s, for ever; the route
+///           is refreshed. An offset out of range moves to where the broker says.
+/// Threads   every method: any; work happens in the slot's loop.
+/// Lifetime  kept alive by the pull that is out. After stop() no new call of the sink starts.
+class Fetcher : public std::enable_shared_from_this<Fetcher> {
+public:
+    Fetcher(Runtime& runtime, LoopSlot& slot, QueueId queue, FetchOptions options);
+    ~Fetcher();
+    Fetcher(const Fetcher&) = delete;
+    Fetcher& operator=(const Fetcher&) = delete;
+
+    /// Starts at `offset`, or goes there. Chunks asked for before carry a smaller epoch.
+    void seek(std::int64_t offset, std::uint64_t epoch, std::weak_ptr<FetchSink> sink);
+    /// The sink has room again.
+    void resume();
+    void stop();
+
+    const QueueId& queue() const noexcept { return queue_; }
+
+private:
+    void pull_in_loop();
+    void answered_in_loop(Result<net::Received>& result, std::uint64_t epoch);
+    void deliver_in_loop(const net::Received& received, const wire::PullMessageResponse& fields);
+    void nothing_in_loop(const net::Received& received, const wire::PullMessageResponse& fields);
+    void failed_in_loop(const Error& error);
+    void pull_after_in_loop(std::chrono::milliseconds pause);
+
+    Runtime& runtime_;
+    LoopSlot& slot_;
+    const QueueId queue_;
+    const FetchOptions options_;
+
+    // The rest belongs to the loop.
+    std::weak_ptr<FetchSink> sink_;
+    std::string address_;
+    std::int64_t offset_ = 0;
+    std::uint64_t epoch_ = 0;
+    SteadyTime asked_at_;
+    std::uint32_t failures_ = 0;
+    std::unique_ptr<net::Timer> timer_;
+    std::shared_ptr<const ReceivedBody> unpinned_;  // the broker's name, for empty chunks
+    bool is_asking_ = false;
+    bool is_waiting_ = false;  // for resume()
+    bool is_stopped_ = false;
+};
+
+}  // namespace gantry::client

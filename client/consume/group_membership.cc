@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/consume/group_membership.h"
+
+#include "client/consume/record_reader.h"
+#include "client/core/heartbeats.h"
+#include "client/core/loop_slot.h"
+#include "client/core/runtime.h"
+#include "common/log.h"
+#include "protocol/wire/group.pb.h"
+#include "protocol/wire/properties.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace gantry::client {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr Logger kLog("client");
+constexpr milliseconds kPeriod{20'000};
+constexpr milliseconds kRetry{1'000};
+constexpr milliseconds kAskLimit{3'000};
+
+wire::ConsumerData consumer_data(const MembershipOptions& options) {
+    wire::ConsumerData data;
+    data.set_groupname(options.group);
+    data.set_consumetype(options.is_push ? "CONSUME_PASSIVELY" : "CONSUME_ACTIVELY");
+    data.set_messagemodel("CLUSTERING");
+    data.set_consumefromwhere(options.start_from);
+    data.set_unitmode(false);
+    for (const auto& [topic, expression] : options.subscriptions) {
+        wire::SubscriptionData& subscription = *data.add_subscriptiondataset();
+        subscription.set_topic(topic);
+        subscription.set_substring(expression);
+        subscription.set_expressiontype("TAG");
+        subscription.set_subversion(options.subscription_version);
+        subscription.set_classfiltermode(false);
+        const Result<TagFilter> filter = TagFilter::parse(expression);
+        if (!filter) {
+            continue;
+        }
+        for (const std::string& tag : filter->tags()) {
+            subscription.add_tagsset(tag);
+            subscription.add_codeset(static_cast<std::int32_t>(wire::tag_hash(tag)));
+        }
+    }
+    return data;
+}
+
+}  // namespace
+
+std::vector<QueueId> average_share(std::vector<QueueId> queues,
+                                   std::vector<std::string> members,
+                                   const std::string& self) {
+    std::sort(queues.begin(), queues.end());
+    std::sort(members.begin(), members.end());
+    members.erase(std::unique(members.begin(), members.end()), members.end());
+    const auto found = std::find(members.begin(), members.end(), self);
+    if (found == members.end()) {
+        return {};
+    }
+    const auto index = static_cast<std::size_t>(found - members.begin());
+    const std::size_t each = queues.size() / members.size();
+    const std::size_t extra = queues.size() % members.size();
+    const std::size_t begin = index * each + std::min(index, extra);
+    const std::size_t count = each + (index < extra ? 1U : 0U);
+    const auto first = queues.begin() + static_cast<std::ptrdiff_t>(begin);
+    return {first, first + static_cast<std::ptrdiff_t>(count)};
+}
+
+/// One computation over all topics.
+struct GroupMembership::Round {
+    explicit Round(std::shared_ptr<GroupMembership> m) : membership(std::move(m)) {}
+
+    ~Round() { membership->finish_in_loop(*this); }
+
+    Round(const Round&) = delete;
+    Round& operator=(const Round&) = delete;
+
+    std::shared_ptr<GroupMembership> membership;
+    bool has_failed = false;
+};
+
+GroupMembership::GroupMembership(Runtime& runtime,
+                                 MembershipOptions options,
+                                 OnAssignment on_assignment)
+    : runtime_(runtime), options_(std::move(options)), on_assignment_(std::move(on_assignment)) {}
+
+GroupMembership::~GroupMembership() = default;
+
+void GroupMembership::join() {
+    for (const auto& [topic, expression] : options_.subscriptions) {
+        runtime_.routes().watch(topic);
+    }
+    subscription_ = runtime_.routes().subscribe([weak = weak_from_this()](const RoutePtr& route) {
+        const std::shared_ptr<GroupMembership> self = weak.lock();
+        if (self != nullptr && self->options_.subscriptions.count(route->topic) != 0) {
+            self->beat_in_loop();
+        }
+    });
+    runtime_.control().post([self = shared_from_this()] {
+        self->timer_ = std::make_unique<net::Timer>(
+            self->runtime_.control().loop(), [raw = self.get()] { raw->rebalance_in_loop(); });
+        self->beat_in_loop();
+    });
+}
+
+void GroupMembership::leave(Then then) {
+    runtime_.routes().unsubscribe(subscription_);
+    auto shared = std::make_shared<Then>(std::move(then));
+    const bool posted = runtime_.control().post([self = shared_from_this(), shared] {
+        self->end_in_loop();
+        self->runtime_.heartbeats().remove_consumer(self->options_.group, std::move(*shared));
+    });
+    if (!posted) {
+        (*shared)();
+    }
+}
+
+void GroupMembership::retire() {
+    runtime_.routes().unsubscribe(subscription_);
+    runtime_.control().post([self = shared_from_this()] { self->end_in_loop(); });
+}
+
+void GroupMembership::end_in_loop() {
+    has_left_ = true;
+    timer_.reset();
+    on_assignment_ = nullptr;
+}
+
+void GroupMembership::beat_in_loop() {
+    if (has_left_) {
+        return;
+    }
+    runtime_.heartbeats().put_consumer(
+        consumer_data(options_),
+        [weak = weak_from_this()] {
+            if (const std::shared_ptr<GroupMembership> self = weak.lock(); self != nullptr) {
+                self->rebalance_in_loop();
+            }
+        },
+        [self = shared_from_this()] { self->rebalance_in_loop(); });
+}
+
+void GroupMembership::rebalance_in_loop() {
+    if (has_left_ || timer_ == nullptr) {
+        return;
+    }
+    if (std::exchange(is_rebalancing_, true)) {
+        must_repeat_ = true;
+        return;
+    }
+    must_repeat_ = false;
+    const auto round = std::make_shared<Round>(shared_from_this());
+    for (const auto& [topic, expression] : options_.subscriptions) {
+        const RoutePtr route = runtime_.routes().cached(topic);
+        if (route != nullptr && !route->brokers.empty()) {
+            ask_members_in_loop(round, route, 0);
+        }
+    }
+}
+
+void GroupMembership::ask_members_in_loop(const std::shared_ptr<Round>& round,
+                                          const RoutePtr& route,
+                                          std::size_t attempt) {
+    if (attempt >= route->brokers.size()) {
+        round->has_failed = true;
+        return;
+    }
+    const std::string address = route->brokers[attempt].any();
+    wire::ConsumerGroupRequest fields;
+    fields.set_consumergroup(options_.group);
+    runtime_.control().channel(address).call(
+        {wire::RequestCode::kGetConsumerListByGroup, &fields, {}},
+        kAskLimit / static_cast<int>(route->brokers.size()),
+        [round, route, attempt, address](Result<net::Received>& result) {
+            GroupMembership& self = *round->membership;
+            const Result<wire::ConsumerIdList> list =
+                body_of<wire::ConsumerIdList>(result, address);
+            if (!list) {
+                kLog.debug("members_unknown",
+                           {{"group", self.options_.group}, {"error", list.error()}});
+                self.ask_members_in_loop(round, route, attempt + 1);
+                return;
+            }
+            self.share_in_loop(
+                *round, *route, {list->consumeridlist().begin(), list->consumeridlist().end()});
+        });
+}
+
+void GroupMembership::share_in_loop(Round& round,
+                                    const TopicRoute& route,
+                                    std::vector<std::string> members) {
+    if (std::find(members.begin(), members.end(), runtime_.client_id()) == members.end()) {
+        round.has_failed = true;  // the broker has not taken our heartbeat in yet
+        return;
+    }
+    const std::vector<QueueId> share =
+        average_share(route.read_queues, std::move(members), runtime_.client_id());
+    shares_[route.topic] = {share.begin(), share.end()};
+}
+
+void GroupMembership::finish_in_loop(Round& round) {
+    is_rebalancing_ = false;
+    if (has_left_ || timer_ == nullptr) {
+        return;
+    }
+    std::set<QueueId> all;
+    for (const auto& [topic, share] : shares_) {
+        all.insert(share.begin(), share.end());
+    }
+    if (on_assignment_) {
+        on_assignment_(all);
+    }
+    if (must_repeat_) {
+        runtime_.control().post([self = shared_from_this()] { self->rebalance_in_loop(); });
+    } else if (round.has_failed) {
+        timer_->start_once(kRetry);
+    } else {
+        timer_->start_once(kPeriod);
+    }
+}
+
+}  // namespace gantry::client

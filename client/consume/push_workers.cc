@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/consume/push_workers.h"
+
+#include "client/consume/offsets.h"
+#include "client/core/awaited.h"
+#include "client/core/loop_slot.h"
+#include "client/core/routes.h"
+#include "client/core/runtime.h"
+#include "common/log.h"
+#include "protocol/wire/message.pb.h"
+#include "protocol/wire/properties.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+namespace gantry::client {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr Logger kLog("client");
+constexpr milliseconds kTakeWait{500};  // until the list of local retries is looked at again
+constexpr milliseconds kLocalRetry{5'000};
+constexpr milliseconds kSendBackLimit{3'000};
+
+ConsumeResult call_listener(const PushConsumer::Listener& listener,
+                            const std::vector<MessageView>& messages) {
+    try {
+        return listener(messages);
+    } catch (const std::exception& e) {
+        kLog.error("listener_threw", {{"what", e.what()}});
+    } catch (...) {
+        kLog.error("listener_threw", {{"what", "something that is no std::exception"}});
+    }
+    return ConsumeResult::kLater;
+}
+
+}  // namespace
+
+/// The messages of one batch on their way back to their broker.
+struct PushWorkers::SendBack {
+    SendBack(std::shared_ptr<PushWorkers> w, Batch b)
+        : workers(std::move(w)), batch(std::move(b)) {}
+
+    ~SendBack() {
+        batch.messages = std::move(failed);
+        workers->sent_back(batch);
+    }
+
+    SendBack(const SendBack&) = delete;
+    SendBack& operator=(const SendBack&) = delete;
+
+    std::shared_ptr<PushWorkers> workers;
+    Batch batch;
+    std::vector<MessageView> failed;
+};
+
+PushWorkers::PushWorkers(Runtime& runtime,
+                         LoopSlot& slot,
+                         const PushConsumer::Options& options,
+                         PushConsumer::Listener listener)
+    : runtime_(runtime),
+      slot_(slot),
+      options_(options),
+      listener_(std::move(listener)),
+      buffers_(std::make_shared<QueueBuffers>(
+          runtime, slot, BufferLimits{options.queue_bytes_max, runtime.memory().bytes_max()})) {}
+
+PushWorkers::~PushWorkers() = default;
+
+void PushWorkers::start(const std::map<std::string, Subscription>& subscriptions) {
+    QueueAssigner::Options assigner;
+    assigner.group = options_.group;
+    assigner.start_from = options_.start_from;
+    assigner.is_push = true;
+    assigner.fetch.messages_max = options_.pull_messages_max;
+    assigner.fetch.bytes_max = options_.pull_bytes_max;
+    assigner.fetch.hold = options_.poll_hold;
+    assigner.on_lost = [weak = weak_from_this()](const QueueId& queue) {
+        if (const std::shared_ptr<PushWorkers> self = weak.lock(); self != nullptr) {
+            self->commit_lost(queue);
+        }
+    };
+    assigner_ = std::make_shared<QueueAssigner>(runtime_, slot_, buffers_, std::move(assigner));
+    slot_.run_and_wait([this] {
+        commit_timer_ = std::make_unique<net::Timer>(slot_.loop(), [this] { commit_in_loop(); });
+        commit_timer_->start_every(options_.commit_interval);
+    });
+    for (std::uint32_t i = 0; i < options_.threads; ++i) {
+        threads_.emplace_back([this, i] {
+            set_thread_name(("gantry-push-" + std::to_string(i)).substr(0, 15).c_str());
+            work();
+        });
+    }
+    assigner_->join(subscriptions);
+}
+
+void PushWorkers::stop() {
+    if (std::exchange(has_stopped_, true)) {
+        return;
+    }
+    {
+        const MutexLock lock(mutex_);
+        is_stopping_ = true;
+    }
+    buffers_->stop_taking();
+    for (std::thread& thread : threads_) {
+        thread.join();
+    }
+    {
+        MutexLock lock(mutex_);
+        while (sending_back_ > 0) {
+            lock.wait(changed_);
+        }
+    }
+    slot_.run_and_wait([this] { commit_timer_.reset(); });
+    commit_and_wait();
+    assigner_->leave();
+    buffers_->close();
+    slot_.run_and_wait([] {});  // the fetchers' last work
+}
+
+void PushWorkers::work() {
+    Batch batch;
+    while (next_batch(batch)) {
+        if (!batch.messages.empty()) {
+            consume(std::move(batch));
+        }
+        batch = Batch{};
+    }
+}
+
+bool PushWorkers::next_batch(Batch& batch) {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    {
+        const MutexLock lock(mutex_);
+        if (is_stopping_) {
+            return false;
+        }
+        if (!again_.empty() && again_.front().not_before <= now) {
+            batch = std::move(again_.front());
+            again_.pop_front();
+            return true;
+        }
+    }
+    const std::optional<Taken> taken =
+        buffers_->take(batch.messages, options_.batch_messages_max, now + kTakeWait, true);
+    if (taken.has_value()) {
+        batch.taken = *taken;
+    }
+    return true;
+}
+
+void PushWorkers::consume(Batch batch) {
+    if (call_listener(listener_, batch.messages) == ConsumeResult::kSuccess) {
+        buffers_->finish(batch.taken);
+    } else {
+        send_back(std::move(batch));
+    }
+}
+
+void PushWorkers::send_back(Batch batch) {
+    {
+        const MutexLock lock(mutex_);
+        ++sending_back_;
+    }
+    auto back = std::make_shared<SendBack>(shared_from_this(), std::move(batch));
+    const bool posted = slot_.post([this, back] {
+        for (const MessageView& message : back->batch.messages) {
+            const std::string address = runtime_.routes().address_of(message.broker());
+            if (address.empty()) {
+                back->failed.push_back(message);
+                continue;
+            }
+            wire::ConsumerSendMsgBackRequest fields;
+            fields.set_group(options_.group);
+            fields.set_offset(message.log_offset());
+            fields.set_delaylevel(0);
+            const std::string_view origin = message.property(wire::property::kOriginMessageId);
+            fields.set_originmsgid(origin.empty() ? message.message_id() : std::string(origin));
+            fields.set_origintopic(std::string(message.topic()));
+            slot_.channel(address).call(
+                {wire::RequestCode::kConsumerSendMsgBack, &fields, {}},
+                kSendBackLimit,
+                [back, message, address](Result<net::Received>& result) {
+                    const Status status =
+                        result ? check_response(*result, address) : Status(result.error());
+                    if (!status) {
+                        kLog.warn("send_back_failed",
+                                  {{"topic", message.topic()}, {"error", status.error()}});
+                        back->failed.push_back(message);
+                    }
+                });
+        }
+    });
+    if (!posted) {
+        back->failed = back->batch.messages;
+    }
+}
+
+void PushWorkers::sent_back(Batch& batch) {
+    if (batch.messages.empty()) {
+        buffers_->finish(batch.taken);
+    }
+    const MutexLock lock(mutex_);
+    --sending_back_;
+    if (!batch.messages.empty()) {
+        batch.not_before = std::chrono::steady_clock::now() + kLocalRetry;
+        again_.push_back(std::move(batch));
+    }
+    changed_.notify_all();
+}
+
+std::map<QueueId, std::int64_t> PushWorkers::uncommitted() {
+    std::map<QueueId, std::int64_t> offsets = buffers_->commit_offsets();
+    const MutexLock lock(mutex_);
+    std::erase_if(offsets, [this](const auto& entry) {
+        const auto known = committed_.find(entry.first);
+        return known != committed_.end() && known->second == entry.second;
+    });
+    return offsets;
+}
+
+void PushWorkers::committed(const std::map<QueueId, std::int64_t>& offsets) {
+    const MutexLock lock(mutex_);
+    for (const auto& [queue, offset] : offsets) {
+        committed_[queue] = offset;
+    }
+}
+
+void PushWorkers::commit_in_loop() {
+    if (is_committing_) {
+        return;
+    }
+    std::map<QueueId, std::int64_t> offsets = uncommitted();
+    if (offsets.empty()) {
+        return;
+    }
+    is_committing_ = true;
+    Offsets(runtime_, slot_)
+        .commit(
+            options_.group, offsets, [self = shared_from_this(), offsets](const Status& status) {
+                self->is_committing_ = false;
+                if (status) {
+                    self->committed(offsets);
+                } else {
+                    kLog.warn("commit_failed",
+                              {{"group", self->options_.group}, {"error", status.error()}});
+                }
+            });
+}
+
+void PushWorkers::commit_lost(const QueueId& queue) {
+    const std::optional<std::int64_t> offset = buffers_->commit_offset(queue);
+    {
+        const MutexLock lock(mutex_);
+        const auto known = committed_.find(queue);
+        const bool is_known =
+            known != committed_.end() && offset.has_value() && known->second == *offset;
+        if (known != committed_.end()) {
+            committed_.erase(known);
+        }
+        if (is_known) {
+            return;
+        }
+    }
+    if (offset.has_value()) {
+        Offsets(runtime_, slot_).commit(options_.group, {{queue, *offset}}, [](const Status&) {});
+    }
+}
+
+void PushWorkers::commit_and_wait() {
+    const std::map<QueueId, std::int64_t> offsets = uncommitted();
+    if (offsets.empty()) {
+        return;
+    }
+    const Status status = wait_for<Status>([&](auto done) {
+        Offsets(runtime_, slot_).commit(options_.group, offsets, std::move(done));
+    });
+    if (!status) {
+        kLog.warn("commit_failed", {{"group", options_.group}, {"error", status.error()}});
+    }
+}
+
+}  // namespace gantry::client

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/consume/queue_assigner.h"
+
+#include "client/core/awaited.h"
+#include "client/core/loop_slot.h"
+#include "client/core/runtime.h"
+#include "common/log.h"
+#include "protocol/wire/names.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace gantry::client {
+namespace {
+
+constexpr Logger kLog("client");
+constexpr std::chrono::milliseconds kRetry{1'000};
+
+std::string start_name(StartFrom::Kind kind) {
+    switch (kind) {
+        case StartFrom::Kind::kFirst:
+            return "CONSUME_FROM_FIRST_OFFSET";
+        case StartFrom::Kind::kTimestamp:
+            return "CONSUME_FROM_TIMESTAMP";
+        case StartFrom::Kind::kLast:
+            break;
+    }
+    return "CONSUME_FROM_LAST_OFFSET";
+}
+
+}  // namespace
+
+QueueAssigner::QueueAssigner(Runtime& runtime,
+                             LoopSlot& slot,
+                             std::shared_ptr<QueueBuffers> buffers,
+                             Options options)
+    : runtime_(runtime), slot_(slot), buffers_(std::move(buffers)), options_(std::move(options)) {}
+
+QueueAssigner::~QueueAssigner() = default;
+
+void QueueAssigner::join(std::map<std::string, Subscription> subscriptions) {
+    MembershipOptions membership;
+    membership.group = options_.group;
+    membership.is_push = options_.is_push;
+    membership.start_from = start_name(options_.start_from.kind);
+    membership.subscription_version = runtime_.clock().wall_ms();
+    for (const auto& [topic, subscription] : subscriptions) {
+        membership.subscriptions[topic] = subscription.expression;
+    }
+    auto joined = std::make_shared<GroupMembership>(
+        runtime_, membership, [weak = weak_from_this()](const std::set<QueueId>& queues) {
+            if (const std::shared_ptr<QueueAssigner> self = weak.lock(); self != nullptr) {
+                self->on_assignment(queues);
+            }
+        });
+    std::shared_ptr<GroupMembership> previous;
+    {
+        const MutexLock lock(mutex_);
+        previous = std::exchange(membership_, joined);
+        subscriptions_ = std::move(subscriptions);
+        version_ = membership.subscription_version;
+    }
+    if (previous != nullptr) {
+        previous->retire();
+    }
+    joined->join();
+}
+
+void QueueAssigner::leave() {
+    std::shared_ptr<GroupMembership> membership;
+    {
+        const MutexLock lock(mutex_);
+        membership = std::exchange(membership_, nullptr);
+        wanted_.clear();
+    }
+    if (membership != nullptr) {
+        wait_for<Done>([&membership](auto done) {
+            membership->leave([done = std::move(done)]() mutable { done(Done{}); });
+        });
+    }
+    for (const QueueId& queue : buffers_->queues()) {
+        buffers_->remove(queue);
+    }
+}
+
+void QueueAssigner::on_assignment(const std::set<QueueId>& queues) {
+    for (const QueueId& queue : buffers_->queues()) {
+        if (queues.count(queue) == 0) {
+            if (options_.on_lost) {
+                options_.on_lost(queue);
+            }
+            buffers_->remove(queue);
+        }
+    }
+    std::vector<std::pair<QueueId, std::uint64_t>> added;
+    {
+        const MutexLock lock(mutex_);
+        std::erase_if(wanted_, [&queues](const auto& entry) { return !queues.count(entry.first); });
+        for (const QueueId& queue : queues) {
+            if (wanted_.count(queue) == 0) {
+                wanted_[queue] = ++last_generation_;
+                added.emplace_back(queue, last_generation_);
+            }
+        }
+    }
+    for (const auto& [queue, generation] : added) {
+        kLog.debug("queue_assigned",
+                   {{"group", options_.group}, {"topic", queue.topic}, {"queue", queue.queue}});
+        find_start(queue, generation);
+    }
+}
+
+bool QueueAssigner::is_wanted(const QueueId& queue, std::uint64_t generation) const {
+    const MutexLock lock(mutex_);
+    const auto found = wanted_.find(queue);
+    return found != wanted_.end() && found->second == generation;
+}
+
+void QueueAssigner::find_start(const QueueId& queue, std::uint64_t generation) {
+    StartFrom from = options_.start_from;
+    if (queue.topic.starts_with(wire::kRetryPrefix)) {
+        from.kind = StartFrom::Kind::kFirst;
+    }
+    Offsets(runtime_, slot_)
+        .start(options_.group,
+               queue,
+               from,
+               [weak = weak_from_this(), queue, generation](const Result<std::int64_t>& offset) {
+                   if (const auto self = weak.lock(); self != nullptr) {
+                       self->started(queue, generation, offset);
+                   }
+               });
+}
+
+void QueueAssigner::started(const QueueId& queue,
+                            std::uint64_t generation,
+                            const Result<std::int64_t>& offset) {
+    if (!is_wanted(queue, generation)) {
+        return;
+    }
+    if (offset) {
+        read(queue, *offset);
+        return;
+    }
+    kLog.warn("start_offset_unknown",
+              {{"group", options_.group},
+               {"topic", queue.topic},
+               {"queue", queue.queue},
+               {"error", offset.error()}});
+    slot_.post_after(kRetry, [weak = weak_from_this(), queue, generation] {
+        if (const auto self = weak.lock(); self != nullptr && self->is_wanted(queue, generation)) {
+            self->find_start(queue, generation);
+        }
+    });
+}
+
+void QueueAssigner::read(const QueueId& queue, std::int64_t offset) {
+    FetchOptions fetch = options_.fetch;
+    TagFilter filter;
+    {
+        const MutexLock lock(mutex_);
+        const auto found = subscriptions_.find(queue.topic);
+        if (found != subscriptions_.end()) {
+            fetch.expression = found->second.expression;
+            filter = found->second.filter;
+        }
+        fetch.subscription_version = version_;
+    }
+    fetch.group = options_.group;
+    buffers_->add(queue, fetch, filter, offset);
+}
+
+Status QueueAssigner::assign(const std::set<QueueId>& queues) {
+    std::map<QueueId, std::int64_t> starts;
+    Offsets offsets(runtime_, slot_);
+    for (const QueueId& queue : queues) {
+        if (buffers_->contains(queue)) {
+            continue;
+        }
+        GANTRY_ASSIGN_OR_RETURN(const RoutePtr route, runtime_.routes().wait_for(queue.topic));
+        if (!std::binary_search(route->read_queues.begin(), route->read_queues.end(), queue)) {
+            return Error{Errc::kNotFound,
+                         "queue " + std::to_string(queue.queue) + " of topic " + queue.topic +
+                             " on broker " + queue.broker + " is not among the readable queues"};
+        }
+        starts[queue] = 0;
+    }
+    std::map<QueueId, std::shared_ptr<Awaited<Result<std::int64_t>>>> asked;
+    for (const auto& [queue, offset] : starts) {
+        auto awaited = std::make_shared<Awaited<Result<std::int64_t>>>();
+        asked[queue] = awaited;
+        offsets.start(
+            options_.group, queue, options_.start_from, [awaited](Result<std::int64_t> found) {
+                awaited->set(std::move(found));
+            });
+    }
+    Status status = ok();
+    for (const auto& [queue, awaited] : asked) {
+        Result<std::int64_t> offset = awaited->wait();
+        if (offset) {
+            starts[queue] = *offset;
+        } else if (status) {
+            status = offset.error();
+        }
+    }
+    GANTRY_TRY(status);
+    for (const QueueId& queue : buffers_->queues()) {
+        if (queues.count(queue) == 0) {
+            buffers_->remove(queue);
+        }
+    }
+    for (const auto& [queue, offset] : starts) {
+        read(queue, offset);
+    }
+    return ok();
+}
+
+}  // namespace gantry::client

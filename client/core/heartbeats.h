@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "client/core/routes.h"
+#include "common/unique_function.h"
+#include "protocol/net/channel.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+namespace gantry::wire {
+class ConsumerData;
+}
+
+namespace gantry::client {
+
+class LoopSlot;
+
+/// Tells every broker in use who lives in this process: producer groups and consumer groups with
+/// their subscriptions. Every 10 s, at once when a group or a route changes, and at once on every
+/// new connection. Each broker has its own deadline.
+///
+/// Threads   add_producer, remove_producer: any. The rest: the control loop.
+class Heartbeats {
+public:
+    using Then = UniqueFunction<void()>;
+
+    Heartbeats(LoopSlot& slot, RouteTable& routes, std::string client_id);
+    ~Heartbeats();
+    Heartbeats(const Heartbeats&) = delete;
+    Heartbeats& operator=(const Heartbeats&) = delete;
+
+    void add_producer(const std::string& group);
+    void remove_producer(const std::string& group);
+
+    /// Adds a consumer group or replaces its data, beats, and calls `then` when every broker has
+    /// answered or failed. `on_change`: the group's members changed, says a broker.
+    void put_consumer(const wire::ConsumerData& data, std::function<void()> on_change, Then then);
+    /// Takes the group out and tells the brokers; `then` when they have answered or failed.
+    void remove_consumer(const std::string& group, Then then);
+
+    /// Listens to the brokers' notices on a new channel of the control loop.
+    void attach(net::Channel& channel);
+
+    void stop();
+
+private:
+    struct Consumer;
+
+    void beat(Then then);
+    void beat_one(const std::string& address, const std::shared_ptr<Then>& then);
+    void unregister(const std::string& producer_group,
+                    const std::string& consumer_group,
+                    Then then);
+    void on_notice(const net::Received& notice);
+    std::string body() const;
+
+    LoopSlot& slot_;
+    RouteTable& routes_;
+    const std::string client_id_;
+    std::map<std::string, int> producers_;  // group to how many
+    std::map<std::string, std::unique_ptr<Consumer>> consumers_;
+    std::set<std::string> beaten_;  // addresses that have a timer's worth of attention
+    std::unique_ptr<net::Timer> timer_;
+    RouteTable::SubscriptionId subscription_ = 0;
+};
+
+}  // namespace gantry::client

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "client/message.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "common/result.h"
+#include "common/unique_function.h"
+#include "protocol/net/event_loop.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gantry::wire {
+class TopicRouteData;
+class WatchRoutesBody;
+}  // namespace gantry::wire
+
+namespace gantry::client {
+
+class LoopSlot;
+class Nameservers;
+
+/// One broker group of a route. Immutable.
+struct BrokerRoute {
+    std::string name;
+    std::string cluster;
+    std::map<std::int64_t, std::string> addresses;  ///< broker id (0: master) to "host:port"
+
+    /// The master's address, empty when there is none now.
+    const std::string& master() const noexcept;
+    /// The master, or else the slave of the smallest id.
+    const std::string& any() const noexcept;
+
+    bool operator==(const BrokerRoute&) const = default;
+};
+
+/// Where one topic lives. Immutable; everything sorted, so that all clients see one order.
+struct TopicRoute {
+    std::string topic;
+    std::vector<BrokerRoute> brokers;
+    std::vector<QueueId> write_queues;  ///< of brokers with a master and the write permission
+    std::vector<QueueId> read_queues;
+    bool is_template = false;  ///< of the auto-create template: the topic does not exist yet
+
+    const BrokerRoute* find_broker(std::string_view name) const noexcept;
+
+    bool operator==(const TopicRoute&) const = default;
+};
+
+using RoutePtr = std::shared_ptr<const TopicRoute>;
+
+/// The topic's route out of the nameserver's answer.
+TopicRoute make_route(std::string_view topic, const wire::TopicRouteData& data);
+
+/// Routes of all topics in use. A topic is asked for once, then watched by a request parked at a
+/// nameserver, which a change answers at once; every 30 s all are asked for again in case the
+/// watch does not work.
+///
+/// Threads   get, refresh, cached, address_of, subscribe, unsubscribe: any. Callbacks run in the
+///           control loop.
+/// Limits    a route that vanishes is kept: its broker may come back, and knows better whether the
+///           topic still exists. Topics stay watched until the end.
+class RouteTable {
+public:
+    using OnRoute = UniqueFunction<void(Result<RoutePtr>)>;
+    using OnChange = std::function<void(const RoutePtr& route)>;
+    using SubscriptionId = std::uint64_t;
+
+    RouteTable(LoopSlot& slot, Nameservers& nameservers);
+    ~RouteTable();
+    RouteTable(const RouteTable&) = delete;
+    RouteTable& operator=(const RouteTable&) = delete;
+
+    /// The route, asked for if need be. kNotFound: no such topic. Errors of the nameservers.
+    /// `with_template`: an unknown topic gets the route of the auto-create template, if any.
+    void get(const std::string& topic, bool with_template, OnRoute done);
+    /// get, for a thread that may wait.
+    Result<RoutePtr> wait_for(const std::string& topic);
+    /// Asks again, in the background.
+    void refresh(const std::string& topic);
+    /// Follows a topic that may not exist yet.
+    void watch(const std::string& topic);
+
+    RoutePtr cached(const std::string& topic) const;
+    /// Master of a broker, or any of its slaves; empty when no known route names it.
+    std::string address_of(const std::string& broker) const;
+    std::set<std::string> all_addresses() const;
+
+    /// Calls `on_change` for every change of any topic, until unsubscribe.
+    SubscriptionId subscribe(OnChange on_change);
+    /// After the return no call of it starts; not in the control loop: none runs any more.
+    void unsubscribe(SubscriptionId id);
+
+    /// Withdraws timers; control loop, before the slot stops.
+    void stop();
+
+private:
+    struct Waiting {
+        bool with_template = false;
+        OnRoute done;
+    };
+
+    struct Asked {
+        bool in_flight = false;
+        std::vector<Waiting> waiting;
+    };
+
+    void get_in_loop(const std::string& topic, Waiting waiting);
+    void ask_in_loop(const std::string& topic);
+    void ask_template_in_loop(const std::string& topic);
+    void answer_in_loop(const std::string& topic, const Result<RoutePtr>& result);
+    void follow_in_loop(const std::string& topic);
+    void poll_in_loop();
+    void watch_in_loop();
+    void watched_in_loop(const Result<wire::WatchRoutesBody>& answer, const std::string& address);
+    RoutePtr put_in_loop(TopicRoute route);
+
+    LoopSlot& slot_;
+    Nameservers& nameservers_;
+    std::map<std::string, Asked> asked_;             // control loop
+    std::map<std::string, std::uint64_t> versions_;  // control loop: topics watched
+    std::unique_ptr<net::Timer> poll_timer_;
+    std::unique_ptr<net::Timer> watch_timer_;
+    std::uint64_t watch_generation_ = 0;
+    SteadyTime watch_started_{};
+    std::uint32_t quick_watches_ = 0;
+    bool watch_supported_ = true;
+    bool stopped_ = false;
+
+    mutable Mutex mutex_;
+    std::map<std::string, RoutePtr> routes_ GANTRY_GUARDED_BY(mutex_);
+    std::map<SubscriptionId, std::shared_ptr<OnChange>> subscribers_ GANTRY_GUARDED_BY(mutex_);
+    SubscriptionId next_subscription_ GANTRY_GUARDED_BY(mutex_) = 1;
+};
+
+}  // namespace gantry::client

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "client/message.h"
+#include "common/clock.h"
+#include "common/result.h"
+#include "protocol/wire/record.h"
+
+#include <cstdint>
+#include <string>
+
+namespace gantry::client {
+
+/// What a message is refused for before it takes any memory.
+struct MessageLimits {
+    std::uint32_t message_bytes_max = 4U << 20U;
+};
+
+/// Whether the message may be sent, but for the name of its topic: body and property sizes,
+/// blanks in keys, separator characters and reserved names in properties. kRefused.
+Status check_message(const Message& message, const MessageLimits& limits);
+
+/// Bytes of the message's record.
+std::size_t record_bytes_of(const Message& message, bool born_v6, bool store_v6) noexcept;
+
+/// Where and when records come from; the same for all records of a batch.
+struct RecordOrigin {
+    std::int32_t queue_id = 0;
+    WallMs born_ms = 0;
+    wire::Host born_host;
+    bool store_v6 = false;  ///< leaves room for a store host of that family
+};
+
+/// Encodes checked messages one behind the other, as the broker stores them.
+class RecordWriter {
+public:
+    /// For the records that follow.
+    void set_origin(const RecordOrigin& origin) noexcept { origin_ = origin; }
+
+    void append(std::string& out, const Message& message);
+
+private:
+    RecordOrigin origin_;
+    std::string properties_;
+};
+
+}  // namespace gantry::client

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "client/message.h"
+#include "client/producer.h"
+#include "common/clock.h"
+#include "common/result.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gantry::net {
+class Channel;
+}
+
+namespace gantry::client {
+
+/// Who chose the queue of a message.
+enum class SendKind : std::uint8_t {
+    kFree,    ///< the round robin: any other queue will do
+    kKeyed,   ///< the hash of the order key
+    kQueue,   ///< the caller
+    kOneway,  ///< the round robin, and nobody waits for the answer
+};
+
+/// One accepted message and the call that ends it.
+struct Outgoing {
+    Message message;
+    Producer::Done done;
+    SteadyTime deadline;
+    std::uint64_t key_hash = 0;      ///< kKeyed
+    std::uint32_t record_bytes = 0;  ///< charged to the memory budget
+    SendKind kind = SendKind::kFree;
+};
+
+struct Lane;
+
+/// Messages that travel together: one request, stored all or none.
+struct Frame {
+    std::vector<Outgoing> sends;
+    Lane* lane = nullptr;
+    std::uint64_t sequence = 0;  ///< order of creation within the producer
+    std::uint64_t bytes = 0;
+    SteadyTime opened;      ///< when its first message was accepted
+    SteadyTime deadline;    ///< of its first message
+    SteadyTime not_before;  ///< back-off
+    WallMs born_ms = 0;
+    std::size_t flying_index = 0;
+    std::uint32_t attempts = 0;
+    SendKind kind = SendKind::kFree;
+    bool is_sealed = false;  ///< takes no more messages
+    bool has_keys = false;
+    bool has_tags = false;
+};
+
+using FramePtr = std::unique_ptr<Frame>;
+
+/// What a producer knows about one broker: its link and whether it answered lately.
+///
+/// After a failure the broker is avoided for a time that doubles with each further one; then a
+/// single frame probes it, and only its success brings the rest back.
+struct SendBroker {
+    std::string name;
+    std::string address;
+    net::Channel* channel = nullptr;
+    SteadyTime avoid_until;
+    std::uint32_t failures = 0;
+    bool is_probing = false;
+
+    bool is_available(SteadyTime now) const noexcept {
+        return failures == 0 || (!is_probing && now >= avoid_until);
+    }
+
+    void succeeded() noexcept;
+    void failed(SteadyTime now) noexcept;
+};
+
+/// The frames on their way to one queue, oldest first.
+struct Lane {
+    QueueId id;
+    SendBroker* broker = nullptr;
+    std::string id_prefix;  ///< first characters of a message id: the store host
+    std::deque<FramePtr> waiting;
+    std::uint32_t in_flight = 0;  ///< frames
+    bool store_v6 = false;
+    bool is_routed = false;  ///< in the topic's present route
+    bool is_busy = false;    ///< in the sender's list of lanes with frames waiting
+
+    /// The frame that new messages of `kind` join; null when there is none.
+    Frame* gathering(SendKind kind) noexcept {
+        if (waiting.empty() || waiting.back()->is_sealed || waiting.back()->kind != kind) {
+            return nullptr;
+        }
+        return waiting.back().get();
+    }
+
+    /// Puts a frame back in its place among the waiting ones.
+    void put_back(FramePtr frame);
+};
+
+/// Frames for reuse: their vectors keep their memory.
+class FramePool {
+public:
+    FramePtr take();
+    void give(FramePtr frame);
+
+private:
+    std::vector<FramePtr> free_;
+    std::uint64_t next_sequence_ = 0;
+};
+
+}  // namespace gantry::client

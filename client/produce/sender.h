@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "client/core/routes.h"
+#include "client/produce/record_writer.h"
+#include "client/produce/send_frame.h"
+#include "client/produce/topic_sender.h"
+#include "client/producer.h"
+#include "common/metrics.h"
+#include "common/mutex.h"
+#include "common/random.h"
+#include "protocol/net/channel.h"
+#include "protocol/net/event_loop.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace gantry::client {
+
+class LoopSlot;
+class Runtime;
+
+/// Where the caller wants a message.
+struct SendTarget {
+    SendKind kind = SendKind::kFree;
+    std::uint64_t key_hash = 0;
+    const QueueId* queue = nullptr;  ///< kQueue
+};
+
+/// A producer's engine. Messages go from the caller's thread through an inbox, one wake-up for as
+/// many as have gathered, or straight from the loop thread, into the gathering frame of their
+/// queue's lane; frames leave at the end of the pass, encoded as stored records.
+///
+/// Threads   accept, flush, close, set_selector: any. The rest: the slot's loop.
+/// Lifetime  kept alive by requests that are out; does nothing after close.
+class Sender final : public net::PassEnd, public std::enable_shared_from_this<Sender> {
+public:
+    Sender(Runtime& runtime, LoopSlot& slot, const Producer::Options& options);
+    ~Sender() override;
+
+    /// Joins heartbeats and route changes; once, before anything else.
+    void start();
+    /// As Producer::send_async.
+    Status accept(Message message, const SendTarget& target, Producer::Done done);
+    void set_selector(Producer::Selector selector);
+    Status flush(std::chrono::milliseconds limit);
+    Status close(std::chrono::milliseconds drain_limit);
+
+    void on_pass_end() override;
+
+private:
+    struct Inbox {
+        std::vector<Parked> items;
+        bool is_woken = false;
+    };
+
+    Status charge(std::uint32_t bytes);
+    void discharge(const Outgoing& outgoing);
+    void wake_loop();
+    void drain_inbox_in_loop();
+    void enqueue_in_loop(Parked parked);
+    void place_in_loop(TopicSender& topic, Parked parked);
+    Result<Lane*> choose_in_loop(TopicSender& topic, Parked& parked);
+    void add_in_loop(Lane& lane, Outgoing outgoing);
+    void mark_busy_in_loop(Lane& lane);
+    void pump_in_loop(Lane& lane);
+    bool is_due_in_loop(const Lane& lane, const Frame& frame);
+    void dispatch_in_loop(Lane& lane);
+    void encode_in_loop(const Frame& frame, std::string& body);
+    std::chrono::milliseconds attempt_limit_in_loop(const Frame& frame) const;
+    void answered_in_loop(FramePtr frame, Result<net::Received>& result);
+    void stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_t log_offset);
+    void failed_in_loop(FramePtr frame, Error error);
+    bool may_retry(const Frame& frame, const Error& error) const noexcept;
+    void retry_in_loop(FramePtr frame, const Error& error);
+    void fail_all_in_loop(Frame& frame, const Error& error);
+    void expire_in_loop(TopicSender& topic, SteadyTime now);
+    void complete_in_loop(Outgoing& outgoing, Result<SendReceipt> result);
+    TopicSender& topic_in_loop(const std::string& topic);
+    void ask_route_in_loop(TopicSender& topic);
+    void routed_in_loop(TopicSender& topic, const Result<RoutePtr>& route);
+    void route_changed_in_loop(const RoutePtr& route);
+    void set_route_in_loop(TopicSender& topic, const RoutePtr& route);
+    void move_frames_in_loop(TopicSender& topic, Lane& dropped);
+    SendBroker& broker_in_loop(const BrokerRoute& route);
+    void arm_in_loop(SteadyTime due);
+    void tick_in_loop();
+    void shut_in_loop();
+
+    Runtime& runtime_;
+    LoopSlot& slot_;
+    const Producer::Options options_;
+    const std::uint32_t frames_in_flight_max_;
+    const std::uint64_t channel_owner_;
+    std::atomic<std::uint64_t> in_flight_{0};  // messages accepted, not completed
+    std::atomic<bool> is_closed_{false};
+    std::atomic<int> flushes_{0};
+
+    Mutex mutex_;
+    Inbox inbox_ GANTRY_GUARDED_BY(mutex_);
+    Mutex drained_mutex_;
+    std::condition_variable drained_;
+
+    // The rest belongs to the loop.
+    std::unordered_map<std::string, std::unique_ptr<TopicSender>> topics_;
+    TopicSender* last_topic_ = nullptr;
+    std::map<std::string, std::unique_ptr<SendBroker>> brokers_;
+    std::vector<Lane*> busy_;
+    std::vector<Lane*> pumping_;
+    std::vector<Frame*> flying_;
+    std::vector<Parked> draining_;
+    FramePool pool_;
+    Producer::Selector selector_;
+    RecordWriter writer_;
+    Random random_;
+    std::unique_ptr<net::Timer> timer_;
+    SteadyTime timer_due_;
+    RouteTable::SubscriptionId subscription_ = 0;
+    bool is_shut_ = false;
+    Counter& stored_count_;
+    Counter& failed_count_;
+    Counter& frame_count_;
+    Counter& retry_count_;
+};
+
+}  // namespace gantry::client

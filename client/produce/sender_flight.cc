@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of a producer's engine that deals with frames in flight: encoding, answers, retries,
+// deadlines, and routes.
+#include "client/core/runtime.h"
+#include "client/produce/sender.h"
+#include "common/log.h"
+#include "protocol/wire/message.pb.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace gantry::client {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr Logger kLog("client");
+constexpr milliseconds kBackoffFirst{10};
+constexpr milliseconds kBackoffMax{1'000};
+constexpr std::uint32_t kBackoffDoublingsMax = 7;
+constexpr milliseconds kDialLimit{300};  // at a broker not connected, while there are others
+constexpr milliseconds kRouteRetry{100};
+constexpr int kDialPart = 3;
+
+milliseconds ms_until(SteadyTime due, SteadyTime now) {
+    const auto left = std::chrono::ceil<milliseconds>(due - now);
+    return std::max(left, milliseconds{0});
+}
+
+std::string message_id_of(const std::string& prefix, std::int64_t log_offset) {
+    constexpr std::size_t kDigits = 16;
+    constexpr std::string_view kHex = "0123456789ABCDEF";
+    std::string id;
+    id.reserve(prefix.size() + kDigits);
+    id = prefix;
+    for (std::size_t i = 0; i < kDigits; ++i) {
+        const auto shift = static_cast<unsigned>(4 * (kDigits - 1 - i));
+        id.push_back(kHex[(static_cast<std::uint64_t>(log_offset) >> shift) & 0xFU]);
+    }
+    return id;
+}
+
+}  // namespace
+
+bool Sender::is_due_in_loop(const Lane& lane, const Frame& frame) {
+    const SteadyTime now = slot_.loop().pass_time();
+    if (frame.not_before > now) {
+        arm_in_loop(frame.not_before);
+        return false;
+    }
+    const bool may_gather = options_.linger.count() > 0 && &frame == lane.waiting.back().get() &&
+                            !frame.is_sealed && flushes_.load(std::memory_order_relaxed) == 0;
+    if (may_gather && now < frame.opened + options_.linger) {
+        arm_in_loop(frame.opened + options_.linger);
+        return false;
+    }
+    return true;
+}
+
+void Sender::pump_in_loop(Lane& lane) {
+    while (!lane.waiting.empty() && lane.in_flight < frames_in_flight_max_ &&
+           is_due_in_loop(lane, *lane.waiting.front())) {
+        dispatch_in_loop(lane);
+    }
+    if (!lane.waiting.empty()) {
+        arm_in_loop(lane.waiting.front()->deadline);
+    }
+}
+
+void Sender::encode_in_loop(const Frame& frame, std::string& body) {
+    RecordOrigin origin;
+    origin.queue_id = frame.lane->id.queue;
+    origin.born_ms = frame.born_ms;
+    origin.born_host = runtime_.local_host();
+    origin.store_v6 = frame.lane->store_v6;
+    writer_.set_origin(origin);
+    body.reserve(frame.bytes);
+    for (const Outgoing& outgoing : frame.sends) {
+        writer_.append(body, outgoing.message);
+    }
+}
+
+milliseconds Sender::attempt_limit_in_loop(const Frame& frame) const {
+    const milliseconds left = ms_until(frame.deadline, slot_.loop().pass_time());
+    const std::uint32_t attempts_left =
+        options_.retries_max + 1 - std::min(frame.attempts, options_.retries_max);
+    milliseconds limit = left;
+    if (options_.retry_unknown) {
+        limit = left / static_cast<int>(attempts_left);
+    } else if (attempts_left > 1 && brokers_.size() > 1 && frame.kind == SendKind::kFree &&
+               !frame.lane->broker->channel->is_up()) {
+        limit = std::min(left, std::max(kDialLimit, left / kDialPart));
+    }
+    return std::max(limit, milliseconds{1});
+}
+
+void Sender::dispatch_in_loop(Lane& lane) {
+    FramePtr frame = std::move(lane.waiting.front());
+    lane.waiting.pop_front();
+    SendBroker& broker = *lane.broker;
+    std::string body;
+    encode_in_loop(*frame, body);
+    wire::SendRecordsRequest fields;
+    fields.set_topic(lane.id.topic);
+    fields.set_queueid(lane.id.queue);
+    fields.set_count(static_cast<std::uint32_t>(frame->sends.size()));
+    fields.set_haskeys(frame->has_keys);
+    fields.set_hastags(frame->has_tags);
+    net::Request request{wire::RequestCode::kSendRecords, &fields, std::move(body)};
+    frame_count_.add();
+    if (frame->kind == SendKind::kOneway) {
+        const Status sent = broker.channel->send_oneway(std::move(request));
+        for (Outgoing& outgoing : frame->sends) {
+            complete_in_loop(outgoing, sent ? Result<SendReceipt>(SendReceipt{}) : sent.error());
+        }
+        pool_.give(std::move(frame));
+        return;
+    }
+    const milliseconds limit = attempt_limit_in_loop(*frame);
+    broker.is_probing = broker.failures > 0;
+    ++lane.in_flight;
+    frame->flying_index = flying_.size();
+    flying_.push_back(frame.get());
+    broker.channel->call(std::move(request),
+                         limit,
+                         [self = shared_from_this(),
+                          flying = std::move(frame)](Result<net::Received>& result) mutable {
+                             self->answered_in_loop(std::move(flying), result);
+                         });
+}
+
+void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
+    if (is_shut_) {
+        return;
+    }
+    Lane& lane = *frame->lane;
+    flying_.back()->flying_index = frame->flying_index;
+    flying_[frame->flying_index] = flying_.back();
+    flying_.pop_back();
+    --lane.in_flight;
+    Result<wire::SendRecordsResponse> answer =
+        fields_of<wire::SendRecordsResponse>(result, lane.broker->address);
+    if (answer) {
+        lane.broker->succeeded();
+        stored_in_loop(*frame, answer->queueoffset(), answer->logoffset());
+        pool_.give(std::move(frame));
+    } else {
+        failed_in_loop(std::move(frame), std::move(answer).error());
+    }
+    if (!is_shut_ && !lane.waiting.empty()) {
+        mark_busy_in_loop(lane);
+    }
+}
+
+void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_t log_offset) {
+    const Lane& lane = *frame.lane;
+    stored_count_.add(frame.sends.size());
+    const bool born_v6 = runtime_.local_host().is_v6;
+    for (Outgoing& outgoing : frame.sends) {
+        SendReceipt receipt;
+        receipt.queue = lane.id;
+        receipt.queue_offset = queue_offset++;
+        receipt.message_id = message_id_of(lane.id_prefix, log_offset);
+        log_offset += static_cast<std::int64_t>(
+            lane.store_v6 ? record_bytes_of(outgoing.message, born_v6, true)
+                          : outgoing.record_bytes);
+        complete_in_loop(outgoing, std::move(receipt));
+    }
+}
+
+void Sender::complete_in_loop(Outgoing& outgoing, Result<SendReceipt> result) {
+    discharge(outgoing);
+    if (outgoing.done) {
+        Producer::Done done = std::move(outgoing.done);
+        done(std::move(result));
+    }
+}
+
+void Sender::fail_all_in_loop(Frame& frame, const Error& error) {
+    failed_count_.add(frame.sends.size());
+    for (Outgoing& outgoing : frame.sends) {
+        complete_in_loop(outgoing, error);
+    }
+    frame.sends.clear();
+}
+
+bool Sender::may_retry(const Frame& frame, const Error& error) const noexcept {
+    if (frame.attempts >= options_.retries_max) {
+        return false;
+    }
+    switch (error.code) {
+        case Errc::kGone:
+        case Errc::kBusy:
+        case Errc::kDiskFull:
+        case Errc::kReadOnly:
+        case Errc::kNotFound:
+            return true;
+        case Errc::kTimeout:
+        case Errc::kUnknown:
+            return options_.retry_unknown;
+        default:
+            return false;
+    }
+}
+
+void Sender::failed_in_loop(FramePtr frame, Error error) {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (error.code == Errc::kNotFound) {
+        runtime_.routes().refresh(frame->lane->id.topic);
+    } else if (error.code == Errc::kRefused) {
+        frame->lane->broker->succeeded();
+    } else {
+        frame->lane->broker->failed(now);
+    }
+    if (error.code == Errc::kClosed) {  // the client shuts down under us
+        error.code = Errc::kUnknown;
+    }
+    if (!may_retry(*frame, error)) {
+        kLog.debug("send_failed", {{"queue", frame->lane->id.queue}, {"error", error}});
+        fail_all_in_loop(*frame, error);
+        pool_.give(std::move(frame));
+        return;
+    }
+    retry_in_loop(std::move(frame), error);
+}
+
+void Sender::retry_in_loop(FramePtr frame, const Error& error) {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    const milliseconds ceiling = std::min(
+        kBackoffMax, kBackoffFirst * (1 << std::min(frame->attempts, kBackoffDoublingsMax)));
+    const auto spread = static_cast<std::uint64_t>(ceiling.count()) / 2;
+    const milliseconds pause{static_cast<std::int64_t>(spread + random_.below(spread + 1))};
+    ++frame->attempts;
+    frame->is_sealed = true;
+    frame->not_before = now + pause;
+    std::vector<Outgoing>& sends = frame->sends;
+    const auto in_time =
+        std::stable_partition(sends.begin(), sends.end(), [&frame](const Outgoing& outgoing) {
+            return outgoing.deadline > frame->not_before;
+        });
+    std::vector<Outgoing> late(std::make_move_iterator(in_time),
+                               std::make_move_iterator(sends.end()));
+    sends.erase(in_time, sends.end());
+    failed_count_.add(late.size());
+    for (Outgoing& outgoing : late) {
+        complete_in_loop(outgoing, error);
+    }
+    if (frame->sends.empty() || is_shut_) {
+        fail_all_in_loop(*frame, error);
+        pool_.give(std::move(frame));
+        return;
+    }
+    frame->deadline = frame->sends.front().deadline;
+    retry_count_.add();
+    Lane* lane = frame->lane;
+    TopicSender& topic = topic_in_loop(lane->id.topic);
+    if (frame->kind == SendKind::kKeyed && !lane->is_routed && !topic.lanes().empty()) {
+        for (Outgoing& outgoing : frame->sends) {
+            place_in_loop(topic, Parked{std::move(outgoing), nullptr});
+        }
+        pool_.give(std::move(frame));
+        return;
+    }
+    if (frame->kind == SendKind::kFree && !topic.lanes().empty()) {
+        lane = &topic.choose_other(*lane, now);
+    }
+    frame->lane = lane;
+    arm_in_loop(frame->not_before);
+    lane->put_back(std::move(frame));
+    mark_busy_in_loop(*lane);
+}
+
+void Sender::expire_in_loop(TopicSender& topic, SteadyTime now) {
+    std::vector<Parked>& parked = topic.parked;
+    const auto late = std::stable_partition(
+        parked.begin(), parked.end(), [now](const Parked& p) { return p.outgoing.deadline > now; });
+    std::vector<Parked> expired(std::make_move_iterator(late),
+                                std::make_move_iterator(parked.end()));
+    parked.erase(late, parked.end());
+    for (Parked& p : expired) {
+        complete_in_loop(p.outgoing, topic.route_error);
+    }
+    topic.for_each_lane([this, now](Lane& lane) {
+        const Error error{Errc::kGone,
+                          "not sent within " + std::to_string(options_.deadline.count()) +
+                              " ms: broker " + lane.id.broker + " is unreachable or slow"};
+        while (!lane.waiting.empty() && lane.waiting.front()->deadline <= now) {
+            FramePtr frame = std::move(lane.waiting.front());
+            lane.waiting.pop_front();
+            fail_all_in_loop(*frame, error);
+            pool_.give(std::move(frame));
+        }
+    });
+}
+
+void Sender::arm_in_loop(SteadyTime due) {
+    if (is_shut_) {
+        return;
+    }
+    if (timer_ == nullptr) {
+        timer_ = std::make_unique<net::Timer>(slot_.loop(), [this] { tick_in_loop(); });
+        timer_due_ = SteadyTime::max();
+    }
+    if (due < timer_due_) {
+        timer_due_ = due;
+        timer_->start_once(ms_until(due, std::chrono::steady_clock::now()));
+    }
+}
+
+void Sender::tick_in_loop() {
+    if (is_shut_) {
+        return;
+    }
+    timer_due_ = SteadyTime::max();
+    const SteadyTime now = std::chrono::steady_clock::now();
+    std::vector<TopicSender*> topics;  // a callback may send to one more topic
+    for (const auto& [name, topic] : topics_) {
+        topics.push_back(topic.get());
+    }
+    for (TopicSender* topic : topics) {
+        expire_in_loop(*topic, now);
+        if (!topic->parked.empty()) {
+            arm_in_loop(topic->parked.front().outgoing.deadline);
+            ask_route_in_loop(*topic);
+        }
+        topic->for_each_lane([this](Lane& lane) {
+            if (!lane.waiting.empty()) {
+                mark_busy_in_loop(lane);
+            }
+        });
+    }
+}
+
+void Sender::ask_route_in_loop(TopicSender& topic) {
+    if (std::exchange(topic.is_asking, true)) {
+        return;
+    }
+    runtime_.routes().get(
+        topic.topic(), true, [self = shared_from_this(), &topic](Result<RoutePtr> route) {
+            auto answer = std::make_shared<Result<RoutePtr>>(std::move(route));
+            self->slot_.post([self, &topic, answer] { self->routed_in_loop(topic, *answer); });
+        });
+}
+
+void Sender::routed_in_loop(TopicSender& topic, const Result<RoutePtr>& route) {
+    topic.is_asking = false;
+    if (is_shut_) {
+        return;
+    }
+    if (!route) {
+        topic.route_error = Error{
+            Errc::kGone, "no route for topic " + topic.topic() + ": " + to_string(route.error())};
+        if (route.error().code == Errc::kNotFound) {
+            for (Parked& parked : std::exchange(topic.parked, {})) {
+                complete_in_loop(parked.outgoing, route.error());
+            }
+            return;
+        }
+        arm_in_loop(std::chrono::steady_clock::now() + kRouteRetry);
+        return;
+    }
+    if (!topic.has_route()) {
+        set_route_in_loop(topic, *route);
+    }
+}
+
+void Sender::route_changed_in_loop(const RoutePtr& route) {
+    const auto found = topics_.find(route->topic);
+    if (!is_shut_ && found != topics_.end()) {
+        set_route_in_loop(*found->second, route);
+    }
+}
+
+void Sender::set_route_in_loop(TopicSender& topic, const RoutePtr& route) {
+    const std::vector<Lane*> dropped = topic.set_route(
+        route, [this](const BrokerRoute& broker) -> SendBroker& { return broker_in_loop(broker); });
+    for (Lane* lane : dropped) {
+        move_frames_in_loop(topic, *lane);
+    }
+    for (Parked& parked : std::exchange(topic.parked, {})) {
+        place_in_loop(topic, std::move(parked));
+    }
+}
+
+void Sender::move_frames_in_loop(TopicSender& topic, Lane& dropped) {
+    if (topic.lanes().empty()) {
+        return;
+    }
+    std::deque<FramePtr> staying;
+    for (FramePtr& frame : std::exchange(dropped.waiting, {})) {
+        if (frame->kind == SendKind::kQueue) {
+            staying.push_back(std::move(frame));
+            continue;
+        }
+        for (Outgoing& outgoing : frame->sends) {
+            place_in_loop(topic, Parked{std::move(outgoing), nullptr});
+        }
+        frame->sends.clear();
+        pool_.give(std::move(frame));
+    }
+    dropped.waiting = std::move(staying);
+}
+
+SendBroker& Sender::broker_in_loop(const BrokerRoute& route) {
+    std::unique_ptr<SendBroker>& broker = brokers_[route.name];
+    if (broker == nullptr) {
+        broker = std::make_unique<SendBroker>();
+        broker->name = route.name;
+    }
+    if (broker->address != route.master()) {
+        broker->address = route.master();
+        broker->channel = &slot_.channel(broker->address, channel_owner_);
+        broker->succeeded();
+    }
+    return *broker;
+}
+
+}  // namespace gantry::client

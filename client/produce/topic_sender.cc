@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/produce/topic_sender.h"
+
+#include "protocol/wire/message_id.h"
+
+#include <algorithm>
+
+namespace gantry::client {
+namespace {
+
+constexpr std::size_t kOffsetHexBytes = 16;  // the log offset at the end of a message id
+
+}  // namespace
+
+Lane& TopicSender::lane_of(const QueueId& id) {
+    std::unique_ptr<Lane>& lane = lanes_[{id.broker, id.queue}];
+    if (lane == nullptr) {
+        lane = std::make_unique<Lane>();
+        lane->id = id;
+    }
+    return *lane;
+}
+
+void TopicSender::set_broker(Lane& lane, SendBroker& broker) {
+    lane.broker = &broker;
+    lane.id_prefix.clear();
+    lane.store_v6 = !broker.address.empty() && broker.address.front() == '[';
+    if (const Result<wire::Host> host = wire::parse_host(broker.address); host) {
+        lane.id_prefix = wire::format_message_id({*host, LogOffset{0}});
+        lane.id_prefix.resize(lane.id_prefix.size() - kOffsetHexBytes);
+    }
+}
+
+bool TopicSender::has_room(const Lane& lane, SteadyTime now) const noexcept {
+    return lane.in_flight < frames_in_flight_max_ && lane.waiting.empty() &&
+           lane.broker->is_available(now);
+}
+
+Lane& TopicSender::choose_free(SendKind kind, SteadyTime now) noexcept {
+    if (current_ < routed_.size() && routed_[current_]->gathering(kind) != nullptr) {
+        return *routed_[current_];
+    }
+    const std::size_t count = routed_.size();
+    const std::size_t start = current_ + 1;
+    std::size_t best = start % count;
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t at = (start + i) % count;
+        if (has_room(*routed_[at], now)) {
+            best = at;
+            break;
+        }
+        const Lane& lane = *routed_[at];
+        const Lane& other = *routed_[best];
+        const bool is_better_broker =
+            lane.broker->is_available(now) && !other.broker->is_available(now);
+        const bool is_as_good = lane.broker->is_available(now) == other.broker->is_available(now);
+        if (is_better_broker || (is_as_good && lane.waiting.size() < other.waiting.size())) {
+            best = at;
+        }
+    }
+    current_ = best;
+    return *routed_[best];
+}
+
+Lane& TopicSender::choose_keyed(std::uint64_t key_hash) noexcept {
+    return *routed_[key_hash % routed_.size()];
+}
+
+Lane* TopicSender::find(const QueueId& id) noexcept {
+    const auto found = std::find_if(
+        routed_.begin(), routed_.end(), [&id](const Lane* lane) { return lane->id == id; });
+    return found == routed_.end() ? nullptr : *found;
+}
+
+Lane& TopicSender::choose_other(const Lane& failed, SteadyTime now) noexcept {
+    const std::size_t count = routed_.size();
+    Lane* elsewhere = nullptr;
+    for (std::size_t i = 1; i <= count; ++i) {
+        Lane* lane = routed_[(current_ + i) % count];
+        if (lane->broker == failed.broker) {
+            continue;
+        }
+        if (lane->broker->is_available(now)) {
+            return *lane;
+        }
+        elsewhere = elsewhere == nullptr ? lane : elsewhere;
+    }
+    if (failed.is_routed || elsewhere == nullptr) {
+        for (Lane* lane : routed_) {
+            if (lane == &failed) {
+                return *lane;
+            }
+        }
+    }
+    return elsewhere != nullptr ? *elsewhere : *routed_.front();
+}
+
+}  // namespace gantry::client

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/consume/push_workers.h"
+#include "client/consumer.h"
+#include "client/core/runtime.h"
+#include "protocol/wire/names.h"
+
+#include <utility>
+
+namespace gantry::client {
+
+struct PushConsumer::State {
+    std::shared_ptr<Client> client;
+    Options options;
+    std::map<std::string, Subscription> subscriptions;
+    std::shared_ptr<PushWorkers> workers;  // null before start
+};
+
+PushConsumer::PushConsumer(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+PushConsumer::~PushConsumer() {
+    stop();
+}
+
+Result<std::unique_ptr<PushConsumer>> PushConsumer::create(std::shared_ptr<Client> client,
+                                                           const Options& options) {
+    constexpr std::uint32_t kThreadsMax = 1'024;
+    GANTRY_TRY(wire::check_group_name(options.group));
+    if (options.threads == 0 || options.threads > kThreadsMax) {
+        return Error{Errc::kRefused,
+                     "threads " + std::to_string(options.threads) + " is not in 1.." +
+                         std::to_string(kThreadsMax)};
+    }
+    if (options.batch_messages_max == 0 || options.pull_messages_max == 0 ||
+        options.pull_bytes_max == 0) {
+        return Error{Errc::kRefused,
+                     "batch_messages_max, pull_messages_max and pull_bytes_max must be above 0"};
+    }
+    if (options.commit_interval.count() <= 0 || options.poll_hold.count() < 0) {
+        return Error{Errc::kRefused, "commit_interval must be above 0 ms, poll_hold not below"};
+    }
+    auto state = std::make_shared<State>();
+    state->client = std::move(client);
+    state->options = options;
+    return std::unique_ptr<PushConsumer>(new PushConsumer(std::move(state)));
+}
+
+Status PushConsumer::subscribe(std::string_view topic, std::string_view expression) {
+    GANTRY_TRY(wire::check_topic_name(topic));
+    if (state_->workers != nullptr) {
+        return Error{Errc::kConflict, "the consumer has started: subscribe before"};
+    }
+    GANTRY_ASSIGN_OR_RETURN(TagFilter filter, TagFilter::parse(expression));
+    state_->subscriptions[std::string(topic)] =
+        Subscription{std::string(expression), std::move(filter)};
+    return ok();
+}
+
+Status PushConsumer::start(Listener listener) {
+    if (state_->workers != nullptr) {
+        return Error{Errc::kConflict, "the consumer has started already"};
+    }
+    if (state_->subscriptions.empty()) {
+        return Error{Errc::kRefused, "subscribe to a topic before start"};
+    }
+    Runtime& runtime = state_->client->runtime();
+    for (const auto& [topic, subscription] : state_->subscriptions) {
+        const Result<RoutePtr> route = runtime.routes().wait_for(topic);
+        if (!route && route.error().code != Errc::kNotFound) {  // one that comes later is fine
+            return route.error();
+        }
+    }
+    state_->subscriptions[wire::retry_topic(state_->options.group)] = Subscription{};
+    state_->workers = std::make_shared<PushWorkers>(
+        runtime, runtime.next_slot(), state_->options, std::move(listener));
+    state_->workers->start(state_->subscriptions);
+    return ok();
+}
+
+void PushConsumer::stop() {
+    if (state_->workers != nullptr) {
+        state_->workers->stop();
+    }
+}
+
+std::vector<QueueId> PushConsumer::assignment() const {
+    return state_->workers == nullptr ? std::vector<QueueId>{} : state_->workers->assignment();
+}
+
+}  // namespace gantry::client
