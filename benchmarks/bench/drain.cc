@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/drain.h"
+
+#include "common/mutex.h"
+
+#include <chrono>
+
+namespace gantry::bench {
+
+Result<std::unique_ptr<Drain>> Drain::create(std::shared_ptr<client::Client> client,
+                                             const Options& options,
+                                             const Plan& plan) {
+    client::PullConsumer::Options wanted;
+    wanted.group = options.group;
+    wanted.start_from.kind = client::StartFrom::Kind::kFirst;
+    std::unique_ptr<Drain> drain(new Drain(plan));
+    GANTRY_ASSIGN_OR_RETURN(drain->consumer_,
+                            client::PullConsumer::create(std::move(client), wanted));
+    GANTRY_TRY(drain->consumer_->assign(plan.queues));
+    for (const client::QueueId& queue : plan.queues) {
+        std::int64_t from = 0;
+        if (plan.from_start) {
+            GANTRY_ASSIGN_OR_RETURN(from, drain->consumer_->min_offset(queue));
+        } else {
+            GANTRY_ASSIGN_OR_RETURN(from, drain->consumer_->max_offset(queue));
+        }
+        GANTRY_TRY(drain->consumer_->seek(queue, from));
+    }
+    return drain;
+}
+
+Drain::~Drain() {
+    stop();
+}
+
+void Drain::start() {
+    thread_ = std::thread([this] { run(); });
+}
+
+void Drain::stop() {
+    stopping_.store(true, std::memory_order_relaxed);
+    if (thread_.joinable()) {
+        thread_.join();
+    }
+    if (consumer_) {
+        consumer_->close();
+    }
+}
+
+void Drain::run() {
+    set_thread_name("drain");
+    while (!stopping_.load(std::memory_order_relaxed)) {
+        const auto messages = consumer_->poll(std::chrono::milliseconds(50));
+        if (!messages.empty()) {
+            take(messages);
+        }
+    }
+}
+
+void Drain::take(const std::vector<client::MessageView>& messages) {
+    const std::uint64_t now = monotonic_ns();
+    if (first_ns_ == 0) {
+        first_ns_ = now;
+    }
+    for (const client::MessageView& message : messages) {
+        const auto stamp = read_stamp(message.body());
+        if (!stamp ||
+            !checker_.take(message.broker(), message.queue(), message.queue_offset(), *stamp)) {
+            continue;
+        }
+        bytes_ += message.body().size();
+        if (plan_.record_latency) {
+            latency_.record(now - stamp->sent_ns);
+        }
+    }
+    last_ns_ = monotonic_ns();
+    distinct_.store(checker_.distinct(), std::memory_order_relaxed);
+}
+
+}  // namespace gantry::bench

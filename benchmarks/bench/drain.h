@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "bench/checker.h"
+#include "bench/histogram.h"
+#include "bench/options.h"
+#include "client/consumer.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace gantry::bench {
+
+/// One consumer of a share of the topic's queues, in a thread of its own, checking all it gets.
+///
+/// Threads   create, start, stop, results: the main thread; results are valid after stop().
+class Drain {
+public:
+    struct Plan {
+        std::vector<client::QueueId> queues;
+        std::uint64_t run = 0;   ///< 0: count every run's messages
+        bool from_start = true;  ///< else from the end as of create()
+        bool record_latency = false;
+    };
+
+    static Result<std::unique_ptr<Drain>> create(std::shared_ptr<client::Client> client,
+                                                 const Options& options,
+                                                 const Plan& plan);
+    ~Drain();
+    Drain(const Drain&) = delete;
+    Drain& operator=(const Drain&) = delete;
+
+    void start();
+    void stop();
+
+    /// Distinct messages so far.
+    std::uint64_t distinct() const noexcept { return distinct_.load(std::memory_order_relaxed); }
+
+    const Checker& checker() const noexcept { return checker_; }
+
+    const Histogram& latency() const noexcept { return latency_; }
+
+    std::uint64_t bytes() const noexcept { return bytes_; }
+
+    std::uint64_t first_ns() const noexcept { return first_ns_; }
+
+    std::uint64_t last_ns() const noexcept { return last_ns_; }
+
+private:
+    explicit Drain(const Plan& plan) : plan_(plan), checker_(plan.run) {}
+
+    void run();
+    void take(const std::vector<client::MessageView>& messages);
+
+    Plan plan_;
+    std::unique_ptr<client::PullConsumer> consumer_;
+    Checker checker_;
+    Histogram latency_;
+    std::uint64_t bytes_ = 0;
+    std::uint64_t first_ns_ = 0;
+    std::uint64_t last_ns_ = 0;
+    std::atomic<std::uint64_t> distinct_{0};
+    std::atomic<bool> stopping_{false};
+    std::thread thread_;
+};
+
+}  // namespace gantry::bench

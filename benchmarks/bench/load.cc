@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/load.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace gantry::bench {
+
+Load::Load(const Options& options, const Plan& plan)
+    : options_(options), plan_(plan), body_(options.size_bytes, 'g') {
+    const std::uint64_t per_frame =
+        options.batch_bytes == 0
+            ? 1
+            : std::max<std::uint64_t>(1, options.batch_bytes / (options.size_bytes + 128));
+    in_flight_max_ = options.in_flight * per_frame;
+}
+
+Result<std::unique_ptr<Load>> Load::create(std::shared_ptr<client::Client> client,
+                                           const Options& options,
+                                           const Plan& plan) {
+    client::Producer::Options wanted;
+    wanted.group = "gantry-bench";
+    wanted.deadline = std::chrono::milliseconds(options.send_timeout_ms);
+    wanted.retry_unknown = options.retry_unknown;
+    wanted.retries_max = 1'000;
+    wanted.batch_bytes_max = options.batch_bytes;
+    wanted.max_batches_in_flight = options.in_flight;
+    wanted.message_bytes_max = std::max(wanted.message_bytes_max, options.size_bytes);
+    wanted.own_connection = true;
+    std::unique_ptr<Load> load(new Load(options, plan));
+    wanted.in_flight_max = static_cast<std::uint32_t>(load->in_flight_max_ + 1);
+    GANTRY_ASSIGN_OR_RETURN(load->producer_, client::Producer::create(std::move(client), wanted));
+    return load;
+}
+
+void Load::start() {
+    start_ns_ = monotonic_ns();
+    pump();
+}
+
+void Load::pump() {
+    const MutexLock lock(mutex_);
+    pump_locked();
+}
+
+bool Load::may_send_locked(std::uint64_t now) const {
+    if (next_ >= plan_.messages || next_ - completed_ >= in_flight_max_) {
+        return false;
+    }
+    return plan_.rate <= 0 ||
+           static_cast<double>(next_) <= static_cast<double>(now - start_ns_) * plan_.rate / 1e9;
+}
+
+void Load::pump_locked() {
+    const std::uint64_t now = monotonic_ns();
+    while (may_send_locked(now)) {
+        Stamp stamp;
+        stamp.producer = plan_.producer;
+        stamp.run = plan_.run;
+        stamp.sequence = next_;
+        // With a rate, the time it was due: waiting in this program counts as latency too.
+        stamp.sent_ns = plan_.rate > 0
+                            ? start_ns_ + static_cast<std::uint64_t>(static_cast<double>(next_) *
+                                                                     1e9 / plan_.rate)
+                            : now;
+        write_stamp(body_, stamp);
+        client::Message message;
+        message.topic = options_.topic;
+        message.body = body_;
+        const Status sent = producer_->send_async(
+            std::move(message),
+            [this, stamp](const Result<client::SendReceipt>& result) { on_done(stamp, result); });
+        if (!sent) {
+            refused_locked(sent.error());
+            return;
+        }
+        ++next_;
+    }
+}
+
+void Load::refused_locked(const Error& why) {
+    if (next_ != completed_) {
+        return;  // the next completion tries again
+    }
+    // Nothing is in flight that could wake this load up: it ends here, short of its plan.
+    if (first_error_.empty()) {
+        first_error_ = to_string(why);
+    }
+    failed_ += plan_.messages - next_;
+    plan_.messages = next_;
+    all_done_.notify_all();
+}
+
+void Load::on_done(const Stamp& stamp, const Result<client::SendReceipt>& result) {
+    const MutexLock lock(mutex_);
+    ++completed_;
+    last_ns_ = monotonic_ns();
+    if (result) {
+        latency_.record(last_ns_ - stamp.sent_ns);
+        acked_.insert(stamp.sequence);
+        checksum_ += fingerprint(stamp);
+    } else {
+        const Errc code = result.error().code;
+        ++(code == Errc::kTimeout || code == Errc::kUnknown ? unknown_ : failed_);
+        if (first_error_.empty()) {
+            first_error_ = to_string(result.error());
+        }
+    }
+    pump_locked();
+    if (completed_ >= plan_.messages) {
+        all_done_.notify_all();
+    }
+}
+
+bool Load::finished() const {
+    const MutexLock lock(mutex_);
+    return completed_ >= plan_.messages;
+}
+
+void Load::wait() {
+    MutexLock lock(mutex_);
+    while (completed_ < plan_.messages) {
+        lock.wait(all_done_);
+    }
+}
+
+}  // namespace gantry::bench

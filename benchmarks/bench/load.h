@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "bench/checker.h"
+#include "bench/histogram.h"
+#include "bench/options.h"
+#include "client/producer.h"
+#include "common/mutex.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace gantry::bench {
+
+/// One producer under load: keeps `in_flight` messages unanswered, sending the next from the
+/// completion of an earlier one, so that no thread hand-off is measured.
+///
+/// Threads   start, pump, wait, results: the main thread; completions: the client's loop. Results
+///           are valid after wait().
+class Load {
+public:
+    struct Plan {
+        std::uint32_t producer = 0;
+        std::uint64_t run = 0;
+        std::uint64_t messages = 0;
+        double rate = 0;  ///< messages per second of this producer; 0: unlimited
+    };
+
+    static Result<std::unique_ptr<Load>> create(std::shared_ptr<client::Client> client,
+                                                const Options& options,
+                                                const Plan& plan);
+
+    void start();
+    /// Sends what the rate allows now; only needed with a rate.
+    void pump();
+    bool finished() const;
+    void wait();
+
+    std::uint32_t producer() const noexcept { return plan_.producer; }
+
+    const Histogram& latency() const noexcept { return latency_; }
+
+    const SequenceSet& acked() const noexcept { return acked_; }
+
+    std::uint64_t failed() const noexcept { return failed_; }
+
+    std::uint64_t unknown() const noexcept { return unknown_; }
+
+    std::uint64_t checksum() const noexcept { return checksum_; }
+
+    std::uint64_t last_ns() const noexcept { return last_ns_; }
+
+    const std::string& first_error() const noexcept { return first_error_; }
+
+private:
+    Load(const Options& options, const Plan& plan);
+
+    bool may_send_locked(std::uint64_t now) const GANTRY_REQUIRES(mutex_);
+    void pump_locked() GANTRY_REQUIRES(mutex_);
+    void refused_locked(const Error& why) GANTRY_REQUIRES(mutex_);
+    void on_done(const Stamp& stamp, const Result<client::SendReceipt>& result);
+
+    const Options& options_;
+    Plan plan_;
+    std::uint64_t in_flight_max_;
+    std::unique_ptr<client::Producer> producer_;
+    std::string body_;
+    mutable Mutex mutex_;
+    std::condition_variable all_done_;
+    std::uint64_t next_ GANTRY_GUARDED_BY(mutex_) = 0;
+    std::uint64_t completed_ GANTRY_GUARDED_BY(mutex_) = 0;
+    std::uint64_t start_ns_ = 0;
+    std::uint64_t last_ns_ = 0;
+    Histogram latency_;
+    SequenceSet acked_;
+    std::uint64_t failed_ = 0;
+    std::uint64_t unknown_ = 0;
+    std::uint64_t checksum_ = 0;
+    std::string first_error_;
+};
+
+}  // namespace gantry::bench

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/options.h"
+
+#include <cxxopts.hpp>
+
+#include <cstdlib>
+#include <iostream>
+
+namespace gantry::bench {
+namespace {
+
+cxxopts::Options describe() {
+    cxxopts::Options all("gantry-bench", "Load generator and latency recorder.\n");
+    all.custom_help("produce|consume|e2e [OPTION...]");
+    all.add_options()("command", "", cxxopts::value<std::string>());
+    all.add_options("Target")("n,nameserver",
+                              "host:port, repeatable; also GANTRY_NAMESERVER (a list joined by ;)",
+                              cxxopts::value<std::vector<std::string>>())(
+        "t,topic",
+        "created when missing",
+        cxxopts::value<std::string>()->default_value("gantry-bench"))(
+        "g,group", "consumer group", cxxopts::value<std::string>()->default_value("gantry-bench"))(
+        "queues", "queues of a created topic", cxxopts::value<std::uint32_t>()->default_value("8"));
+    all.add_options("Load")(
+        "messages", "how many", cxxopts::value<std::uint64_t>()->default_value("1000000"))(
+        "size", "body bytes", cxxopts::value<std::uint32_t>()->default_value("1024"))(
+        "producers",
+        "each with a connection of its own",
+        cxxopts::value<std::uint32_t>()->default_value("1"))(
+        "consumers", "share the queues", cxxopts::value<std::uint32_t>()->default_value("1"))(
+        "in-flight",
+        "unanswered frames per producer",
+        cxxopts::value<std::uint32_t>()->default_value("64"))(
+        "batch",
+        "bytes of a self-forming batch; 0: none",
+        cxxopts::value<std::uint32_t>()->default_value("0"))(
+        "rate",
+        "messages per second, all producers; 0: unlimited",
+        cxxopts::value<std::uint64_t>()->default_value("0"))(
+        "spin-us",
+        "poll so long before sleeping",
+        cxxopts::value<std::uint32_t>()->default_value("0"))(
+        "timeout-ms",
+        "per send, retries included",
+        cxxopts::value<std::uint32_t>()->default_value("30000"))(
+        "retry-unknown", "resend after an unknown outcome: at least once");
+    all.add_options("Output")("o,output",
+                              "text or json (one line)",
+                              cxxopts::value<std::string>()->default_value("text"))("h,help",
+                                                                                    "this text");
+    all.parse_positional({"command"});
+    return all;
+}
+
+std::vector<std::string> nameservers_of(const cxxopts::ParseResult& given) {
+    if (given.count("nameserver") != 0) {
+        return given["nameserver"].as<std::vector<std::string>>();
+    }
+    std::vector<std::string> list;
+    // Read before any thread starts.
+    const char* env =
+        std::getenv("GANTRY_NAMESERVER");  // NOLINT(concurrency-mt-unsafe): no thread yet
+    std::string rest = env != nullptr ? env : "127.0.0.1:9876";
+    for (std::size_t at = 0; at <= rest.size();) {
+        const std::size_t end = std::min(rest.find(';', at), rest.size());
+        list.push_back(rest.substr(at, end - at));
+        at = end + 1;
+    }
+    return list;
+}
+
+Options take(const cxxopts::ParseResult& given) {
+    Options options;
+    options.command = given.count("command") != 0 ? given["command"].as<std::string>() : "";
+    options.nameservers = nameservers_of(given);
+    options.topic = given["topic"].as<std::string>();
+    options.group = given["group"].as<std::string>();
+    options.queues = given["queues"].as<std::uint32_t>();
+    options.messages = given["messages"].as<std::uint64_t>();
+    options.size_bytes = given["size"].as<std::uint32_t>();
+    options.producers = given["producers"].as<std::uint32_t>();
+    options.consumers = given["consumers"].as<std::uint32_t>();
+    options.in_flight = given["in-flight"].as<std::uint32_t>();
+    options.batch_bytes = given["batch"].as<std::uint32_t>();
+    options.rate = given["rate"].as<std::uint64_t>();
+    options.spin_us = given["spin-us"].as<std::uint32_t>();
+    options.send_timeout_ms = given["timeout-ms"].as<std::uint32_t>();
+    options.retry_unknown = given.count("retry-unknown") != 0;
+    options.json = given["output"].as<std::string>() == "json";
+    return options;
+}
+
+Status check(const Options& options) {
+    if (options.command != "produce" && options.command != "consume" && options.command != "e2e") {
+        return Error{Errc::kRefused,
+                     "command \"" + options.command + "\" is none of produce, consume, e2e"};
+    }
+    if (options.size_bytes < 32) {
+        return Error{Errc::kRefused,
+                     "--size " + std::to_string(options.size_bytes) +
+                         " < 32: the body carries producer, sequence and time"};
+    }
+    if (options.producers == 0 || options.producers > 1024 || options.consumers == 0 ||
+        options.consumers > 64 || options.in_flight == 0 || options.messages == 0) {
+        return Error{Errc::kRefused,
+                     "--producers 1..1024, --consumers 1..64, --in-flight and --messages >= 1"};
+    }
+    return ok();
+}
+
+}  // namespace
+
+Result<Options> parse_options(int argc, char** argv) {
+    try {
+        cxxopts::Options all = describe();
+        const cxxopts::ParseResult given = all.parse(argc, argv);
+        if (given.count("help") != 0) {
+            std::cout << all.help({"Target", "Load", "Output"}) << '\n';
+            return Options{};
+        }
+        Options options = take(given);
+        GANTRY_TRY(check(options));
+        return options;
+    } catch (const cxxopts::exceptions::exception& e) {
+        return Error{Errc::kRefused, e.what()};
+    }
+}
+
+}  // namespace gantry::bench

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/result.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace gantry::bench {
+
+/// What to run; see options.cc for the command line.
+struct Options {
+    std::string command;  ///< produce, consume or e2e
+    std::vector<std::string> nameservers;
+    std::string topic = "gantry-bench";
+    std::string group = "gantry-bench";
+    std::uint32_t queues = 8;
+    std::uint64_t messages = 1'000'000;
+    std::uint32_t size_bytes = 1024;
+    std::uint32_t producers = 1;
+    std::uint32_t consumers = 1;
+    std::uint32_t in_flight = 64;   ///< unanswered frames per producer
+    std::uint32_t batch_bytes = 0;  ///< 0: every message its own frame
+    std::uint64_t rate = 0;         ///< messages per second over all producers; 0: unlimited
+    std::uint32_t spin_us = 0;
+    std::uint32_t send_timeout_ms = 30'000;
+    bool retry_unknown = false;
+    bool json = false;
+};
+
+/// Parses the command line. kRefused: unknown option or value, names it. An empty command with an
+/// empty error text means that help was printed.
+Result<Options> parse_options(int argc, char** argv);
+
+}  // namespace gantry::bench

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/message_json.h"
+#include "cli/produce.h"
+#include "client/consumer.h"
+#include "common/checksum.h"
+
+#include <cxxopts.hpp>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <ostream>
+
+namespace gantry::cli {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+// Set by the signal handler only; the one global a handler can reach.
+volatile std::sig_atomic_t interrupted = 0;
+
+void on_signal(int) {
+    interrupted = 1;
+}
+
+struct Plan {
+    std::string topic;
+    std::string group;
+    std::string expression;
+    client::StartFrom start_from;
+    std::uint64_t count_max = 0;
+    bool until_end = false;
+    std::chrono::milliseconds idle{1'000};
+};
+
+struct Totals {
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t checksum = 0;  ///< sum of the bodies' XXH3
+    SteadyClock::time_point first{};
+    SteadyClock::time_point last{};
+};
+
+Result<client::StartFrom> start_from(const std::string& text) {
+    client::StartFrom from;
+    if (text == "earliest") {
+        from.kind = client::StartFrom::Kind::kFirst;
+    } else if (text == "latest") {
+        from.kind = client::StartFrom::Kind::kLast;
+    } else {
+        from.kind = client::StartFrom::Kind::kTimestamp;
+        GANTRY_ASSIGN_OR_RETURN(from.timestamp, parse_time(text));
+    }
+    return from;
+}
+
+Result<Plan> plan_of(const cxxopts::ParseResult& given, const std::string& topic) {
+    Plan plan;
+    plan.topic = topic;
+    plan.group = given["group"].as<std::string>();
+    plan.expression = given["tag"].as<std::string>();
+    plan.count_max = given["count"].as<std::uint64_t>();
+    plan.until_end = given.count("until-end") != 0;
+    plan.idle = std::chrono::milliseconds(given["idle-ms"].as<std::uint32_t>());
+    GANTRY_ASSIGN_OR_RETURN(plan.start_from, start_from(given["from"].as<std::string>()));
+    return plan;
+}
+
+Status seek_to_start(client::PullConsumer& consumer, const Plan& plan) {
+    for (const client::QueueId& queue : consumer.assignment()) {
+        std::int64_t offset = 0;
+        switch (plan.start_from.kind) {
+            case client::StartFrom::Kind::kFirst: {
+                GANTRY_ASSIGN_OR_RETURN(offset, consumer.min_offset(queue));
+                break;
+            }
+            case client::StartFrom::Kind::kLast: {
+                GANTRY_ASSIGN_OR_RETURN(offset, consumer.max_offset(queue));
+                break;
+            }
+            case client::StartFrom::Kind::kTimestamp: {
+                GANTRY_ASSIGN_OR_RETURN(offset,
+                                        consumer.offset_by_time(queue, plan.start_from.timestamp));
+                break;
+            }
+        }
+        GANTRY_TRY(consumer.seek(queue, offset));
+    }
+    return ok();
+}
+
+Status join(client::PullConsumer& consumer, const Plan& plan) {
+    if (!plan.group.empty()) {
+        return consumer.subscribe(plan.topic, plan.expression);
+    }
+    GANTRY_ASSIGN_OR_RETURN(auto queues, consumer.queues(plan.topic));
+    GANTRY_TRY(consumer.assign(std::move(queues)));
+    return seek_to_start(consumer, plan);
+}
+
+Result<bool> at_end(client::PullConsumer& consumer) {
+    for (const client::QueueId& queue : consumer.assignment()) {
+        GANTRY_ASSIGN_OR_RETURN(const std::int64_t end, consumer.max_offset(queue));
+        if (consumer.position(queue) < end) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void print(Session& session, const client::MessageView& message, Totals& totals) {
+    if (session.json()) {
+        session.print(json_of(message));
+    } else {
+        session.streams().out << message.body() << '\n';
+    }
+    ++totals.messages;
+    totals.bytes += message.body().size();
+    totals.checksum += xxh3(as_bytes(message.body()));
+}
+
+Status drain(Session& session, const Plan& plan, client::PullConsumer& consumer, Totals& totals) {
+    auto last_message = SteadyClock::now();
+    while (interrupted == 0 && session.streams().out.good()) {
+        const std::uint64_t left =
+            plan.count_max == 0 ? 4'096
+                                : std::min<std::uint64_t>(4'096, plan.count_max - totals.messages);
+        const auto messages =
+            consumer.poll(std::chrono::milliseconds(200), static_cast<std::size_t>(left));
+        for (const client::MessageView& message : messages) {
+            print(session, message, totals);
+        }
+        const auto now = SteadyClock::now();
+        if (!messages.empty()) {
+            totals.first = totals.first == SteadyClock::time_point{} ? last_message : totals.first;
+            totals.last = last_message = now;
+            session.streams().out.flush();
+            if (!plan.group.empty()) {
+                GANTRY_TRY(consumer.commit());
+            }
+        } else if (plan.until_end && now - last_message >= plan.idle) {
+            GANTRY_ASSIGN_OR_RETURN(const bool ended, at_end(consumer));
+            if (ended) {
+                return ok();
+            }
+        }
+        if (plan.count_max != 0 && totals.messages >= plan.count_max) {
+            return ok();
+        }
+    }
+    return session.streams().out.good() || interrupted != 0
+               ? ok()
+               : Status(Error{Errc::kIo, "cannot write to standard output"});
+}
+
+void tell(Session& session, const Totals& totals) {
+    const double seconds = totals.messages == 0
+                               ? 0
+                               : std::chrono::duration<double>(totals.last - totals.first).count();
+    char checksum[17];
+    std::snprintf(
+        checksum, sizeof(checksum), "%016llx", static_cast<unsigned long long>(totals.checksum));
+    session.streams().err << totals.messages << " messages, " << totals.bytes << " bytes in "
+                          << seconds << " s, checksum " << checksum << '\n';
+}
+
+}  // namespace
+
+void add_consume_options(cxxopts::Options& options) {
+    options.add_options()("g,group",
+                          "share the queues with the group's members and commit; none: read all",
+                          cxxopts::value<std::string>()->default_value(""))(
+        "from",
+        "earliest, latest or a time; where the group never committed",
+        cxxopts::value<std::string>()->default_value("latest"))(
+        "tag", "only these tags: \"A || B\"", cxxopts::value<std::string>()->default_value("*"))(
+        "count", "stop after so many", cxxopts::value<std::uint64_t>()->default_value("0"))(
+        "until-end", "stop at the end of the queues")(
+        "idle-ms",
+        "with --until-end: look for the end after so long without a message",
+        cxxopts::value<std::uint32_t>()->default_value("1000"));
+}
+
+Status consume(Session& session,
+               const cxxopts::ParseResult& given,
+               const std::vector<std::string>& arguments) {
+    GANTRY_ASSIGN_OR_RETURN(const Plan plan, plan_of(given, arguments[0]));
+    std::signal(SIGINT, on_signal);
+    std::signal(SIGTERM, on_signal);
+    std::signal(SIGPIPE, SIG_IGN);
+    GANTRY_ASSIGN_OR_RETURN(auto shared, session.client());
+    client::PullConsumer::Options wanted;
+    wanted.group = plan.group;
+    wanted.start_from = plan.start_from;
+    GANTRY_ASSIGN_OR_RETURN(auto consumer, client::PullConsumer::create(std::move(shared), wanted));
+    GANTRY_TRY(join(*consumer, plan));
+    Totals totals;
+    const Status drained = drain(session, plan, *consumer, totals);
+    consumer->close();
+    tell(session, totals);
+    return drained;
+}
+
+std::vector<Command> stream_commands() {
+    return {
+        {"produce",
+         "",
+         "TOPIC [FILE]",
+         "send lines as messages",
+         1,
+         2,
+         add_produce_options,
+         produce},
+        {"consume", "", "TOPIC", "write messages as lines", 1, 1, add_consume_options, consume},
+    };
+}
+
+}  // namespace gantry::cli

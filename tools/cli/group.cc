@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/session.h"
+#include "cli/table.h"
+
+#include <cxxopts.hpp>
+#include <nlohmann/json.hpp>
+
+#include <ostream>
+
+namespace gantry::cli {
+namespace {
+
+using Arguments = std::vector<std::string>;
+using nlohmann::ordered_json;
+
+std::string joined(const std::vector<std::string>& words) {
+    std::string text;
+    for (const std::string& word : words) {
+        text += (text.empty() ? "" : ",") + word;
+    }
+    return text;
+}
+
+Status list(Session& session, const cxxopts::ParseResult&, const Arguments&) {
+    GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
+    GANTRY_ASSIGN_OR_RETURN(const auto groups, admin->list_groups());
+    Table table({"GROUP", "MEMBERS", "LAG", "TOPICS"});
+    ordered_json json = ordered_json::array();
+    for (const auto& group : groups) {
+        table.add({group.group,
+                   std::to_string(group.members),
+                   std::to_string(group.lag),
+                   joined(group.topics)});
+        json.push_back({{"group", group.group},
+                        {"members", group.members},
+                        {"lag", group.lag},
+                        {"topics", group.topics}});
+    }
+    if (session.json()) {
+        session.print(json);
+    } else {
+        session.streams().out << table.text();
+    }
+    return ok();
+}
+
+ordered_json json_of(const std::string& group, const client::GroupStatus& status) {
+    ordered_json json = {{"group", group}, {"members", ordered_json::array()}};
+    for (const auto& member : status.members) {
+        json["members"].push_back({{"client_id", member.client_id},
+                                   {"address", member.address},
+                                   {"language", member.language},
+                                   {"version", member.version}});
+    }
+    json["subscriptions"] = status.subscriptions;
+    json["queues"] = ordered_json::array();
+    std::int64_t lag = 0;
+    for (const auto& queue : status.queues) {
+        lag += queue.broker_offset - queue.consumer_offset;
+        json["queues"].push_back({{"topic", queue.queue.topic},
+                                  {"broker", queue.queue.broker},
+                                  {"queue", queue.queue.queue},
+                                  {"broker_offset", queue.broker_offset},
+                                  {"consumer_offset", queue.consumer_offset},
+                                  {"lag", queue.broker_offset - queue.consumer_offset},
+                                  {"last_ms", queue.last_ms}});
+    }
+    json["lag"] = lag;
+    return json;
+}
+
+Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
+    GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
+    GANTRY_ASSIGN_OR_RETURN(const auto status, admin->describe_group(arguments[0]));
+    if (session.json()) {
+        session.print(json_of(arguments[0], status));
+        return ok();
+    }
+    Table members({"CLIENT", "ADDRESS", "LANGUAGE", "VERSION"});
+    for (const auto& member : status.members) {
+        members.add(
+            {member.client_id, member.address, member.language, std::to_string(member.version)});
+    }
+    Table queues({"TOPIC", "BROKER", "QUEUE", "END", "COMMITTED", "LAG", "LAST CONSUMED (UTC)"});
+    for (const auto& queue : status.queues) {
+        queues.add({queue.queue.topic,
+                    queue.queue.broker,
+                    std::to_string(queue.queue.queue),
+                    std::to_string(queue.broker_offset),
+                    std::to_string(queue.consumer_offset),
+                    std::to_string(queue.broker_offset - queue.consumer_offset),
+                    time_text(queue.last_ms)});
+    }
+    session.streams().out << members.text() << '\n' << queues.text();
+    return ok();
+}
+
+}  // namespace
+
+std::vector<Command> group_commands() {
+    return {
+        {"group", "list", "", "consumer groups with members and lag", 0, 0, nullptr, list},
+        {"group", "describe", "GROUP", "members, subscriptions, progress", 1, 1, nullptr, describe},
+    };
+}
+
+}  // namespace gantry::cli

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "client/message.h"
+
+#include <nlohmann/json.hpp>
+
+namespace gantry::cli {
+
+/// A message as `-o json` shows it; a body that is not UTF-8 goes into body_base64.
+nlohmann::ordered_json json_of(const client::MessageView& message);
+
+}  // namespace gantry::cli
