@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/session.h"
+#include "cli/table.h"
+
+#include <doctest/doctest.h>
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace gantry::cli {
+namespace {
+
+struct Outcome {
+    int code = 0;
+    std::string out;
+    std::string err;
+};
+
+Outcome run(std::vector<const char*> words) {
+    words.insert(words.begin(), "gantry");
+    std::istringstream in;
+    std::ostringstream out;
+    std::ostringstream err;
+    Session session({in, out, err});
+    const int code = run_cli(static_cast<int>(words.size()), words.data(), session);
+    return {code, out.str(), err.str()};
+}
+
+}  // namespace
+
+TEST_SUITE("tools/cli") {
+    TEST_CASE("--help lists every command and the exit codes") {
+        const Outcome help = run({"--help"});
+        CHECK(help.code == 0);
+        for (const char* command : {"topic create",
+                                    "topic list",
+                                    "topic describe",
+                                    "topic update",
+                                    "topic delete",
+                                    "group list",
+                                    "group describe",
+                                    "cluster",
+                                    "broker describe",
+                                    "message get",
+                                    "message query",
+                                    "produce",
+                                    "consume",
+                                    "Exit codes"}) {
+            CHECK(help.out.find(command) != std::string::npos);
+        }
+    }
+
+    TEST_CASE("usage errors exit with 2 and name what is wrong") {
+        CHECK(run({}).code == 2);
+        const Outcome unknown = run({"topik", "list"});
+        CHECK(unknown.code == 2);
+        CHECK(unknown.err.find("topik list") != std::string::npos);
+        const Outcome option = run({"topic", "list", "--colour"});
+        CHECK(option.code == 2);
+        CHECK(option.err.find("colour") != std::string::npos);
+        const Outcome missing = run({"topic", "create"});
+        CHECK(missing.code == 2);
+        CHECK(missing.err.find("TOPIC") != std::string::npos);
+        const Outcome output = run({"topic", "list", "-o", "yaml"});
+        CHECK(output.code == 2);
+        CHECK(output.err.find("yaml") != std::string::npos);
+    }
+
+    TEST_CASE("every command has its own help") {
+        const Outcome help = run({"topic", "create", "--help"});
+        CHECK(help.code == 0);
+        CHECK(help.out.find("--read-queues") != std::string::npos);
+    }
+
+    TEST_CASE("deleting asks for --yes before it talks to anybody") {
+        const Outcome refused = run({"topic", "delete", "orders", "-n", "127.0.0.1:1"});
+        CHECK(refused.code == 1);
+        CHECK(refused.err.find("--yes") != std::string::npos);
+    }
+
+    TEST_CASE("a nameserver that is not there exits with 4") {
+        const Outcome gone = run({"topic", "list", "-n", "127.0.0.1:1", "--timeout", "300"});
+        CHECK(gone.code == 4);
+        CHECK(gone.err.find("127.0.0.1:1") != std::string::npos);
+    }
+}
+
+TEST_SUITE("tools/table") {
+    TEST_CASE("columns are aligned, numbers to the right") {
+        Table table({"NAME", "COUNT"});
+        table.add({"a", "5"});
+        table.add({"longer", "1000"});
+        CHECK(table.text() == "NAME    COUNT\na           5\nlonger   1000\n");
+    }
+
+    TEST_CASE("bytes and times are readable") {
+        CHECK(bytes_text(1023) == "1023 B");
+        CHECK(bytes_text(1536) == "1.5 KiB");
+        CHECK(time_text(0) == "-");
+        CHECK(time_text(1'795'217'708'399) == "2026-11-20 23:35:08.399");
+    }
+
+    TEST_CASE("times are milliseconds or dates in UTC") {
+        CHECK(parse_time("1795217708399").value() == 1'795'217'708'399);
+        CHECK(parse_time("2026-11-20T23:35:08Z").value() == 1'795'217'708'000);
+        CHECK(parse_time("2026-11-20").value() == 1'795'132'800'000);
+        CHECK_FALSE(parse_time("yesterday"));
+    }
+}
+
+}  // namespace gantry::cli
