@@ -25,6 +25,7 @@ struct BatchElement {
 /// not add up. kRefused: more than `count_max`.
 Result<std::vector<BatchElement>> parse_batch(Bytes bytes, std::uint32_t count_max);
 
+/// Appends one element. The caller has checked that its properties fit 32767 bytes.
 void append_batch_element(std::string& out, const BatchElement& element);
 
 }  // namespace gantry::wire

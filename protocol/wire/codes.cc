@@ -1,190 +1,141 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocol/wire/codes.h"
 
+#include <algorithm>
+#include <array>
+
 namespace gantry::wire {
+namespace {
+
+template <class Code>
+struct Named {
+    Code code;
+    std::string_view name;
+};
+
+// Ascending by number.
+constexpr std::array<Named<RequestCode>, 59> kRequests = {{
+    {RequestCode::kSendMessage, "SEND_MESSAGE"},
+    {RequestCode::kPullMessage, "PULL_MESSAGE"},
+    {RequestCode::kQueryMessage, "QUERY_MESSAGE"},
+    {RequestCode::kQueryConsumerOffset, "QUERY_CONSUMER_OFFSET"},
+    {RequestCode::kUpdateConsumerOffset, "UPDATE_CONSUMER_OFFSET"},
+    {RequestCode::kUpdateAndCreateTopic, "UPDATE_AND_CREATE_TOPIC"},
+    {RequestCode::kGetAllTopicConfig, "GET_ALL_TOPIC_CONFIG"},
+    {RequestCode::kGetBrokerRuntimeInfo, "GET_BROKER_RUNTIME_INFO"},
+    {RequestCode::kSearchOffsetByTimestamp, "SEARCH_OFFSET_BY_TIMESTAMP"},
+    {RequestCode::kGetMaxOffset, "GET_MAX_OFFSET"},
+    {RequestCode::kGetMinOffset, "GET_MIN_OFFSET"},
+    {RequestCode::kGetEarliestMsgStoreTime, "GET_EARLIEST_MSG_STORETIME"},
+    {RequestCode::kViewMessageById, "VIEW_MESSAGE_BY_ID"},
+    {RequestCode::kHeartBeat, "HEART_BEAT"},
+    {RequestCode::kUnregisterClient, "UNREGISTER_CLIENT"},
+    {RequestCode::kConsumerSendMsgBack, "CONSUMER_SEND_MSG_BACK"},
+    {RequestCode::kEndTransaction, "END_TRANSACTION"},
+    {RequestCode::kGetConsumerListByGroup, "GET_CONSUMER_LIST_BY_GROUP"},
+    {RequestCode::kCheckTransactionState, "CHECK_TRANSACTION_STATE"},
+    {RequestCode::kNotifyConsumerIdsChanged, "NOTIFY_CONSUMER_IDS_CHANGED"},
+    {RequestCode::kLockBatchMq, "LOCK_BATCH_MQ"},
+    {RequestCode::kUnlockBatchMq, "UNLOCK_BATCH_MQ"},
+    {RequestCode::kGetAllConsumerOffset, "GET_ALL_CONSUMER_OFFSET"},
+    {RequestCode::kCheckClientConfig, "CHECK_CLIENT_CONFIG"},
+    {RequestCode::kPutKvConfig, "PUT_KV_CONFIG"},
+    {RequestCode::kGetKvConfig, "GET_KV_CONFIG"},
+    {RequestCode::kDeleteKvConfig, "DELETE_KV_CONFIG"},
+    {RequestCode::kRegisterBroker, "REGISTER_BROKER"},
+    {RequestCode::kUnregisterBroker, "UNREGISTER_BROKER"},
+    {RequestCode::kGetRouteInfoByTopic, "GET_ROUTEINFO_BY_TOPIC"},
+    {RequestCode::kGetBrokerClusterInfo, "GET_BROKER_CLUSTER_INFO"},
+    {RequestCode::kUpdateAndCreateSubscriptionGroup, "UPDATE_AND_CREATE_SUBSCRIPTIONGROUP"},
+    {RequestCode::kGetAllSubscriptionGroupConfig, "GET_ALL_SUBSCRIPTIONGROUP_CONFIG"},
+    {RequestCode::kGetTopicStatsInfo, "GET_TOPIC_STATS_INFO"},
+    {RequestCode::kGetConsumerConnectionList, "GET_CONSUMER_CONNECTION_LIST"},
+    {RequestCode::kGetProducerConnectionList, "GET_PRODUCER_CONNECTION_LIST"},
+    {RequestCode::kWipeWritePermOfBroker, "WIPE_WRITE_PERM_OF_BROKER"},
+    {RequestCode::kGetAllTopicListFromNameserver, "GET_ALL_TOPIC_LIST_FROM_NAMESERVER"},
+    {RequestCode::kDeleteSubscriptionGroup, "DELETE_SUBSCRIPTIONGROUP"},
+    {RequestCode::kGetConsumeStats, "GET_CONSUME_STATS"},
+    {RequestCode::kDeleteTopicInBroker, "DELETE_TOPIC_IN_BROKER"},
+    {RequestCode::kDeleteTopicInNamesrv, "DELETE_TOPIC_IN_NAMESRV"},
+    {RequestCode::kGetKvListByNamespace, "GET_KVLIST_BY_NAMESPACE"},
+    {RequestCode::kGetTopicsByCluster, "GET_TOPICS_BY_CLUSTER"},
+    {RequestCode::kQueryTopicConsumeByWho, "QUERY_TOPIC_CONSUME_BY_WHO"},
+    {RequestCode::kGetSystemTopicListFromNs, "GET_SYSTEM_TOPIC_LIST_FROM_NS"},
+    {RequestCode::kGetSystemTopicListFromBroker, "GET_SYSTEM_TOPIC_LIST_FROM_BROKER"},
+    {RequestCode::kSendMessageV2, "SEND_MESSAGE_V2"},
+    {RequestCode::kSendBatchMessage, "SEND_BATCH_MESSAGE"},
+    {RequestCode::kQueryDataVersion, "QUERY_DATA_VERSION"},
+    {RequestCode::kAddWritePermOfBroker, "ADD_WRITE_PERM_OF_BROKER"},
+    {RequestCode::kLitePullMessage, "LITE_PULL_MESSAGE"},
+    {RequestCode::kBrokerHeartbeat, "BROKER_HEARTBEAT"},
+    {RequestCode::kSendRecords, "SEND_RECORDS"},
+    {RequestCode::kCommitOffsets, "COMMIT_OFFSETS"},
+    {RequestCode::kRegisterBrokerDelta, "REGISTER_BROKER_DELTA"},
+    {RequestCode::kWatchRoutes, "WATCH_ROUTES"},
+    {RequestCode::kDescribeBroker, "DESCRIBE_BROKER"},
+    {RequestCode::kListGroups, "LIST_GROUPS"},
+}};
+
+constexpr std::array<Named<ResponseCode>, 27> kResponses = {{
+    {ResponseCode::kSuccess, "SUCCESS"},
+    {ResponseCode::kSystemError, "SYSTEM_ERROR"},
+    {ResponseCode::kSystemBusy, "SYSTEM_BUSY"},
+    {ResponseCode::kRequestCodeNotSupported, "REQUEST_CODE_NOT_SUPPORTED"},
+    {ResponseCode::kFlushDiskTimeout, "FLUSH_DISK_TIMEOUT"},
+    {ResponseCode::kSlaveNotAvailable, "SLAVE_NOT_AVAILABLE"},
+    {ResponseCode::kFlushSlaveTimeout, "FLUSH_SLAVE_TIMEOUT"},
+    {ResponseCode::kMessageIllegal, "MESSAGE_ILLEGAL"},
+    {ResponseCode::kServiceNotAvailable, "SERVICE_NOT_AVAILABLE"},
+    {ResponseCode::kNoPermission, "NO_PERMISSION"},
+    {ResponseCode::kTopicNotExist, "TOPIC_NOT_EXIST"},
+    {ResponseCode::kPullNotFound, "PULL_NOT_FOUND"},
+    {ResponseCode::kPullRetryImmediately, "PULL_RETRY_IMMEDIATELY"},
+    {ResponseCode::kPullOffsetMoved, "PULL_OFFSET_MOVED"},
+    {ResponseCode::kQueryNotFound, "QUERY_NOT_FOUND"},
+    {ResponseCode::kSubscriptionParseFailed, "SUBSCRIPTION_PARSE_FAILED"},
+    {ResponseCode::kSubscriptionNotExist, "SUBSCRIPTION_NOT_EXIST"},
+    {ResponseCode::kSubscriptionNotLatest, "SUBSCRIPTION_NOT_LATEST"},
+    {ResponseCode::kSubscriptionGroupNotExist, "SUBSCRIPTION_GROUP_NOT_EXIST"},
+    {ResponseCode::kInvalidParameter, "INVALID_PARAMETER"},
+    {ResponseCode::kConsumerNotOnline, "CONSUMER_NOT_ONLINE"},
+    {ResponseCode::kFlowControl, "FLOW_CONTROL"},
+    {ResponseCode::kMalformed, "MALFORMED"},
+    {ResponseCode::kDiskFull, "DISK_FULL"},
+    {ResponseCode::kReadOnly, "READ_ONLY"},
+    {ResponseCode::kConflict, "CONFLICT"},
+    {ResponseCode::kUnknownOutcome, "UNKNOWN_OUTCOME"},
+}};
+
+template <class Code, std::size_t N>
+constexpr bool is_ascending(const std::array<Named<Code>, N>& table) noexcept {
+    for (std::size_t i = 1; i < N; ++i) {
+        if (table[i - 1].code >= table[i].code) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static_assert(is_ascending(kRequests));
+static_assert(is_ascending(kResponses));
+
+template <class Code, std::size_t N>
+std::string_view find(const std::array<Named<Code>, N>& table, Code code) noexcept {
+    const auto* const at = std::lower_bound(
+        table.begin(), table.end(), code, [](const Named<Code>& each, Code wanted) {
+            return each.code < wanted;
+        });
+    return at != table.end() && at->code == code ? at->name : std::string_view();
+}
+
+}  // namespace
 
 std::string_view name_of(RequestCode code) noexcept {
-    switch (code) {
-        case RequestCode::kSendMessage:
-            return "SEND_MESSAGE";
-        case RequestCode::kPullMessage:
-            return "PULL_MESSAGE";
-        case RequestCode::kQueryMessage:
-            return "QUERY_MESSAGE";
-        case RequestCode::kQueryConsumerOffset:
-            return "QUERY_CONSUMER_OFFSET";
-        case RequestCode::kUpdateConsumerOffset:
-            return "UPDATE_CONSUMER_OFFSET";
-        case RequestCode::kUpdateAndCreateTopic:
-            return "UPDATE_AND_CREATE_TOPIC";
-        case RequestCode::kGetAllTopicConfig:
-            return "GET_ALL_TOPIC_CONFIG";
-        case RequestCode::kGetBrokerRuntimeInfo:
-            return "GET_BROKER_RUNTIME_INFO";
-        case RequestCode::kSearchOffsetByTimestamp:
-            return "SEARCH_OFFSET_BY_TIMESTAMP";
-        case RequestCode::kGetMaxOffset:
-            return "GET_MAX_OFFSET";
-        case RequestCode::kGetMinOffset:
-            return "GET_MIN_OFFSET";
-        case RequestCode::kGetEarliestMsgStoreTime:
-            return "GET_EARLIEST_MSG_STORETIME";
-        case RequestCode::kViewMessageById:
-            return "VIEW_MESSAGE_BY_ID";
-        case RequestCode::kHeartBeat:
-            return "HEART_BEAT";
-        case RequestCode::kUnregisterClient:
-            return "UNREGISTER_CLIENT";
-        case RequestCode::kConsumerSendMsgBack:
-            return "CONSUMER_SEND_MSG_BACK";
-        case RequestCode::kEndTransaction:
-            return "END_TRANSACTION";
-        case RequestCode::kGetConsumerListByGroup:
-            return "GET_CONSUMER_LIST_BY_GROUP";
-        case RequestCode::kCheckTransactionState:
-            return "CHECK_TRANSACTION_STATE";
-        case RequestCode::kNotifyConsumerIdsChanged:
-            return "NOTIFY_CONSUMER_IDS_CHANGED";
-        case RequestCode::kLockBatchMq:
-            return "LOCK_BATCH_MQ";
-        case RequestCode::kUnlockBatchMq:
-            return "UNLOCK_BATCH_MQ";
-        case RequestCode::kGetAllConsumerOffset:
-            return "GET_ALL_CONSUMER_OFFSET";
-        case RequestCode::kCheckClientConfig:
-            return "CHECK_CLIENT_CONFIG";
-        case RequestCode::kPutKvConfig:
-            return "PUT_KV_CONFIG";
-        case RequestCode::kGetKvConfig:
-            return "GET_KV_CONFIG";
-        case RequestCode::kDeleteKvConfig:
-            return "DELETE_KV_CONFIG";
-        case RequestCode::kRegisterBroker:
-            return "REGISTER_BROKER";
-        case RequestCode::kUnregisterBroker:
-            return "UNREGISTER_BROKER";
-        case RequestCode::kGetRouteInfoByTopic:
-            return "GET_ROUTEINFO_BY_TOPIC";
-        case RequestCode::kGetBrokerClusterInfo:
-            return "GET_BROKER_CLUSTER_INFO";
-        case RequestCode::kUpdateAndCreateSubscriptionGroup:
-            return "UPDATE_AND_CREATE_SUBSCRIPTIONGROUP";
-        case RequestCode::kGetAllSubscriptionGroupConfig:
-            return "GET_ALL_SUBSCRIPTIONGROUP_CONFIG";
-        case RequestCode::kGetTopicStatsInfo:
-            return "GET_TOPIC_STATS_INFO";
-        case RequestCode::kGetConsumerConnectionList:
-            return "GET_CONSUMER_CONNECTION_LIST";
-        case RequestCode::kGetProducerConnectionList:
-            return "GET_PRODUCER_CONNECTION_LIST";
-        case RequestCode::kWipeWritePermOfBroker:
-            return "WIPE_WRITE_PERM_OF_BROKER";
-        case RequestCode::kGetAllTopicListFromNameserver:
-            return "GET_ALL_TOPIC_LIST_FROM_NAMESERVER";
-        case RequestCode::kDeleteSubscriptionGroup:
-            return "DELETE_SUBSCRIPTIONGROUP";
-        case RequestCode::kGetConsumeStats:
-            return "GET_CONSUME_STATS";
-        case RequestCode::kDeleteTopicInBroker:
-            return "DELETE_TOPIC_IN_BROKER";
-        case RequestCode::kDeleteTopicInNamesrv:
-            return "DELETE_TOPIC_IN_NAMESRV";
-        case RequestCode::kGetKvListByNamespace:
-            return "GET_KVLIST_BY_NAMESPACE";
-        case RequestCode::kGetTopicsByCluster:
-            return "GET_TOPICS_BY_CLUSTER";
-        case RequestCode::kQueryTopicConsumeByWho:
-            return "QUERY_TOPIC_CONSUME_BY_WHO";
-        case RequestCode::kGetSystemTopicListFromNs:
-            return "GET_SYSTEM_TOPIC_LIST_FROM_NS";
-        case RequestCode::kGetSystemTopicListFromBroker:
-            return "GET_SYSTEM_TOPIC_LIST_FROM_BROKER";
-        case RequestCode::kSendMessageV2:
-            return "SEND_MESSAGE_V2";
-        case RequestCode::kSendBatchMessage:
-            return "SEND_BATCH_MESSAGE";
-        case RequestCode::kQueryDataVersion:
-            return "QUERY_DATA_VERSION";
-        case RequestCode::kAddWritePermOfBroker:
-            return "ADD_WRITE_PERM_OF_BROKER";
-        case RequestCode::kLitePullMessage:
-            return "LITE_PULL_MESSAGE";
-        case RequestCode::kBrokerHeartbeat:
-            return "BROKER_HEARTBEAT";
-        case RequestCode::kSendRecords:
-            return "SEND_RECORDS";
-        case RequestCode::kCommitOffsets:
-            return "COMMIT_OFFSETS";
-        case RequestCode::kRegisterBrokerDelta:
-            return "REGISTER_BROKER_DELTA";
-        case RequestCode::kWatchRoutes:
-            return "WATCH_ROUTES";
-        case RequestCode::kDescribeBroker:
-            return "DESCRIBE_BROKER";
-        case RequestCode::kListGroups:
-            return "LIST_GROUPS";
-    }
-    return {};
+    return find(kRequests, code);
 }
 
 std::string_view name_of(ResponseCode code) noexcept {
-    switch (code) {
-        case ResponseCode::kSuccess:
-            return "SUCCESS";
-        case ResponseCode::kSystemError:
-            return "SYSTEM_ERROR";
-        case ResponseCode::kSystemBusy:
-            return "SYSTEM_BUSY";
-        case ResponseCode::kRequestCodeNotSupported:
-            return "REQUEST_CODE_NOT_SUPPORTED";
-        case ResponseCode::kFlushDiskTimeout:
-            return "FLUSH_DISK_TIMEOUT";
-        case ResponseCode::kSlaveNotAvailable:
-            return "SLAVE_NOT_AVAILABLE";
-        case ResponseCode::kFlushSlaveTimeout:
-            return "FLUSH_SLAVE_TIMEOUT";
-        case ResponseCode::kMessageIllegal:
-            return "MESSAGE_ILLEGAL";
-        case ResponseCode::kServiceNotAvailable:
-            return "SERVICE_NOT_AVAILABLE";
-        case ResponseCode::kNoPermission:
-            return "NO_PERMISSION";
-        case ResponseCode::kTopicNotExist:
-            return "TOPIC_NOT_EXIST";
-        case ResponseCode::kPullNotFound:
-            return "PULL_NOT_FOUND";
-        case ResponseCode::kPullRetryImmediately:
-            return "PULL_RETRY_IMMEDIATELY";
-        case ResponseCode::kPullOffsetMoved:
-            return "PULL_OFFSET_MOVED";
-        case ResponseCode::kQueryNotFound:
-            return "QUERY_NOT_FOUND";
-        case ResponseCode::kSubscriptionParseFailed:
-            return "SUBSCRIPTION_PARSE_FAILED";
-        case ResponseCode::kSubscriptionNotExist:
-            return "SUBSCRIPTION_NOT_EXIST";
-        case ResponseCode::kSubscriptionNotLatest:
-            return "SUBSCRIPTION_NOT_LATEST";
-        case ResponseCode::kSubscriptionGroupNotExist:
-            return "SUBSCRIPTION_GROUP_NOT_EXIST";
-        case ResponseCode::kInvalidParameter:
-            return "INVALID_PARAMETER";
-        case ResponseCode::kConsumerNotOnline:
-            return "CONSUMER_NOT_ONLINE";
-        case ResponseCode::kFlowControl:
-            return "FLOW_CONTROL";
-        case ResponseCode::kMalformed:
-            return "MALFORMED";
-        case ResponseCode::kDiskFull:
-            return "DISK_FULL";
-        case ResponseCode::kReadOnly:
-            return "READ_ONLY";
-        case ResponseCode::kConflict:
-            return "CONFLICT";
-        case ResponseCode::kUnknownOutcome:
-            return "UNKNOWN_OUTCOME";
-    }
-    return {};
+    return find(kResponses, code);
 }
 
 }  // namespace gantry::wire

@@ -37,6 +37,7 @@ enum class Language : std::uint8_t {
     kUnknown = 255,
 };
 
+/// RocketMQ's name, as JSON shows it; "OTHER" for kUnknown.
 std::string_view name_of(Language language) noexcept;
 
 /// One entry of RocketMQ's extFields.

@@ -44,7 +44,12 @@ TEST_SUITE("wire/status") {
         CHECK(name_of(RequestCode::kSendMessageV2) == "SEND_MESSAGE_V2");
         CHECK(name_of(RequestCode::kWatchRoutes) == "WATCH_ROUTES");
         CHECK(name_of(ResponseCode::kPullOffsetMoved) == "PULL_OFFSET_MOVED");
+        CHECK(name_of(RequestCode::kSendMessage) == "SEND_MESSAGE");
+        CHECK(name_of(RequestCode::kListGroups) == "LIST_GROUPS");
+        CHECK(name_of(ResponseCode::kSuccess) == "SUCCESS");
+        CHECK(name_of(ResponseCode::kUnknownOutcome) == "UNKNOWN_OUTCOME");
         CHECK(name_of(static_cast<RequestCode>(4711)).empty());
+        CHECK(name_of(static_cast<RequestCode>(-1)).empty());
     }
 }
 

@@ -107,7 +107,7 @@ void append_scalar(std::string& out,
             return;
         }
         default:
-            GANTRY_ASSERT(!"the schema uses no such type");
+            GANTRY_ASSERT(false);  // the schema uses no other type
     }
 }
 

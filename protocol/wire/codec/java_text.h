@@ -8,7 +8,7 @@
 
 namespace gantry::wire {
 
-/// Numbers and booleans as text, read and written as a RocketMQ peer written in Java does.
+// Text as RocketMQ's peers written in Java read and write it.
 
 /// Integer.parseInt and Long.parseLong: a sign and decimal digits, nothing else.
 std::optional<std::int64_t> parse_java_int64(std::string_view text) noexcept;
@@ -23,5 +23,9 @@ bool parse_java_bool(std::string_view text) noexcept;
 
 /// Double.toString: "0.5", "10.0", "1.0E10".
 void append_java_double(std::string& out, double value);
+
+/// Appends `text` as a JSON string, escaped as fastjson does: quote, backslash and control
+/// characters; everything else as it is.
+void append_json_string(std::string& out, std::string_view text);
 
 }  // namespace gantry::wire

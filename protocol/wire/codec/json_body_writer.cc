@@ -2,7 +2,7 @@
 #include "protocol/wire/codec/json_body_writer.h"
 
 #include "protocol/wire/codec/field_text.h"
-#include "protocol/wire/codec/json_text.h"
+#include "protocol/wire/codec/java_text.h"
 #include "protocol/wire/codec/schema_plan.h"
 
 #include <google/protobuf/descriptor.h>

@@ -4,7 +4,6 @@
 #include "common/check.h"
 #include "protocol/wire/codec/ext_fields.h"
 #include "protocol/wire/codec/java_text.h"
-#include "protocol/wire/codec/json_text.h"
 
 #include <nlohmann/json.hpp>
 

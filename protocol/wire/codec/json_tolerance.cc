@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocol/wire/codec/json_tolerance.h"
 
-#include "protocol/wire/codec/json_text.h"
+#include "protocol/wire/codec/java_text.h"
 
 #include <array>
 
