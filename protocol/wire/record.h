@@ -51,7 +51,7 @@ inline constexpr std::int32_t kStoreHostV6 = 0x20;
 ///   reconsumeTimes 4 | preparedTransactionOffset 8 | bodyLength 4 | body |
 ///   topicLength (1, V2: 2) | topic | propertiesLength 2 | properties
 ///
-/// Source: docs/formats/commit-log.md; RocketMQ's stored message, byte for byte.
+/// Source: docs/formats/record.md; RocketMQ's stored message, byte for byte.
 namespace record_at {
 inline constexpr std::size_t kSize = 0;
 inline constexpr std::size_t kMagic = 4;
