@@ -83,6 +83,19 @@ Status check_change(const wire::StateChange& change) {
     return Error{Errc::kRefused, "a state change of an unknown kind"};
 }
 
+Status check_snapshot(const wire::StateSnapshot& snapshot) {
+    for (const wire::TopicConfig& topic : snapshot.topics()) {
+        GANTRY_TRY(check_topic(topic));
+    }
+    for (const wire::SubscriptionGroupConfig& group : snapshot.groups()) {
+        GANTRY_TRY(check_name("groupName", group.groupname()));
+    }
+    for (const wire::OffsetPut& put : snapshot.offsets()) {
+        GANTRY_TRY(check_offset(put));
+    }
+    return ok();
+}
+
 template <class Values>
 auto values_of(const Values& map) {
     std::vector<typename Values::mapped_type> values;
@@ -135,11 +148,8 @@ void LogStateMachine::set_append(Append append) {
 }
 
 Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
-    for (const wire::TopicConfig& topic : snapshot.topics()) {
-        GANTRY_TRY(check_topic(topic));
-    }
-    for (const wire::OffsetPut& put : snapshot.offsets()) {
-        GANTRY_TRY(check_offset(put));
+    if (Status legal = check_snapshot(snapshot); !legal) {
+        return Error{Errc::kCorrupt, "state snapshot: " + legal.error().detail};
     }
     const MutexLock commit(commit_mutex_);
     const MutexLock lock(mutex_);

@@ -2,134 +2,279 @@
 #include "storage/index/consume_queues.h"
 
 #include "storage/index/extent_files.h"
-#include "tests/storage/temporary_directory.h"
+#include "tests/storage/queue_fixture.h"
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <atomic>
-#include <fstream>
-#include <map>
 #include <string>
 #include <thread>
 #include <vector>
 
 namespace gantry::storage {
-namespace {
-
-QueueUnit unit_of(std::int64_t log_offset) {
-    return {LogOffset(log_offset), 100, log_offset * 7 - 3};
-}
-
-/// Consume queues in a directory of their own, with a log that is only an offset.
-struct Fixture {
-    TemporaryDirectory directory;
-    std::unique_ptr<FileSystem> files = make_posix_file_system();
-    std::unique_ptr<ConsumeQueues> queues;
-    std::int64_t log_end = 0;
-    bool helper_thread = true;
-
-    ConsumeQueues::Opened open() {
-        queues.reset();
-        auto opened = ConsumeQueues::open(*files,
-                                          {.directory = directory.path() / "consumequeue",
-                                           .first_file_blocks = 2,
-                                           .file_blocks_max = 8,
-                                           .blocks_ahead = 2,
-                                           .helper_thread = helper_thread});
-        REQUIRE(opened.has_value());
-        queues = std::move(opened->queues);
-        return std::move(opened).value();
-    }
-
-    Fixture() { open(); }
-
-    void append(QueueIndex& queue, std::uint32_t count = 1) {
-        if (!queue.has_room(count)) {
-            REQUIRE(queue.ensure_room(count).has_value());
-        }
-        const QueueOffset first = queue.reserve(count);
-        for (std::uint32_t i = 0; i < count; ++i) {
-            queue.put(first + i, unit_of(log_end));
-            log_end += 100;
-        }
-        queue.publish(first + count);
-    }
-
-    void flush() {
-        REQUIRE(queues->flush([this] { return LogOffset(log_end); }).has_value());
-    }
-
-    std::filesystem::path path_of(const std::string& name) const {
-        return directory.path() / "consumequeue" / name;
-    }
-
-    void flip(const std::string& name, std::uint64_t at) const {
-        std::fstream file(path_of(name), std::ios::in | std::ios::out | std::ios::binary);
-        file.seekg(static_cast<std::streamoff>(at));
-        const char byte = static_cast<char>(file.get() ^ 1);
-        file.seekp(static_cast<std::streamoff>(at));
-        file.put(byte);
-    }
-};
-
-std::vector<QueueUnit> all_units(const QueueIndex& queue) {
-    std::vector<QueueUnit> units(static_cast<std::size_t>(queue.max() - queue.min()));
-    REQUIRE(queue.read(queue.min(), units) == units.size());
-    return units;
-}
-
-}  // namespace
 
 TEST_SUITE("storage/consume_queues") {
     TEST_CASE("units are read back over all extent classes and survive a flush and reopening") {
-        Fixture f;
+        QueueFixture f;
         QueueIndex& queue = f.queues->queue("orders", 3);
         constexpr std::int64_t kCount = 200'000;
         for (std::int64_t i = 0; i < kCount; ++i) {
             f.append(queue);
         }
-        const auto check = [&](const QueueIndex& q) {
-            CHECK(q.min() == QueueOffset(0));
-            CHECK(q.max() == QueueOffset(kCount));
+        const auto is_whole = [&](const QueueIndex& q) {
             const std::vector<QueueUnit> units = all_units(q);
+            REQUIRE(units.size() == kCount);
             for (std::int64_t i = 0; i < kCount; ++i) {
-                REQUIRE(units[static_cast<std::size_t>(i)] == unit_of(i * 100));
+                if (units[static_cast<std::size_t>(i)] != unit_at_log(i * kMessageBytes)) {
+                    return false;
+                }
             }
+            return true;
         };
-        check(queue);
+        CHECK(is_whole(queue));
         f.flush();
         CHECK_FALSE(f.open().needs_rebuild);
         QueueIndex* const again = f.queues->find("orders", 3);
         REQUIRE(again != nullptr);
-        check(*again);
+        CHECK(is_whole(*again));
         CHECK(f.queues->find("orders", 2) == nullptr);
+        CHECK(f.queues->find("order", 3) == nullptr);
         f.append(*again, 5);
         CHECK(again->max() == QueueOffset(kCount + 5));
     }
 
-    TEST_CASE("readers see no unit before it is published") {
-        Fixture f;
+    TEST_CASE("readers see no unit before it is published, and none outside min and max") {
+        QueueFixture f;
         QueueIndex& queue = f.queues->queue("t", 0);
         CHECK_FALSE(queue.has_room(1));
         REQUIRE(queue.ensure_room(2).has_value());
         const QueueOffset first = queue.reserve(2);
-        queue.put(first, unit_of(0));
+        queue.put(first, unit_at_log(0));
         CHECK_FALSE(queue.unit_at(first).has_value());
-        queue.put(first + 1, unit_of(100));
+        queue.put(first + 1, unit_at_log(100));
         queue.publish(first + 1);
-        CHECK(queue.unit_at(first) == unit_of(0));
+        CHECK(queue.unit_at(first) == unit_at_log(0));
         CHECK_FALSE(queue.unit_at(first + 1).has_value());
+        CHECK_FALSE(queue.unit_at(QueueOffset(-1)).has_value());
+        std::vector<QueueUnit> units(10);
+        CHECK(queue.read(first, units) == 1);
     }
 
-    TEST_CASE("a queue is found by log offset") {
-        Fixture f;
+    TEST_CASE("a batch larger than any extent gets room at once") {
+        QueueFixture f;
         QueueIndex& queue = f.queues->queue("t", 0);
+        f.append(queue, 120'000);
+        const std::vector<QueueUnit> units = all_units(queue);
+        CHECK(units.size() == 120'000);
+        CHECK(units.back() == unit_at_log(119'999 * kMessageBytes));
+    }
+
+    TEST_CASE("a queue is searched by log offset") {
+        QueueFixture f;
+        QueueIndex& queue = f.queues->queue("t", 0);
+        CHECK(queue.lower_bound(LogOffset(5)) == QueueOffset(0));
         f.append(queue, 1'000);
         CHECK(queue.lower_bound(LogOffset(0)) == QueueOffset(0));
         CHECK(queue.lower_bound(LogOffset(50'000)) == QueueOffset(500));
         CHECK(queue.lower_bound(LogOffset(50'001)) == QueueOffset(501));
         CHECK(queue.lower_bound(LogOffset(1'000'000)) == QueueOffset(1'000));
+    }
+
+    TEST_CASE("a deleted topic's queues are empty, refuse room, and begin again at offset 0") {
+        QueueFixture f;
+        QueueIndex& old = f.queues->queue("t", 0);
+        f.append(old, 300);
+        f.queues->seal("t");
+        CHECK_FALSE(old.has_room(1));
+        CHECK(old.ensure_room(1).error().code == Errc::kNotFound);
+        CHECK(all_units(old).size() == 300);
+        f.queues->unseal("t");
+        f.append(old, 1);
+        f.queues->drop("t");
+        CHECK_FALSE(old.has_room(1));
+        CHECK(old.min() == old.max());
+        CHECK(f.queues->find("t", 0) == nullptr);
+        QueueIndex& fresh = f.queues->queue("t", 0);
+        CHECK(&fresh != &old);
+        f.append(fresh, 2);
+        CHECK(fresh.max() == QueueOffset(2));
+        CHECK(f.queues->queue_count() == 1);
+        f.flush();
+        f.open();
+        REQUIRE(f.queues->find("t", 0) != nullptr);
+        CHECK(f.queues->find("t", 0)->max() == QueueOffset(2));
+    }
+
+    TEST_CASE("a reservation made before the drop may still be put and published") {
+        QueueFixture f;
+        QueueIndex& queue = f.queues->queue("t", 0);
+        REQUIRE(queue.ensure_room(3).has_value());
+        const QueueOffset first = queue.reserve(3);
+        f.queues->drop("t");
+        for (int i = 0; i < 3; ++i) {
+            queue.put(first + i, unit_at_log(i * kMessageBytes));
+        }
+        queue.publish(first + 3);
+        f.flush();
+        CHECK(queue.min() == queue.max());
+    }
+
+    TEST_CASE("extents of dropped queues are used again, but not before a flush") {
+        QueueFixture f;
+        f.helper_thread = false;
+        f.open();
+        f.append(f.queues->queue("old", 0), 100'000);
+        const std::uint64_t bytes = f.queues->file_bytes();
+        f.queues->drop("old");
+        f.append(f.queues->queue("new", 0), 100'000);
+        CHECK(f.queues->file_bytes() > bytes);
+        f.queues->drop("new");
+        f.flush();
+        const std::uint64_t grown = f.queues->file_bytes();
+        for (int i = 0; i < 5; ++i) {
+            f.append(f.queues->queue("next", 0), 100'000);
+            f.queues->drop("next");
+            f.flush();
+        }
+        CHECK(f.queues->file_bytes() == grown);
+    }
+
+    TEST_CASE("min moves past removed messages and their extents are given back") {
+        QueueFixture f;
+        f.helper_thread = false;
+        f.open();
+        for (int round = 0; round < 30; ++round) {
+            f.append(f.queues->queue("t", 0), 52'000);
+            f.queues->advance_min(LogOffset(f.log_end - 100 * kMessageBytes));
+            CHECK(f.queues->queue("t", 0).min() == f.queues->queue("t", 0).max() - 100);
+            f.flush();
+        }
+        CHECK(f.queues->file_bytes() < 16U << 20U);
+        const QueueIndex& queue = f.queues->queue("t", 0);
+        CHECK_FALSE(queue.unit_at(queue.min() - 1).has_value());
+        CHECK(queue.unit_at(queue.min()) == unit_at_log(f.log_end - 100 * kMessageBytes));
+        const QueueOffset min = queue.min();
+        f.open();
+        CHECK(f.queues->queue("t", 0).min() == min);
+        CHECK(all_units(f.queues->queue("t", 0)).size() == 100);
+    }
+
+    TEST_CASE("100 queues of 1 topic and 100 topics of 1 queue are listed with their ends") {
+        QueueFixture f;
+        for (int i = 0; i < 100; ++i) {
+            f.append(f.queues->queue("wide", i), static_cast<std::uint32_t>(i + 1));
+            f.append(f.queues->queue("t" + std::to_string(i), 0));
+        }
+        f.flush();
+        f.open();
+        std::int64_t units = 0;
+        std::size_t queues = 0;
+        f.queues->for_each([&](std::string_view topic, std::int32_t id, QueueIndex& queue) {
+            ++queues;
+            units += queue.max() - queue.min();
+            CHECK(queue.max() == QueueOffset(topic == "wide" ? id + 1 : 1));
+        });
+        CHECK(queues == 200);
+        CHECK(f.queues->queue_count() == 200);
+        CHECK(units == 5'050 + 100);
+    }
+
+    TEST_CASE("several threads fill reserved places of one queue while readers follow") {
+        QueueFixture f;
+        QueueIndex& queue = f.queues->queue("t", 0);
+        constexpr int kWriters = 3;
+        constexpr std::int64_t kEach = 8'000;
+        Mutex log_mutex;
+        std::int64_t log_end = 0;
+        std::atomic<std::int64_t> published{0};
+        std::vector<std::thread> threads;
+        for (int w = 0; w < kWriters; ++w) {
+            threads.emplace_back([&] {
+                for (std::int64_t i = 0; i < kEach; ++i) {
+                    QueueOffset at;
+                    std::int64_t log_at = 0;
+                    for (bool has_room = false; !has_room;) {
+                        {
+                            const MutexLock lock(log_mutex);
+                            has_room = queue.has_room(1);
+                            if (has_room) {
+                                at = queue.reserve(1);
+                                log_at = log_end;
+                                log_end += kMessageBytes;
+                            }
+                        }
+                        if (!has_room && !queue.ensure_room(1)) {
+                            return;
+                        }
+                    }
+                    queue.put(at, unit_at_log(log_at));
+                    while (published.load(std::memory_order_acquire) != at.value) {
+                        std::this_thread::yield();
+                    }
+                    queue.publish(at + 1);
+                    published.store(at.value + 1, std::memory_order_release);
+                }
+            });
+        }
+        std::int64_t wrong = 0;
+        std::int64_t seen = 0;
+        std::vector<QueueUnit> units(257);
+        while (seen < kWriters * kEach) {
+            const std::size_t count = queue.read(QueueOffset(seen), units);
+            for (std::size_t i = 0; i < count; ++i, ++seen) {
+                wrong += units[i] == unit_at_log(seen * kMessageBytes) ? 0 : 1;
+            }
+            if (count == 0) {
+                std::this_thread::yield();
+            }
+        }
+        for (std::thread& thread : threads) {
+            thread.join();
+        }
+        CHECK(wrong == 0);
+        CHECK(queue.max() == QueueOffset(kWriters * kEach));
+    }
+
+    TEST_CASE("queues are appended to, read, dropped and flushed by threads at the same time") {
+        QueueFixture f;
+        std::atomic<bool> is_done{false};
+        std::atomic<std::int64_t> log_end{0};
+        std::thread flusher([&] {
+            while (!is_done) {
+                if (!f.queues->flush([&] { return LogOffset(log_end.load()); })) {
+                    return;
+                }
+                f.queues->advance_min(LogOffset(log_end.load() / 2));
+            }
+        });
+        std::thread reader([&] {
+            std::vector<QueueUnit> units(64);
+            while (!is_done) {
+                for (int i = 0; i < 4; ++i) {
+                    const QueueIndex& queue = f.queues->queue("t" + std::to_string(i), 0);
+                    static_cast<void>(queue.read(queue.min(), units));
+                    static_cast<void>(queue.lower_bound(LogOffset(log_end.load() / 2)));
+                }
+            }
+        });
+        for (int round = 0; round < 400; ++round) {
+            const std::string topic = "t" + std::to_string(round % 4);
+            QueueIndex& queue = f.queues->queue(topic, 0);
+            REQUIRE(queue.ensure_room(100).has_value());
+            const QueueOffset first = queue.reserve(100);
+            for (int i = 0; i < 100; ++i) {
+                queue.put(first + i, unit_at_log(log_end.load()));
+                log_end += kMessageBytes;
+            }
+            queue.publish(first + 100);
+            if (round % 37 == 0) {
+                f.queues->drop(topic);
+            }
+        }
+        is_done = true;
+        flusher.join();
+        reader.join();
+        CHECK(f.queues->flush([&] { return LogOffset(log_end.load()); }).has_value());
     }
 }
 

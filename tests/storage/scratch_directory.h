@@ -13,18 +13,18 @@
 namespace gantry::storage {
 
 /// A fresh directory, removed with everything in it at the end of the scope.
-class TemporaryDirectory {
+class ScratchDirectory {
 public:
-    TemporaryDirectory()
+    ScratchDirectory()
         : path_(std::filesystem::temp_directory_path() /
-                ("gantry-storage-" + std::to_string(random_seed()))) {
+                ("gantry-scratch-" + std::to_string(random_seed()))) {
         std::filesystem::create_directories(path_);
     }
 
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+    ScratchDirectory(const ScratchDirectory&) = delete;
+    ScratchDirectory& operator=(const ScratchDirectory&) = delete;
 
-    ~TemporaryDirectory() {
+    ~ScratchDirectory() {
         std::error_code ignored;
         std::filesystem::remove_all(path_, ignored);
     }
