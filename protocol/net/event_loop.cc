@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <future>
 #include <mutex>
 #include <sched.h>
 #include <sys/eventfd.h>
@@ -166,10 +167,16 @@ void EventLoop::run() {
 void EventLoop::start_thread() {
     GANTRY_ASSERT(!thread_.joinable());
     inbox_->phase.store(Inbox::Phase::kRunning);
-    thread_ = std::thread([this] {
+    std::promise<void> taken_over;
+    std::future<void> is_taken_over = taken_over.get_future();
+    thread_ = std::thread([this, &taken_over] {
         set_thread_name(options_.name.substr(0, 15).c_str());
+        role_.adopt();
+        taken_over.set_value();
         run();
     });
+    // The caller is outside from here on: it must not pass for the loop's thread any more.
+    is_taken_over.wait();
 }
 
 void EventLoop::stop() {
