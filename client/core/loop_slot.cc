@@ -23,6 +23,10 @@ Result<std::unique_ptr<LoopSlot>> LoopSlot::start(const std::string& name,
     options.spin = spin;
     GANTRY_ASSIGN_OR_RETURN(std::unique_ptr<net::EventLoop> loop, net::EventLoop::create(options));
     loop->start_thread();
+    // Until its thread runs the loop counts as ours, and in_loop() would be true here.
+    auto running = std::make_shared<Awaited<Done>>();
+    GANTRY_TRY(loop->post([running] { running->set(Done{}); }));
+    running->wait();
     return std::unique_ptr<LoopSlot>(new LoopSlot(std::move(loop)));
 }
 

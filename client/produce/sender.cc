@@ -80,6 +80,7 @@ Status Sender::accept(Message message, const SendTarget& target, Producer::Done 
         const MutexLock lock(mutex_);
         if (is_closed_.load(std::memory_order_relaxed)) {
             discharge(outgoing);
+            notify_if_drained();
             return closed_error();
         }
         inbox_.items.push_back(std::move(parked));
@@ -107,7 +108,8 @@ Status Sender::charge(std::uint32_t bytes) {
             "in_flight_max " + std::to_string(options_.in_flight_max) + " messages are unanswered"};
     }
     if (!runtime_.memory().try_take(bytes)) {
-        in_flight_.fetch_sub(1, std::memory_order_relaxed);
+        in_flight_.fetch_sub(1);
+        notify_if_drained();
         return Error{Errc::kBusy,
                      "memory_bytes_max " + std::to_string(runtime_.memory().bytes_max()) +
                          " B of the client is in use"};
@@ -117,10 +119,28 @@ Status Sender::charge(std::uint32_t bytes) {
 
 void Sender::discharge(const Outgoing& outgoing) {
     runtime_.memory().give(outgoing.record_bytes);
-    if (in_flight_.fetch_sub(1) == 1 && flushes_.load() > 0) {
+    in_flight_.fetch_sub(1, std::memory_order_acq_rel);
+}
+
+void Sender::notify_if_drained() {
+    if (flushes_.load() > 0 && in_flight_.load() == 0) {
         const MutexLock lock(drained_mutex_);
         drained_.notify_all();
     }
+}
+
+Sender::Completing::Completing(Sender& sender) : sender_(sender) {
+    if (sender_.completing_depth_++ == 0) {
+        sender_.is_completing_.store(true);
+    }
+}
+
+Sender::Completing::~Completing() {
+    if (--sender_.completing_depth_ > 0) {
+        return;
+    }
+    sender_.is_completing_.store(false);
+    sender_.notify_if_drained();
 }
 
 void Sender::set_selector(Producer::Selector selector) {
@@ -267,10 +287,10 @@ Status Sender::flush(std::chrono::milliseconds limit) {
     bool is_drained = true;
     {
         MutexLock lock(drained_mutex_);
-        while (in_flight_.load() > 0 && is_drained) {
+        while (!is_idle() && is_drained) {
             is_drained = lock.wait_until(drained_, deadline);
         }
-        is_drained = in_flight_.load() == 0;
+        is_drained = is_idle();
     }
     flushes_.fetch_sub(1);
     if (!is_drained) {

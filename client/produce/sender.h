@@ -55,13 +55,28 @@ public:
     void on_pass_end() override;
 
 private:
+    /// While one lives, callbacks may be running: flush does not return.
+    class Completing {
+    public:
+        explicit Completing(Sender& sender);
+        ~Completing();
+        Completing(const Completing&) = delete;
+        Completing& operator=(const Completing&) = delete;
+
+    private:
+        Sender& sender_;
+    };
+
     struct Inbox {
         std::vector<Parked> items;
         bool is_woken = false;
     };
 
+    bool is_idle() const noexcept { return in_flight_.load() == 0 && !is_completing_.load(); }
+
     Status charge(std::uint32_t bytes);
     void discharge(const Outgoing& outgoing);
+    void notify_if_drained();
     void wake_loop();
     void drain_inbox_in_loop();
     void enqueue_in_loop(Parked parked);
@@ -100,6 +115,7 @@ private:
     const std::uint64_t channel_owner_;
     std::atomic<std::uint64_t> in_flight_{0};  // messages accepted, not completed
     std::atomic<bool> is_closed_{false};
+    std::atomic<bool> is_completing_{false};
     std::atomic<int> flushes_{0};
 
     Mutex mutex_;
@@ -122,6 +138,7 @@ private:
     std::unique_ptr<net::Timer> timer_;
     SteadyTime timer_due_;
     RouteTable::SubscriptionId subscription_ = 0;
+    int completing_depth_ = 0;
     bool is_shut_ = false;
     Counter& stored_count_;
     Counter& failed_count_;

@@ -134,6 +134,7 @@ void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
     if (is_shut_) {
         return;
     }
+    const Completing completing(*this);
     Lane& lane = *frame->lane;
     flying_.back()->flying_index = frame->flying_index;
     flying_[frame->flying_index] = flying_.back();
@@ -170,6 +171,7 @@ void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_
 }
 
 void Sender::complete_in_loop(Outgoing& outgoing, Result<SendReceipt> result) {
+    const Completing completing(*this);
     discharge(outgoing);
     if (outgoing.done) {
         Producer::Done done = std::move(outgoing.done);
