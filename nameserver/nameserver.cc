@@ -8,6 +8,9 @@ namespace gantry::nameserver {
 namespace {
 
 constexpr std::chrono::milliseconds kDrainLimit{1'000};
+/// Answers one connection may have waiting before its next request is handled; more would let a
+/// client that asks and does not read keep the loop from others.
+constexpr std::uint64_t kOutputBytesMax = std::uint64_t{1} << 20U;
 
 }  // namespace
 
@@ -34,6 +37,7 @@ Status Nameserver::open(const NameserverSettings& settings, Clock& clock) {
     options.address = settings.base.listen_address;
     options.port = static_cast<std::uint16_t>(settings.base.listen_port);
     options.connections_max = static_cast<std::uint32_t>(settings.connections_max);
+    options.connection.output_bytes_max = kOutputBytesMax;
     GANTRY_ASSIGN_OR_RETURN(server_, net::Server::listen(options, {loop_.get()}, *handler_));
     metrics_.gauge("gantry_nameserver_connections", "Open connections.", [this] {
         return static_cast<double>(server_->connection_count());

@@ -128,7 +128,7 @@ bool RequestHandler::handle_routes(const net::Received& frame) {
             reply_body(frame, routes_.cluster_info());
             break;
         case wire::RequestCode::kGetAllTopicListFromNameserver:
-            reply_body(frame, routes_.topics());
+            list_topics(frame, "");
             break;
         case wire::RequestCode::kGetTopicsByCluster:
             get_topics_of_cluster(frame);
@@ -278,7 +278,33 @@ void RequestHandler::get_topics_of_cluster(const net::Received& frame) {
     if (!read(frame, request)) {
         return;
     }
-    reply_body(frame, routes_.topics_of_cluster(request.cluster()));
+    list_topics(frame, request.cluster());
+}
+
+/// Lists are made once for all who ask between two changes: making one takes long enough to delay
+/// others when somebody asks again and again.
+void RequestHandler::list_topics(const net::Received& frame, const std::string& cluster) {
+    const net::ReplyTo to = net::reply_to(frame);
+    if (topic_lists_.change_count != routes_.change_count()) {
+        topic_lists_.bodies.clear();
+        topic_lists_.change_count = routes_.change_count();
+    }
+    std::string made;
+    const std::string* body = &made;
+    const auto cached = topic_lists_.bodies.find({cluster, to.codec});
+    if (cached != topic_lists_.bodies.end()) {
+        body = &cached->second;
+    } else {
+        const wire::TopicList list =
+            cluster.empty() ? routes_.topics() : routes_.topics_of_cluster(cluster);
+        wire::append_body(made, to.codec, list);
+        // Empty lists are quick to make, and their names are the client's choice.
+        if (list.topiclist_size() > 0) {
+            body = &topic_lists_.bodies.emplace(std::pair(cluster, to.codec), std::move(made))
+                        .first->second;
+        }
+    }
+    frame.connection.reply(to, wire::ResponseCode::kSuccess, "", nullptr, *body);
 }
 
 void RequestHandler::delete_topic(const net::Received& frame) {

@@ -13,9 +13,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace gantry::nameserver {
@@ -55,6 +57,12 @@ public:
     void on_pass_end() override;
 
 private:
+    /// The encoded topic lists, by cluster (empty: all) and codec, as of `change_count`.
+    struct TopicLists {
+        std::uint64_t change_count = 0;
+        std::map<std::pair<std::string, wire::Codec>, std::string> bodies;
+    };
+
     struct Counts {
         std::atomic<std::size_t> brokers{0};
         std::atomic<std::size_t> topics{0};
@@ -68,6 +76,7 @@ private:
 
     void get_route(const net::Received& frame);
     void watch_routes(const net::Received& frame);
+    void list_topics(const net::Received& frame, const std::string& cluster);
     void get_topics_of_cluster(const net::Received& frame);
     void delete_topic(const net::Received& frame);
     void change_write_permission(const net::Received& frame, bool wipe);
@@ -107,6 +116,7 @@ private:
     WatchTable watches_;
     RouteTable routes_;
     KvStore kv_;
+    TopicLists topic_lists_;
     std::unordered_map<net::ConnectionId, net::Connection*> connections_;
     std::vector<net::ReplyTo> kv_waiting_;  // for the next write of the file
     std::vector<net::ReplyTo> kv_writing_;  // for the one under way

@@ -42,8 +42,13 @@ void RouteTable::touch(const std::string& topic) {
     const auto entry = topics_.find(topic);
     if (entry != topics_.end()) {
         entry->second.version = ++last_version_;
-        on_change_(entry->first);
+        changed(entry->first);
     }
+}
+
+void RouteTable::changed(const std::string& topic) {
+    ++change_count_;
+    on_change_(topic);
 }
 
 void RouteTable::touch_all(const Group& group) {
@@ -77,6 +82,12 @@ wire::TopicList RouteTable::topics() const {
 
 wire::TopicList RouteTable::topics_of_cluster(std::string_view cluster) const {
     wire::TopicList list;
+    const bool exists = std::any_of(groups_.begin(), groups_.end(), [cluster](const auto& entry) {
+        return entry.second.cluster == cluster;
+    });
+    if (!exists) {
+        return list;
+    }
     for (const auto& [topic, entry] : topics_) {
         const auto& groups = entry.groups;
         if (std::any_of(groups.begin(), groups.end(), [cluster](const Group* group) {

@@ -317,7 +317,7 @@ void RouteTable::remove_topic(Group& group, const std::string& topic) {
     groups.erase(std::find(groups.begin(), groups.end(), &group));
     if (groups.empty()) {
         topics_.erase(entry);
-        on_change_(name);
+        changed(name);
     } else {
         touch(name);
     }

@@ -117,6 +117,9 @@ public:
 
     std::size_t topic_count() const noexcept { return topics_.size(); }
 
+    /// A number that differs whenever any route changed; for caches of lists.
+    std::uint64_t change_count() const noexcept { return change_count_; }
+
     /// Topics of registrations left out because of their name or numbers.
     std::uint64_t rejected_topics() const noexcept { return rejected_topics_; }
 
@@ -185,6 +188,7 @@ private:
     void forget(net::ConnectionId connection, const MemberKey& key);
     void remove_member(const std::string& name, std::int64_t id, std::string_view why);
     void touch_all(const Group& group);
+    void changed(const std::string& topic);
 
     Clock& clock_;
     const Options options_;
@@ -196,6 +200,7 @@ private:
     const std::uint64_t absent_version_;
     std::uint64_t last_version_;
     std::uint64_t mark_ = 0;
+    std::uint64_t change_count_ = 0;
     std::size_t member_count_ = 0;
     std::uint64_t rejected_topics_ = 0;
     SteadyTime last_expire_;

@@ -47,7 +47,8 @@ const char* const kOldRoute =
     R"("broker-a","perm":6,"readQueueNums":4,"topicSysFlag":0,"writeQueueNums":4}]})";
 const char* const kClusterInfo =
     R"({"brokerAddrTable":{"broker-a":{"brokerAddrs":{0:"127.0.0.1:10911"},"brokerName":)"
-    R"("broker-a","cluster":"DefaultCluster"}},"clusterAddrTable":{"DefaultCluster":["broker-a"]}})";
+    R"("broker-a","cluster":"DefaultCluster"}},)"
+    R"("clusterAddrTable":{"DefaultCluster":["broker-a"]}})";
 
 }  // namespace
 

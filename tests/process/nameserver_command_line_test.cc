@@ -128,14 +128,17 @@ TEST_SUITE("process/nameserver_command_line") {
     }
 
     TEST_CASE("a log file that cannot be opened ends with 1 and names it") {
+        const TempDirectory directory;
+        const std::string file = directory.path() / "file";
+        std::ofstream(file) << "no directory";
         const Run unwritable = run({"--set",
                                     "listen.port=0",
                                     "--set",
                                     "http.port=0",
                                     "--set",
-                                    "log.file=/nonexistent/gantry.log"});
+                                    "log.file=" + file + "/log"});
         CHECK(unwritable.code == 1);
-        CHECK_MESSAGE(contains(unwritable.err, "/nonexistent"), unwritable.err);
+        CHECK_MESSAGE(contains(unwritable.err, file), unwritable.err);
     }
 
     TEST_CASE("SIGTERM and SIGINT end it with 0") {

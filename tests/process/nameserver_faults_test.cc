@@ -182,7 +182,7 @@ TEST_SUITE("process/nameserver_faults") {
         request.set_clustername("east");
         request.set_brokerid(0);
         wire::RegisterBrokerBody body;
-        for (int i = 0; i < 20'000; ++i) {
+        for (int i = 0; i < 5'000; ++i) {
             const std::string topic = "a-topic-with-a-name-of-some-length-" + std::to_string(i);
             (*body.mutable_topicconfigserializewrapper()->mutable_topicconfigtable())[topic]
                 .set_topicname(topic);

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "broker/counters.h"
+#include "broker/delivery/queue_locks.h"
+#include "broker/group_registry.h"
+#include "broker/settings.h"
+#include "broker/work_pool.h"
+#include "common/clock.h"
+#include "common/metrics.h"
+#include "protocol/wire/record.h"
+#include "storage/store.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gantry::broker {
+
+class LoopState;
+class Registrar;
+class DelayService;
+
+/// What every handler of one broker works with. Owned by Broker; set up before the loops run and
+/// taken down after they stopped, so the pointers never change under a handler.
+struct Context {
+    Context(const BrokerOptions& o, Clock& c, MetricRegistry& m)
+        : options(o),
+          clock(c),
+          metrics(m),
+          counters(m),
+          groups(c),
+          locks(c),
+          pool(static_cast<std::size_t>(o.cold_read_threads), kPoolTasksMax) {}
+
+    static constexpr std::size_t kPoolTasksMax = 100'000;
+
+    const BrokerOptions& options;
+    Clock& clock;
+    MetricRegistry& metrics;
+    Counters counters;
+    GroupRegistry groups;
+    QueueLocks locks;
+    storage::Store* store = nullptr;
+    Registrar* registrar = nullptr;
+    DelayService* delay = nullptr;
+    std::vector<LoopState*> loops;
+    std::string address;    ///< host:port as routed to clients
+    wire::Host store_host;  ///< the same, in record form
+    WallMs start_ms = 0;
+    std::atomic<bool> is_stopping{false};
+    WorkPool pool;  ///< last: its threads end before anything they use
+};
+
+}  // namespace gantry::broker

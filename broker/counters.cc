@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/counters.h"
+
+#include <string>
+
+namespace gantry::broker {
+
+Counters::Counters(MetricRegistry& r)
+    : requests(r.counter("gantry_broker_requests_total", "Requests received.")),
+      messages_in(r.counter("gantry_broker_messages_in_total", "Messages stored for producers.")),
+      bytes_in(r.counter("gantry_broker_bytes_in_total", "Bytes of records stored.")),
+      messages_out(r.counter("gantry_broker_messages_out_total", "Messages given to consumers.")),
+      bytes_out(r.counter("gantry_broker_bytes_out_total", "Bytes of records given out.")),
+      pulls(r.counter("gantry_broker_pulls_total", "Pull requests.")),
+      pulls_parked(r.counter("gantry_broker_pulls_parked_total", "Pulls that had to wait.")),
+      pulls_woken(r.counter("gantry_broker_pulls_woken_total", "Waiting pulls tried again.")),
+      cold_reads(r.counter("gantry_broker_cold_reads_total", "Reads not in the page cache.")),
+      offset_commits(r.counter("gantry_broker_offset_commits_total", "Committed offsets logged.")),
+      offsets_lost(r.counter("gantry_broker_offset_commits_lost_total",
+                             "One-way offset commits the store refused.")),
+      delayed_in(r.counter("gantry_broker_delayed_in_total", "Messages stored for later.")),
+      delayed_out(r.counter("gantry_broker_delayed_out_total", "Delayed messages delivered.")),
+      delayed_dropped(r.counter("gantry_broker_delayed_dropped_total",
+                                "Due messages dropped because their topic is gone.")),
+      sent_back(r.counter("gantry_broker_sent_back_total", "Messages consumers sent back.")),
+      dead_letters(r.counter("gantry_broker_dead_letters_total", "Messages delivered too often.")),
+      member_changes(r.counter("gantry_broker_member_changes_total", "Changes of group members.")),
+      requests_failed(r.counter("gantry_broker_requests_failed_total", "Requests refused.")) {
+    for (std::size_t i = 0; i < kErrcCount; ++i) {
+        const std::string name(to_string(static_cast<Errc>(i)));
+        failed_by_class[i] = &r.counter("gantry_broker_requests_failed_" + name + "_total",
+                                        "Requests refused as " + name + ".");
+    }
+    r.gauge("gantry_broker_connections", "Open client connections.", [this] {
+        return static_cast<double>(connections.load(std::memory_order_relaxed));
+    });
+}
+
+}  // namespace gantry::broker

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/metrics.h"
+#include "common/result.h"
+
+#include <array>
+#include <atomic>
+
+namespace gantry::broker {
+
+/// The broker's own metrics. Threads: any.
+struct Counters {
+    explicit Counters(MetricRegistry& registry);
+
+    Counter& requests;
+    Counter& messages_in;
+    Counter& bytes_in;
+    Counter& messages_out;
+    Counter& bytes_out;
+    Counter& pulls;
+    Counter& pulls_parked;
+    Counter& pulls_woken;
+    Counter& cold_reads;
+    Counter& offset_commits;
+    Counter& offsets_lost;      ///< one-way commits the store refused
+    Counter& delayed_in;
+    Counter& delayed_out;
+    Counter& delayed_dropped;   ///< due messages whose topic is gone
+    Counter& sent_back;
+    Counter& dead_letters;
+    Counter& member_changes;
+    Counter& requests_failed;
+    std::array<Counter*, kErrcCount> failed_by_class{};
+
+    std::atomic<std::int64_t> connections{0};
+};
+
+}  // namespace gantry::broker

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "broker/call.h"
+#include "common/unique_function.h"
+#include "protocol/wire/codes.h"
+#include "protocol/wire/header.h"
+
+#include <unordered_map>
+#include <utility>
+
+namespace gantry::broker {
+
+/// Request code to handler. Handlers that take typed fields get them decoded; a request whose
+/// fields do not decode never reaches its handler.
+///
+/// Threads   add before the loops run; dispatch on any loop.
+class Dispatcher {
+public:
+    using Handle = UniqueFunction<void(Call&)>;
+
+    void add(wire::RequestCode code, Handle handle) {
+        handlers_.insert_or_assign(static_cast<std::int32_t>(code), std::move(handle));
+    }
+
+    /// `method` is void (Handler::*)(Call&).
+    template <class Handler>
+    void add(wire::RequestCode code, Handler& handler, void (Handler::*method)(Call&)) {
+        add(code, [&handler, method](Call& call) { (handler.*method)(call); });
+    }
+
+    /// `method` is void (Handler::*)(Call&, const Fields&).
+    template <class Handler, class Fields>
+    void add(wire::RequestCode code,
+             Handler& handler,
+             void (Handler::*method)(Call&, const Fields&)) {
+        add(code, [&handler, method](Call& call) {
+            Fields fields;
+            if (const Status decoded = wire::decode_fields(call.header(), fields); !decoded) {
+                call.fail(decoded.error(), wire::ResponseCode::kSystemError);
+                return;
+            }
+            (handler.*method)(call, fields);
+        });
+    }
+
+    /// Answers kRequestCodeNotSupported for a code nobody handles.
+    void dispatch(Call& call);
+
+private:
+    std::unordered_map<std::int32_t, Handle> handlers_;
+};
+
+}  // namespace gantry::broker

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/group_registry.h"
+
+#include <algorithm>
+#include <set>
+#include <span>
+#include <utility>
+
+namespace gantry::broker {
+
+namespace {
+
+constexpr std::string_view kConsumeTypes[] = {
+    "CONSUME_ACTIVELY", "CONSUME_PASSIVELY", "CONSUME_POP"};
+constexpr std::string_view kMessageModels[] = {"BROADCASTING", "CLUSTERING"};
+constexpr std::string_view kConsumeFrom[] = {
+    "CONSUME_FROM_LAST_OFFSET",
+    "CONSUME_FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST",
+    "CONSUME_FROM_MIN_OFFSET",
+    "CONSUME_FROM_MAX_OFFSET",
+    "CONSUME_FROM_FIRST_OFFSET",
+    "CONSUME_FROM_TIMESTAMP"};
+
+/// RocketMQ's C++ client sends enumerations as numbers, all others as names.
+std::string enum_name(const std::string& text, std::span<const std::string_view> names) {
+    if (text.size() == 1 && text[0] >= '0') {
+        const auto number = static_cast<std::size_t>(text[0] - '0');
+        if (number < names.size()) {
+            return std::string(names[number]);
+        }
+    }
+    return text;
+}
+
+void describe(const ClientInfo& client, wire::Connection& into) {
+    into.set_clientaddr(client.address);
+    into.set_clientid(client.client_id);
+    into.set_language(client.language);
+    into.set_version(client.version);
+}
+
+std::shared_ptr<const Subscription> make_subscription(const wire::SubscriptionData& data) {
+    auto made = std::make_shared<Subscription>();
+    made->data = data;
+    if (!data.expressiontype().empty() && data.expressiontype() != "TAG") {
+        made->error = {Errc::kUnsupported,
+                       "The broker does not support consumer to filter message by " +
+                           data.expressiontype()};
+        return made;
+    }
+    if (data.substring().empty() && data.codeset_size() > 0) {
+        made->filter = std::make_shared<const std::vector<std::int64_t>>(data.codeset().begin(),
+                                                                         data.codeset().end());
+        return made;
+    }
+    Result<TagFilter> filter = parse_tag_expression(data.substring());
+    if (filter) {
+        made->filter = std::move(filter).value();
+    } else {
+        made->error = filter.error();
+    }
+    return made;
+}
+
+}  // namespace
+
+std::string language_name(std::int32_t language) {
+    return std::string(wire::name_of(static_cast<wire::Language>(language)));
+}
+
+bool GroupRegistry::update_topics(Group& group, const wire::ConsumerData& consumer) {
+    bool is_changed = false;
+    std::set<std::string_view> named;
+    for (const wire::SubscriptionData& data : consumer.subscriptiondataset()) {
+        named.insert(data.topic());
+        auto& held = group.topics[data.topic()];
+        if (!held) {
+            is_changed = true;
+        }
+        if (!held || data.subversion() > held->data.subversion()) {
+            held = make_subscription(data);
+        }
+    }
+    for (auto at = group.topics.begin(); at != group.topics.end();) {
+        if (named.contains(at->first)) {
+            ++at;
+        } else {
+            is_changed = true;
+            at = group.topics.erase(at);
+        }
+    }
+    return is_changed;
+}
+
+GroupRegistry::Change GroupRegistry::change_of(const std::string& name, const Group& group) {
+    Change change{name, {}};
+    change.receivers.reserve(group.members.size());
+    for (const auto& [peer, member] : group.members) {
+        change.receivers.push_back({peer, member.client.codec});
+    }
+    return change;
+}
+
+std::optional<GroupRegistry::Change> GroupRegistry::join(const ClientInfo& client,
+                                                         const wire::ConsumerData& consumer) {
+    const MutexLock lock(mutex_);
+    Group& group = consumers_[consumer.groupname()];
+    group.consume_type = enum_name(consumer.consumetype(), kConsumeTypes);
+    group.message_model = enum_name(consumer.messagemodel(), kMessageModels);
+    group.consume_from = enum_name(consumer.consumefromwhere(), kConsumeFrom);
+    const auto [member, is_new] = group.members.try_emplace(client.peer);
+    member->second = {client, clock_.steady()};
+    const bool is_changed = update_topics(group, consumer);
+    if (!is_new && !is_changed) {
+        return std::nullopt;
+    }
+    return change_of(consumer.groupname(), group);
+}
+
+void GroupRegistry::join_producer(const ClientInfo& client, const std::string& group) {
+    const MutexLock lock(mutex_);
+    producers_[group][client.peer] = {client, clock_.steady()};
+}
+
+template <class Leaves>
+std::vector<GroupRegistry::Change> GroupRegistry::remove_members(Leaves&& leaves) {
+    std::vector<Change> changes;
+    for (auto at = consumers_.begin(); at != consumers_.end();) {
+        const std::size_t gone = std::erase_if(
+            at->second.members, [&](const auto& m) { return leaves(at->first, true, m.second); });
+        if (gone > 0 && !at->second.members.empty()) {
+            changes.push_back(change_of(at->first, at->second));
+        } else if (gone > 0) {
+            changes.push_back({at->first, {}});
+        }
+        at = at->second.members.empty() ? consumers_.erase(at) : std::next(at);
+    }
+    for (auto at = producers_.begin(); at != producers_.end();) {
+        std::erase_if(at->second,
+                      [&](const auto& m) { return leaves(at->first, false, m.second); });
+        at = at->second.empty() ? producers_.erase(at) : std::next(at);
+    }
+    return changes;
+}
+
+std::vector<GroupRegistry::Change> GroupRegistry::leave(PeerId peer,
+                                                        std::string_view consumer_group,
+                                                        std::string_view producer_group) {
+    const MutexLock lock(mutex_);
+    return remove_members([&](std::string_view group, bool is_consumer, const Member& member) {
+        return member.client.peer == peer &&
+               group == (is_consumer ? consumer_group : producer_group);
+    });
+}
+
+std::vector<GroupRegistry::Change> GroupRegistry::remove_peer(PeerId peer) {
+    const MutexLock lock(mutex_);
+    return remove_members(
+        [&](std::string_view, bool, const Member& m) { return m.client.peer == peer; });
+}
+
+std::vector<GroupRegistry::Change> GroupRegistry::expire() {
+    const SteadyTime now = clock_.steady();
+    const MutexLock lock(mutex_);
+    return remove_members(
+        [&](std::string_view, bool, const Member& m) { return now - m.seen >= kExpiry; });
+}
+
+GroupRegistry::Found GroupRegistry::subscription(std::string_view group,
+                                                 std::string_view topic) const {
+    const MutexLock lock(mutex_);
+    const auto at = consumers_.find(group);
+    if (at == consumers_.end()) {
+        return {};
+    }
+    Found found;
+    found.is_broadcast = at->second.message_model == "BROADCASTING";
+    const auto held = at->second.topics.find(topic);
+    found.status = held == at->second.topics.end() ? Lookup::kNoTopic : Lookup::kFound;
+    if (found.status == Lookup::kFound) {
+        found.subscription = held->second;
+    }
+    return found;
+}
+
+std::vector<std::string> GroupRegistry::client_ids(std::string_view group) const {
+    const MutexLock lock(mutex_);
+    std::vector<std::string> ids;
+    const auto at = consumers_.find(group);
+    if (at != consumers_.end()) {
+        for (const auto& [peer, member] : at->second.members) {
+            ids.push_back(member.client.client_id);
+        }
+    }
+    std::sort(ids.begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+    return ids;
+}
+
+std::optional<wire::ConsumerConnection> GroupRegistry::consumer_connections(
+    std::string_view group) const {
+    const MutexLock lock(mutex_);
+    const auto at = consumers_.find(group);
+    if (at == consumers_.end()) {
+        return std::nullopt;
+    }
+    wire::ConsumerConnection connections;
+    connections.set_consumefromwhere(at->second.consume_from);
+    connections.set_consumetype(at->second.consume_type);
+    connections.set_messagemodel(at->second.message_model);
+    for (const auto& [peer, member] : at->second.members) {
+        describe(member.client, *connections.add_connectionset());
+    }
+    for (const auto& [topic, subscription] : at->second.topics) {
+        (*connections.mutable_subscriptiontable())[topic] = subscription->data;
+    }
+    return connections;
+}
+
+std::optional<wire::ProducerConnection> GroupRegistry::producer_connections(
+    std::string_view group) const {
+    const MutexLock lock(mutex_);
+    const auto at = producers_.find(group);
+    if (at == producers_.end()) {
+        return std::nullopt;
+    }
+    wire::ProducerConnection connections;
+    for (const auto& [peer, member] : at->second) {
+        describe(member.client, *connections.add_connectionset());
+    }
+    return connections;
+}
+
+std::vector<std::string> GroupRegistry::topics_of(std::string_view group) const {
+    const MutexLock lock(mutex_);
+    std::vector<std::string> topics;
+    const auto at = consumers_.find(group);
+    if (at != consumers_.end()) {
+        for (const auto& [topic, subscription] : at->second.topics) {
+            topics.push_back(topic);
+        }
+    }
+    return topics;
+}
+
+std::vector<std::string> GroupRegistry::groups(std::string_view topic) const {
+    const MutexLock lock(mutex_);
+    std::vector<std::string> names;
+    for (const auto& [name, group] : consumers_) {
+        if (topic.empty() || group.topics.contains(topic)) {
+            names.push_back(name);
+        }
+    }
+    return names;
+}
+
+std::uint64_t GroupRegistry::member_count() const {
+    const MutexLock lock(mutex_);
+    std::uint64_t count = 0;
+    for (const auto& [name, group] : consumers_) {
+        count += group.members.size();
+    }
+    return count;
+}
+
+}  // namespace gantry::broker

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "broker/delivery/tag_filter.h"
+#include "broker/peer.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "common/result.h"
+#include "protocol/wire/frame.h"
+#include "protocol/wire/group.pb.h"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gantry::broker {
+
+/// Who is speaking: taken from a heartbeat's frame and connection.
+struct ClientInfo {
+    PeerId peer = 0;
+    std::string client_id;
+    std::string address;
+    std::string language;
+    std::int32_t version = 0;
+    wire::Codec codec = wire::Codec::kJson;
+};
+
+/// What a group reads of one topic.
+struct Subscription {
+    wire::SubscriptionData data;
+    TagFilter filter;
+    Error error;  ///< of parsing the expression; detail empty when there is none
+};
+
+/// Who is online: the connections of every consumer and producer group and what they subscribe to.
+/// A member is a connection; it leaves by request, when its connection closes, or when its
+/// heartbeats stop for kExpiry. Nothing here is stored.
+///
+/// Threads   any; one mutex inside.
+class GroupRegistry {
+public:
+    static constexpr std::chrono::seconds kExpiry{120};
+
+    explicit GroupRegistry(const Clock& clock) : clock_(clock) {}
+
+    struct Receiver {
+        PeerId peer = 0;
+        wire::Codec codec = wire::Codec::kJson;
+    };
+
+    /// A consumer group whose members or topics changed, and who is to hear of it.
+    struct Change {
+        std::string group;
+        std::vector<Receiver> receivers;
+    };
+
+    /// Registers the sender of a heartbeat as a member of one consumer group. A change when it is
+    /// new or the group's set of topics became another.
+    std::optional<Change> join(const ClientInfo& client, const wire::ConsumerData& consumer);
+    void join_producer(const ClientInfo& client, const std::string& group);
+
+    /// Ends the membership of `client_id` on that connection in the groups named (empty: none).
+    std::vector<Change> leave(PeerId peer,
+                              std::string_view consumer_group,
+                              std::string_view producer_group);
+    /// Ends all memberships of a closed connection.
+    std::vector<Change> remove_peer(PeerId peer);
+    /// Ends those without a heartbeat for kExpiry.
+    std::vector<Change> expire();
+
+    enum class Lookup { kFound, kNoGroup, kNoTopic };
+
+    struct Found {
+        Lookup status = Lookup::kNoGroup;
+        bool is_broadcast = false;
+        std::shared_ptr<const Subscription> subscription;
+    };
+
+    /// What the group reads of `topic`, as its heartbeats said.
+    Found subscription(std::string_view group, std::string_view topic) const;
+
+    /// Client ids of a group, sorted, each once.
+    std::vector<std::string> client_ids(std::string_view group) const;
+    std::optional<wire::ConsumerConnection> consumer_connections(std::string_view group) const;
+    std::optional<wire::ProducerConnection> producer_connections(std::string_view group) const;
+    /// Topics a group that is online subscribes to.
+    std::vector<std::string> topics_of(std::string_view group) const;
+    /// Online consumer groups, by name; with a topic: those that subscribe to it.
+    std::vector<std::string> groups(std::string_view topic = {}) const;
+    std::uint64_t member_count() const;
+
+private:
+    struct Member {
+        ClientInfo client;
+        SteadyTime seen;
+    };
+
+    struct Group {
+        std::string consume_type;
+        std::string message_model;
+        std::string consume_from;
+        std::map<PeerId, Member> members;
+        std::map<std::string, std::shared_ptr<const Subscription>, std::less<>> topics;
+    };
+
+    using Groups = std::map<std::string, Group, std::less<>>;
+    using Producers = std::map<std::string, std::map<PeerId, Member>, std::less<>>;
+
+    static bool update_topics(Group& group, const wire::ConsumerData& consumer);
+    static Change change_of(const std::string& name, const Group& group);
+    template <class Leaves>
+    std::vector<Change> remove_members(Leaves&& leaves) GANTRY_REQUIRES(mutex_);
+
+    const Clock& clock_;
+    mutable Mutex mutex_;
+    Groups consumers_ GANTRY_GUARDED_BY(mutex_);
+    Producers producers_ GANTRY_GUARDED_BY(mutex_);
+};
+
+/// The name a client's language has in connection lists.
+std::string language_name(std::int32_t language);
+
+}  // namespace gantry::broker

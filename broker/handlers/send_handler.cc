@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/handlers/send_handler.h"
+
+#include "broker/delivery/delay_service.h"
+#include "broker/dispatcher.h"
+#include "broker/topic_creator.h"
+#include "protocol/wire/batch.h"
+#include "protocol/wire/header.h"
+#include "protocol/wire/message_id.h"
+#include "protocol/wire/names.h"
+#include "protocol/wire/properties.h"
+#include "protocol/wire/status.h"
+
+#include <algorithm>
+
+namespace gantry::broker {
+
+namespace {
+
+using wire::RequestCode;
+using wire::ResponseCode;
+
+constexpr std::uint32_t kBatchMessagesMax = 65'536;
+constexpr std::string_view kAutoCreateTopic = "TBW102";
+constexpr std::string_view kTransactionProperty = "TRAN_MSG";
+constexpr std::int32_t kReadWrite = storage::perm::kRead | storage::perm::kWrite;
+
+Error unknown_topic(std::string_view name) {
+    return {Errc::kNotFound, "topic[" + std::string(name) + "] not exist, apply first please!"};
+}
+
+/// Stock peers' number for a failed send.
+ResponseCode stock_code(Errc code) {
+    return code == Errc::kRefused ? ResponseCode::kMessageIllegal
+                                  : wire::response_code(code, wire::Codec::kJson);
+}
+
+Status check_writable(const Context& context, const storage::Topic& topic) {
+    if ((topic.perm() & storage::perm::kWrite) == 0) {
+        return Error{Errc::kDenied,
+                     "the broker[" + context.address + "] sending message to topic[" +
+                         topic.name() + "] is forbidden: perm " + std::to_string(topic.perm())};
+    }
+    return ok();
+}
+
+/// Only where a frame is larger than a message may be can one of its messages be too large.
+Status check_body_sizes(Bytes records, std::int64_t bytes_max) {
+    if (static_cast<std::int64_t>(records.size()) <= bytes_max) {
+        return ok();
+    }
+    return wire::for_each_record(records, [&](const std::byte*, const wire::Record& r) -> Status {
+        if (static_cast<std::int64_t>(r.body.size()) > bytes_max) {
+            return Error{Errc::kRefused,
+                         "body " + std::to_string(r.body.size()) +
+                             " B > limits.message_bytes_max " + std::to_string(bytes_max) + " B"};
+        }
+        return ok();
+    });
+}
+
+bool is_prepared(const wire::SendMessageRequest& request) {
+    return (request.sysflag() & wire::sys_flag::kTransactionMask) != 0 ||
+           wire::find_property(request.properties(), kTransactionProperty) == "true";
+}
+
+}  // namespace
+
+SendHandler::SendHandler(Context& context, TopicCreator& creator)
+    : context_(context), creator_(creator) {}
+
+void SendHandler::add_to(Dispatcher& dispatcher) {
+    dispatcher.add(RequestCode::kSendRecords, *this, &SendHandler::send_records);
+    dispatcher.add(RequestCode::kSendMessage, *this, &SendHandler::send_message);
+    dispatcher.add(RequestCode::kSendMessageV2, *this, &SendHandler::send_message);
+    dispatcher.add(RequestCode::kSendBatchMessage, *this, &SendHandler::send_message);
+}
+
+Result<storage::Topic*> SendHandler::find_topic(Call& call, std::string_view name) const {
+    Peer& peer = call.peer;
+    if (peer.topic != nullptr && peer.send_topic == name && !peer.topic->is_deleted()) {
+        return peer.topic;
+    }
+    GANTRY_TRY(wire::check_topic_name(name));
+    if (wire::is_system_topic(name) && name != kAutoCreateTopic) {
+        return Error{Errc::kDenied,
+                     "Sending message to topic[" + std::string(name) + "] is forbidden."};
+    }
+    storage::Topic* const topic = context_.store->find_topic(name);
+    if (topic == nullptr) {
+        return unknown_topic(name);
+    }
+    peer.send_topic = name;
+    peer.topic = topic;
+    return topic;
+}
+
+Result<storage::Queue*> SendHandler::find_queue(storage::Topic& topic,
+                                                std::int32_t queue_id) const {
+    storage::Queue* const queue = queue_id < 0 ? nullptr : topic.queue(queue_id);
+    if (queue == nullptr) {
+        return Error{Errc::kRefused,
+                     "request queueId[" + std::to_string(queue_id) + "] is illegal, topic[" +
+                         topic.name() + "] has " + std::to_string(topic.write_queues()) +
+                         " write and " + std::to_string(topic.read_queues()) + " read queues"};
+    }
+    return queue;
+}
+
+void SendHandler::send_records(Call& call) {
+    wire::SendRecordsRequest& request = call.loop.send_request;
+    if (!call.is_native()) {
+        call.fail(ResponseCode::kRequestCodeNotSupported, "10001 is spoken natively only");
+        return;
+    }
+    request.Clear();
+    if (const Status decoded = wire::decode_fields(call.header(), request); !decoded) {
+        call.fail(decoded.error());
+        return;
+    }
+    const auto append = [&]() -> Result<storage::Appended> {
+        GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic, find_topic(call, request.topic()));
+        GANTRY_TRY(check_writable(context_, *topic));
+        GANTRY_ASSIGN_OR_RETURN(storage::Queue* const queue,
+                                find_queue(*topic, request.queueid()));
+        GANTRY_TRY(check_body_sizes(call.body(), context_.options.message_bytes_max));
+        GANTRY_ASSIGN_OR_RETURN(
+            const storage::Appended appended,
+            context_.store->append_records(
+                *queue, call.body(), request.count(), request.haskeys()));
+        call.loop.appended(*queue, appended.end);
+        return appended;
+    };
+    const Result<storage::Appended> appended = append();
+    if (!appended) {
+        call.fail(appended.error());
+        return;
+    }
+    context_.counters.messages_in.add(appended->count);
+    context_.counters.bytes_in.add(call.body().size());
+    if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
+        wire::SendRecordsResponse& response = call.loop.send_response;
+        response.set_queueoffset(appended->queue_offset.value);
+        response.set_logoffset(appended->first.value);
+        response.set_storetimestamp(appended->store_ms);
+        call.reply(&response);
+    } else {
+        call.loop.acknowledge_send(call.addressee(), *appended);
+    }
+}
+
+Result<storage::Topic*> SendHandler::topic_for_stock(Call& call, const Request& request) const {
+    Result<storage::Topic*> topic = find_topic(call, request.topic());
+    if (topic || topic.error().code != Errc::kNotFound) {
+        return topic;
+    }
+    if (request.topic().starts_with(wire::kRetryPrefix)) {
+        return creator_.ensure_retry(
+            call.loop, std::string_view(request.topic()).substr(wire::kRetryPrefix.size()));
+    }
+    if (!context_.options.topic_auto_create || request.topic() == kAutoCreateTopic) {
+        return topic;
+    }
+    const auto queues =
+        std::clamp<std::int64_t>(request.defaulttopicqueuenums(),
+                                 1,
+                                 context_.options.topic_auto_create_queues);
+    return creator_.ensure(
+        call.loop, request.topic(), static_cast<std::int32_t>(queues), kReadWrite);
+}
+
+bool SendHandler::is_dead(const Call& call, const Request& request) const {
+    constexpr std::int32_t kSendsOwnMaximum = 121;  // clients from 3.4.9 on
+    if (!request.topic().starts_with(wire::kRetryPrefix)) {
+        return false;
+    }
+    const auto group = context_.store->state().group(
+        std::string_view(request.topic()).substr(wire::kRetryPrefix.size()));
+    std::int32_t maximum = group ? group->retrymaxtimes() : 16;
+    if (request.has_maxreconsumetimes() && call.header().version >= kSendsOwnMaximum) {
+        maximum = request.maxreconsumetimes();
+    }
+    return request.reconsumetimes() > maximum;
+}
+
+void SendHandler::send_message(Call& call, const Request& request) {
+    if (is_prepared(request)) {
+        call.fail(ResponseCode::kNoPermission,
+                  "the broker[" + context_.address +
+                      "] sending transaction message is forbidden: transactions are not served");
+        return;
+    }
+    const auto prepare = [&]() -> Result<storage::Queue*> {
+        GANTRY_ASSIGN_OR_RETURN(storage::Topic* topic, topic_for_stock(call, request));
+        GANTRY_TRY(check_writable(context_, *topic));
+        if (is_dead(call, request)) {
+            GANTRY_ASSIGN_OR_RETURN(
+                topic,
+                creator_.ensure_dead_letter(
+                    call.loop,
+                    std::string_view(request.topic()).substr(wire::kRetryPrefix.size())));
+            context_.counters.dead_letters.add();
+            return find_queue(*topic, 0);
+        }
+        const bool is_any = request.queueid() < 0;
+        const auto writable = static_cast<std::uint64_t>(std::max(topic->write_queues(), 1));
+        const auto picked = static_cast<std::int32_t>(call.loop.random().below(writable));
+        return find_queue(*topic, is_any ? picked : request.queueid());
+    };
+    const Result<storage::Queue*> queue = prepare();
+    if (!queue) {
+        const bool is_refused = queue.error().code == Errc::kRefused;
+        call.fail(queue.error(),
+                  is_refused ? ResponseCode::kSystemError : stock_code(queue.error().code));
+        return;
+    }
+    std::vector<std::string> properties;
+    Result<std::vector<wire::Record>> records = records_of(call, request, properties);
+    if (!records) {
+        call.fail(records.error(), ResponseCode::kMessageIllegal);
+        return;
+    }
+    store_stock(call, request, **queue, *records);
+}
+
+Result<std::vector<wire::Record>> SendHandler::records_of(
+    const Call& call, const Request& request, std::vector<std::string>& properties) const {
+    const auto bytes_max = static_cast<std::size_t>(context_.options.message_bytes_max);
+    if (call.body().size() > bytes_max) {
+        return Error{Errc::kRefused,
+                     "the message is illegal: body " + std::to_string(call.body().size()) +
+                         " B > limits.message_bytes_max " + std::to_string(bytes_max) + " B"};
+    }
+    std::vector<wire::BatchElement> elements;
+    if (request.batch()) {
+        if (request.topic().starts_with(wire::kRetryPrefix)) {
+            return Error{Errc::kRefused, "a batch to the retry topic " + request.topic()};
+        }
+        GANTRY_ASSIGN_OR_RETURN(elements, wire::parse_batch(call.body(), kBatchMessagesMax));
+        if (elements.empty()) {
+            return Error{Errc::kRefused, "the message is illegal: a batch without messages"};
+        }
+    } else {
+        elements.push_back({request.flag(), call.body(), request.properties()});
+    }
+    std::vector<wire::Record> records;
+    records.reserve(elements.size());
+    properties.reserve(elements.size());
+    for (const wire::BatchElement& element : elements) {
+        std::string& text = properties.emplace_back(element.properties);
+        if (!text.empty() && text.back() != wire::kPropertySeparator) {
+            text += wire::kPropertySeparator;
+        }
+        GANTRY_TRY(
+            wire::append_property(text, wire::property::kCluster, context_.options.cluster));
+        if (text.size() > wire::kPropertiesBytesMax) {
+            return Error{Errc::kRefused,
+                         "the message is illegal: properties " + std::to_string(text.size()) +
+                             " B > " + std::to_string(wire::kPropertiesBytesMax) + " B"};
+        }
+        wire::Record& record = records.emplace_back();
+        record.flag = element.flag;
+        record.sys_flag = request.sysflag();
+        record.born_ms = request.borntimestamp();
+        record.born_host = call.frame.connection.peer_host();
+        record.reconsume_times = request.reconsumetimes();
+        record.body = element.body;
+        record.properties = text;
+    }
+    return records;
+}
+
+void SendHandler::store_stock(Call& call,
+                              const Request& request,
+                              storage::Queue& queue,
+                              std::vector<wire::Record>& records) {
+    for (wire::Record& record : records) {
+        record.topic = queue.topic;
+        record.queue_id = queue.queue_id;
+    }
+    storage::Queue* target = &queue;
+    DelayedRecord delayed;
+    const std::int32_t level = DelayService::level_of(request.properties());
+    const bool is_dead_letter = queue.topic.starts_with(wire::kDeadLetterPrefix);
+    if (level > 0 && !request.batch() && !is_dead_letter) {
+        delayed = context_.delay->delay(records[0], level);
+        records[0] = delayed.record;
+        records[0].properties = delayed.properties;
+        target = delayed.queue;
+    }
+    const Result<storage::Appended> appended = context_.store->append_messages(*target, records);
+    if (!appended) {
+        call.fail(appended.error(), stock_code(appended.error().code));
+        return;
+    }
+    call.loop.appended(*target, appended->end);
+    if (target != &queue) {
+        context_.delay->stored(level);
+    }
+    context_.counters.messages_in.add(records.size());
+    context_.counters.bytes_in.add(static_cast<std::uint64_t>(appended->end - appended->first));
+    const wire::SendMessageResponse response = response_of(queue.queue_id, *appended, records);
+    const bool waits = wire::find_property(request.properties(), wire::property::kWait) != "false";
+    if (!waits || context_.store->flush_mode() == storage::FlushMode::kAsync) {
+        call.reply(&response);
+        return;
+    }
+    call.loop.when_durable(
+        appended->end,
+        [&loop = call.loop, to = call.addressee(), response](const Status& status) {
+            if (status) {
+                loop.reply(to, ResponseCode::kSuccess, {}, &response);
+            } else {
+                loop.fail(to, status.error());
+            }
+        });
+}
+
+wire::SendMessageResponse SendHandler::response_of(std::int32_t queue_id,
+                                                   const storage::Appended& appended,
+                                                   const std::vector<wire::Record>& records) const {
+    std::string ids;
+    LogOffset at = appended.first;
+    for (const wire::Record& record : records) {
+        if (!ids.empty()) {
+            ids += ',';
+        }
+        ids += wire::format_message_id({context_.store_host, at});
+        at += static_cast<std::int64_t>(wire::record_bytes(record));
+    }
+    wire::SendMessageResponse response;
+    response.set_msgid(std::move(ids));
+    response.set_queueid(queue_id);
+    response.set_queueoffset(appended.queue_offset.value);
+    response.set_msg_region("DefaultRegion");
+    response.set_trace_on("false");
+    return response;
+}
+
+}  // namespace gantry::broker

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "broker/call.h"
+#include "protocol/wire/message.pb.h"
+#include "protocol/wire/record.h"
+#include "storage/types.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gantry::broker {
+
+class Dispatcher;
+class TopicCreator;
+
+/// Takes messages from producers: records in stored form from Gantry's clients (10001), plain
+/// messages and batches from stock clients (10, 310, 320).
+///
+///   error                                native          stock
+///   unknown topic                        kTopicNotExist  17
+///   topic takes no writes, is reserved   kNoPermission   16
+///   queue id outside the topic           refused         1
+///   message or batch illegal, too large  refused         13
+///   disk full, read-only store           10001, 10002    14
+///
+/// Threads   any loop.
+class SendHandler {
+public:
+    SendHandler(Context& context, TopicCreator& creator);
+
+    void add_to(Dispatcher& dispatcher);
+
+private:
+    using Request = wire::SendMessageRequest;
+
+    void send_records(Call& call);
+    void send_message(Call& call, const Request& request);
+
+    Result<storage::Topic*> find_topic(Call& call, std::string_view name) const;
+    Result<storage::Queue*> find_queue(storage::Topic& topic, std::int32_t queue_id) const;
+    Result<storage::Topic*> topic_for_stock(Call& call, const Request& request) const;
+    bool is_dead(const Call& call, const Request& request) const;
+    Result<std::vector<wire::Record>> records_of(const Call& call,
+                                                 const Request& request,
+                                                 std::vector<std::string>& properties) const;
+    void store_stock(Call& call,
+                     const Request& request,
+                     storage::Queue& queue,
+                     std::vector<wire::Record>& records);
+    wire::SendMessageResponse response_of(std::int32_t queue_id,
+                                          const storage::Appended& appended,
+                                          const std::vector<wire::Record>& records) const;
+
+    Context& context_;
+    TopicCreator& creator_;
+};
+
+}  // namespace gantry::broker

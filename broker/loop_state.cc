@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/loop_state.h"
+
+#include "broker/context.h"
+#include "common/log.h"
+#include "protocol/wire/status.h"
+
+#include <algorithm>
+
+namespace gantry::broker {
+
+namespace {
+
+constexpr Logger kLog("broker");
+constexpr unsigned kPeerLoopBits = 8;
+
+}  // namespace
+
+LoopState::LoopState(Context& context,
+                     net::EventLoop& loop,
+                     std::size_t index,
+                     ParkedReader& reader)
+    : context_(context),
+      loop_(loop),
+      index_(index),
+      random_(random_seed()),
+      offsets_(context, *this),
+      long_poll_(loop, context.clock, reader) {}
+
+LoopState::~LoopState() = default;
+
+void LoopState::post(net::Task task) {
+    if (const Status posted = loop_.post(std::move(task)); !posted) {
+        kLog.debug("task_dropped", {{"error", posted.error()}});
+    }
+}
+
+Peer& LoopState::add_peer(net::Connection& connection) {
+    const PeerId id = (next_peer_++ << kPeerLoopBits) | index_;
+    auto& peer = peers_[id] = std::make_unique<Peer>();
+    peer->id = id;
+    peer->connection = &connection;
+    return *peer;
+}
+
+void LoopState::remove_peer(PeerId id) {
+    long_poll_.drop_peer(id);
+    peers_.erase(id);
+}
+
+Peer* LoopState::find_peer(PeerId id) {
+    const auto at = peers_.find(id);
+    return at == peers_.end() ? nullptr : at->second.get();
+}
+
+void LoopState::reply(const Addressee& to,
+                      wire::ResponseCode code,
+                      std::string_view remark,
+                      const google::protobuf::Message* fields,
+                      std::string_view body) {
+    if (Peer* const peer = find_peer(to.peer)) {
+        peer->connection->reply(to.to, code, remark, fields, body);
+    }
+}
+
+void LoopState::fail(const Addressee& to, const Error& error) {
+    context_.counters.requests_failed.add();
+    context_.counters.failed_by_class[static_cast<std::size_t>(error.code)]->add();
+    reply(to, wire::response_code(error.code, to.to.codec), error.detail);
+}
+
+void LoopState::appended(const storage::Queue& queue, LogOffset end) {
+    if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
+        touch(&queue);
+        return;
+    }
+    wants_flush_ = true;
+    want_pass_end();
+    const bool anybody = std::any_of(context_.loops.begin(),
+                                     context_.loops.end(),
+                                     [](LoopState* l) { return l->long_poll_.has_parked(); });
+    if (anybody) {
+        unconfirmed_.emplace_back(end, &queue);
+    }
+}
+
+void LoopState::touch(const storage::Queue* queue) {
+    if (long_poll_.touch(queue)) {
+        want_pass_end();
+    }
+    for (LoopState* const other : context_.loops) {
+        if (other != this && other->long_poll_.has_parked()) {
+            for_others_.resize(context_.loops.size());
+            auto& list = for_others_[other->index_];
+            if (list.empty() || list.back() != queue) {
+                list.push_back(queue);
+                want_pass_end();
+            }
+        }
+    }
+}
+
+void LoopState::topic_changed(const storage::Topic& topic) {
+    const storage::Topic* const changed = &topic;
+    for (LoopState* const other : context_.loops) {
+        other->post([other, changed] {
+            if (other->long_poll_.touch_topic(changed)) {
+                other->want_pass_end();
+            }
+        });
+    }
+}
+
+void LoopState::when_durable(LogOffset end, PendingAcks::Done done) {
+    if (context_.store->flush_mode() == storage::FlushMode::kAsync ||
+        context_.store->watermarks().flushed >= end) {
+        done(ok());
+        return;
+    }
+    if (!acks_.empty()) {
+        end = std::max(end, acks_.last_end());
+    }
+    acks_.add(end, std::move(done));
+    wants_flush_ = true;
+    want_pass_end();
+}
+
+void LoopState::acknowledge_send(const Addressee& to, const storage::Appended& appended) {
+    if (to.to.is_oneway) {
+        return;
+    }
+    acks_.add(to, appended);
+    wants_flush_ = true;
+    want_pass_end();
+}
+
+void LoopState::reply_to_send(const PendingAcks::Send& send, const Status& status) {
+    if (!status) {
+        fail(send.to, status.error());
+        return;
+    }
+    send_response.set_queueoffset(send.appended.queue_offset.value);
+    send_response.set_logoffset(send.appended.first.value);
+    send_response.set_storetimestamp(send.appended.store_ms);
+    reply(send.to, wire::ResponseCode::kSuccess, {}, &send_response);
+}
+
+void LoopState::park(PullQuery query) {
+    const storage::Queue* const queue = query.queue;
+    const QueueOffset from = query.from;
+    long_poll_.park(std::move(query));
+    context_.counters.pulls_parked.add();
+    // Something may have been appended, or confirmed, between the read and the parking.
+    if (context_.store->confirmed_max(*queue) > from) {
+        touch(queue);
+    } else if (queue->max() > from) {
+        unconfirmed_.emplace_back(context_.store->watermarks().appended, queue);
+        if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
+            on_store_progress();
+        }
+    }
+}
+
+void LoopState::on_store_progress() {
+    if (is_progress_posted_.exchange(true, std::memory_order_acq_rel)) {
+        return;
+    }
+    post([this] {
+        is_progress_posted_.store(false, std::memory_order_release);
+        release_acks();
+        release_readers();
+    });
+}
+
+void LoopState::release_acks() {
+    if (acks_.empty()) {
+        return;
+    }
+    const auto reply = [this](const PendingAcks::Send& send, const Status& status) {
+        reply_to_send(send, status);
+    };
+    acks_.release(context_.store->watermarks().flushed, ok(), reply);
+    if (acks_.empty()) {
+        return;
+    }
+    const std::string reason = context_.store->read_only_reason();
+    if (!reason.empty()) {
+        kLog.error("acknowledgements_failed",
+                   {{"count", acks_.size()}, {"reason", std::string_view(reason)}});
+        const Error unknown{Errc::kUnknown, "may or may not be stored: " + reason};
+        acks_.release(acks_.last_end(), unknown, reply);
+    }
+}
+
+void LoopState::release_readers() {
+    const LogOffset confirmed = context_.store->watermarks().confirmed;
+    while (!unconfirmed_.empty() && unconfirmed_.front().first <= confirmed) {
+        touch(unconfirmed_.front().second);
+        unconfirmed_.pop_front();
+    }
+    // Async: another thread is between reserving and publishing, which takes microseconds.
+    if (!unconfirmed_.empty() && context_.store->flush_mode() == storage::FlushMode::kAsync) {
+        on_store_progress();
+    }
+}
+
+void LoopState::want_pass_end() {
+    loop_.role().assert_held();
+    loop_.at_pass_end(*this);
+}
+
+void LoopState::on_pass_end() {
+    offsets_.flush();
+    if (std::exchange(wants_flush_, false)) {
+        context_.store->flush_soon();
+    }
+    for (std::size_t i = 0; i < for_others_.size(); ++i) {
+        if (for_others_[i].empty()) {
+            continue;
+        }
+        LoopState* const other = context_.loops[i];
+        other->post([other, queues = std::exchange(for_others_[i], {})] {
+            for (const storage::Queue* const queue : queues) {
+                if (other->long_poll_.touch(queue)) {
+                    other->want_pass_end();
+                }
+            }
+        });
+    }
+    context_.counters.pulls_woken.add(long_poll_.wake_touched());
+}
+
+void LoopState::answer_all() {
+    offsets_.flush();
+    context_.store->flush_soon();
+    long_poll_.answer_all();
+    release_acks();
+}
+
+}  // namespace gantry::broker

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "broker/delivery/long_poll.h"
+#include "broker/delivery/offset_commits.h"
+#include "broker/delivery/pending_acks.h"
+#include "broker/peer.h"
+#include "common/random.h"
+#include "protocol/net/event_loop.h"
+#include "protocol/wire/codes.h"
+#include "protocol/wire/message.pb.h"
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace gantry::broker {
+
+struct Context;
+
+/// Everything that belongs to one event loop: its connections, acknowledgements that wait for the
+/// disk, parked pulls, and the offsets committed in this pass. At the end of a pass it logs the
+/// offsets, asks for one flush, and wakes the parked pulls that the pass fed.
+///
+/// Threads   the loop's thread, but for post(), on_store_progress() and reply_from_anywhere().
+/// Lifetime  outlives its connections; destroyed after its loop has stopped.
+class LoopState final : public net::PassEnd {
+public:
+    LoopState(Context& context, net::EventLoop& loop, std::size_t index, ParkedReader& reader);
+    ~LoopState() override;
+
+    std::size_t index() const noexcept { return index_; }
+
+    net::EventLoop& loop() noexcept { return loop_; }
+
+    /// Runs `task` on this loop; dropped when it has stopped.
+    void post(net::Task task);
+
+    Peer& add_peer(net::Connection& connection);
+    void remove_peer(PeerId id);
+    /// The living peer of that id on this loop, or null.
+    Peer* find_peer(PeerId id);
+
+    /// Answers a request whose frame is gone; dropped when its connection is.
+    void reply(const Addressee& to,
+               wire::ResponseCode code,
+               std::string_view remark,
+               const google::protobuf::Message* fields = nullptr,
+               std::string_view body = {});
+    /// Answers with the code of the error's class, and counts it.
+    void fail(const Addressee& to, const Error& error);
+
+    /// To be called after every append: wakes who waits for `queue` once readers may see `end`.
+    void appended(const storage::Queue& queue, LogOffset end);
+    /// Tries the pulls parked on a topic's queues again, on every loop.
+    void topic_changed(const storage::Topic& topic);
+
+    /// Calls `done` when the log is durable up to `end` as the flush mode asks, or can no longer
+    /// become so. At once in async mode.
+    void when_durable(LogOffset end, PendingAcks::Done done);
+    /// Sync mode: answers a native send once it is durable, without a function object.
+    void acknowledge_send(const Addressee& to, const storage::Appended& appended);
+
+    /// Parks a pull that found nothing.
+    void park(PullQuery query);
+
+    /// The store's watermarks moved: releases acknowledgements and pulls soon. Any thread.
+    void on_store_progress();
+
+    void want_pass_end();
+    void on_pass_end() override;
+
+    /// Answers what is parked or unacknowledged as well as can be, for a clean stop.
+    void answer_all();
+    bool has_pending_acks() const noexcept { return !acks_.empty(); }
+
+    LongPoll& long_poll() noexcept { return long_poll_; }
+
+    OffsetCommits& offsets() noexcept { return offsets_; }
+
+    Random& random() noexcept { return random_; }
+
+    /// Reused from request to request: no allocation on the hot path.
+    wire::SendRecordsRequest send_request;
+    wire::SendRecordsResponse send_response;
+    wire::PullMessageRequest pull_request;
+    wire::PullMessageResponse pull_response;
+
+private:
+    void release_acks();
+    void release_readers();
+    void touch(const storage::Queue* queue);
+    void reply_to_send(const PendingAcks::Send& send, const Status& status);
+
+    Context& context_;
+    net::EventLoop& loop_;
+    const std::size_t index_;
+    PeerId next_peer_ = 1;
+    std::unordered_map<PeerId, std::unique_ptr<Peer>> peers_;
+    Random random_;
+    PendingAcks acks_;
+    OffsetCommits offsets_;
+    LongPoll long_poll_;
+    /// Appended or asked for, but not yet visible to readers: end offset and queue, in log order.
+    std::deque<std::pair<LogOffset, const storage::Queue*>> unconfirmed_;
+    /// Queues fed in this pass that other loops have parked pulls for.
+    std::vector<std::vector<const storage::Queue*>> for_others_;
+    std::atomic<bool> is_progress_posted_{false};
+    bool wants_flush_ = false;
+};
+
+}  // namespace gantry::broker

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/settings.h"
+
+#include "common/settings.h"
+#include "protocol/wire/record.h"
+
+#include <algorithm>
+
+namespace gantry::broker {
+
+namespace {
+
+constexpr std::int64_t kKiB = 1024;
+constexpr std::int64_t kMiB = 1024 * kKiB;
+constexpr std::int64_t kGiB = 1024 * kMiB;
+constexpr std::int64_t kPortMax = 65'535;
+constexpr std::int64_t kRecordHeadroomBytes = 64 * kKiB;
+constexpr std::int64_t kStockFrameBytes = 16 * kMiB;
+
+void bind_network(SettingTable& table, BrokerOptions& o) {
+    table.add("listen.address", &o.listen_address, "Address to listen on.");
+    table.add("listen.port",
+              &o.listen_port,
+              {0, kPortMax},
+              "Port of clients and other brokers; 0 lets the kernel pick.");
+    table.add("listen.vip",
+              &o.listen_vip,
+              "Also listen on listen.port - 2, which stock slaves and tools use.");
+    table.add("http.address", &o.http_address, "Address of health and metrics.");
+    table.add("http.port",
+              &o.http_port,
+              {0, kPortMax},
+              "Port of health and metrics; 0 lets the kernel pick.");
+    table.add("loop.count", &o.loop_count, {1, 64}, "Event loops, one thread each.");
+    table.add("loop.spin_us",
+              &o.loop_spin_us,
+              {0, 1'000},
+              "How long a loop polls after its last event before it sleeps, in microseconds.");
+    table.add("limits.connections_max",
+              &o.connections_max,
+              {1, 1'000'000},
+              "Connections served at once; above it accepting pauses.");
+    table.add("limits.connection_output_bytes_max",
+              &o.connection_output_bytes_max,
+              {kMiB, kGiB},
+              "Unsent bytes of one connection above which its requests are no longer read.");
+    table.add("limits.connection_idle_ms",
+              &o.connection_idle_ms,
+              {0, 86'400'000},
+              "A connection without traffic for that long is closed; 0: never.");
+    table.add("limits.parked_pulls_max",
+              &o.parked_pulls_max,
+              {0, 10'000'000},
+              "Long polls held by one loop; further ones are answered at once.");
+    table.add("limits.message_bytes_max",
+              &o.message_bytes_max,
+              {1, 512 * kMiB},
+              "Largest body of one message.");
+}
+
+void bind_identity(SettingTable& table, BrokerOptions& o) {
+    table.add("broker.cluster", &o.cluster, "Cluster this broker belongs to.");
+    table.add("broker.name", &o.name, "Name of the broker group.");
+    table.add("broker.id", &o.id, {0, 1'000'000}, "0 for the master of the group.");
+    table.add("broker.advertise_host",
+              &o.advertise_host,
+              "Address clients are told to use; empty: listen.address, or this machine's first "
+              "address when that is a wildcard.");
+    table.add("broker.cold_read_threads",
+              &o.cold_read_threads,
+              {1, 64},
+              "Threads for reads that are not in the page cache, and for queries.");
+    table.add("nameserver.addresses",
+              &o.nameservers,
+              "host:port of every nameserver; empty: the broker stands alone.");
+    table.add("nameserver.heartbeat_ms",
+              &o.nameserver_heartbeat_ms,
+              {100, 60'000},
+              "Interval of heartbeats to each nameserver.");
+    table.add("topic.auto_create",
+              &o.topic_auto_create,
+              "Create a topic when a stock client first sends to it.");
+    table.add("topic.auto_create_queues",
+              &o.topic_auto_create_queues,
+              {1, storage::kQueuesPerTopicMax},
+              "Most queues of a topic created that way.");
+    table.add("group.auto_create",
+              &o.group_auto_create,
+              "Create a consumer group, and its retry topic, when its first member comes.");
+}
+
+void bind_store(SettingTable& table, BrokerOptions& o) {
+    table.add("store.directory", &o.store_directory, "Where the log and everything else lives.");
+    table.add_choice("store.flush",
+                     &o.store_flush,
+                     {"async", "sync"},
+                     "When a send is acknowledged: once in memory, or once on the disk.");
+    table.add("store.flush_interval_ms",
+              &o.store_flush_interval_ms,
+              {1, 60'000},
+              "Async: longest time between two flushes.");
+    table.add("store.flush_bytes",
+              &o.store_flush_bytes,
+              {kMiB, 16 * kGiB},
+              "Async: unflushed bytes that start a flush early.");
+    table.add("store.segment_bytes",
+              &o.store_segment_bytes,
+              {kMiB, 16 * kGiB},
+              "Size of one file of the log.");
+    table.add("store.prefault_bytes",
+              &o.store_prefault_bytes,
+              {0, 16 * kGiB},
+              "How far ahead of the tail memory is prepared.");
+    table.add("store.checkpoint_bytes",
+              &o.store_checkpoint_bytes,
+              {kMiB, 64 * kGiB},
+              "Log written between two checkpoints; bounds the work of a restart.");
+    table.add("store.hot_bytes",
+              &o.store_hot_bytes,
+              {0, 1024 * kGiB},
+              "Bytes behind the tail that are taken as cached when read.");
+    table.add("store.free_bytes_min",
+              &o.store_free_bytes_min,
+              {0, 1024 * kGiB},
+              "Free space below which sends are refused.");
+}
+
+Status check_name(std::string_view setting, std::string_view value) {
+    const auto is_bad = [](char c) { return c <= ' ' || c == ';' || c == ',' || c == '"'; };
+    if (value.empty() || value.size() > wire::kTopicBytesMax ||
+        std::any_of(value.begin(), value.end(), is_bad)) {
+        return Error{Errc::kRefused,
+                     std::string(setting) + " '" + std::string(value) +
+                         "' must have 1 to 255 characters, no blanks, quotes, commas, semicolons"};
+    }
+    return ok();
+}
+
+}  // namespace
+
+void bind_settings(SettingTable& table, BrokerOptions& options) {
+    bind_network(table, options);
+    bind_identity(table, options);
+    bind_store(table, options);
+}
+
+Status check_options(const BrokerOptions& options) {
+    GANTRY_TRY(check_name("broker.cluster", options.cluster));
+    GANTRY_TRY(check_name("broker.name", options.name));
+    if (options.store_directory.empty()) {
+        return Error{Errc::kRefused, "store.directory '' must not be empty"};
+    }
+    if (options.store_flush != "async" && options.store_flush != "sync") {
+        return Error{Errc::kRefused,
+                     "store.flush '" + options.store_flush + "' must be async or sync"};
+    }
+    const std::int64_t needed = options.message_bytes_max + kRecordHeadroomBytes;
+    if (options.store_segment_bytes < needed + kRecordHeadroomBytes) {
+        return Error{Errc::kRefused,
+                     "store.segment_bytes " + std::to_string(options.store_segment_bytes) +
+                         " must hold a message of limits.message_bytes_max " +
+                         std::to_string(options.message_bytes_max)};
+    }
+    if (options.listen_vip && options.listen_port > 0 && options.listen_port <= 2) {
+        return Error{Errc::kRefused,
+                     "listen.port " + std::to_string(options.listen_port) +
+                         " must be above 2 with listen.vip"};
+    }
+    return ok();
+}
+
+std::uint32_t frame_bytes_max(const BrokerOptions& options) noexcept {
+    return static_cast<std::uint32_t>(
+        std::max(kStockFrameBytes, options.message_bytes_max + kRecordHeadroomBytes));
+}
+
+storage::StoreOptions store_options(const BrokerOptions& options, const wire::Host& store_host) {
+    storage::StoreOptions store;
+    store.directory = options.store_directory;
+    store.segment_bytes = static_cast<std::uint64_t>(options.store_segment_bytes);
+    store.prefault_bytes = static_cast<std::uint64_t>(options.store_prefault_bytes);
+    store.record_bytes_max =
+        static_cast<std::uint32_t>(options.message_bytes_max + kRecordHeadroomBytes);
+    store.flush = options.store_flush == "sync" ? storage::FlushMode::kSync
+                                                : storage::FlushMode::kAsync;
+    store.flush_interval_ms = static_cast<std::uint32_t>(options.store_flush_interval_ms);
+    store.flush_bytes = static_cast<std::uint64_t>(options.store_flush_bytes);
+    store.checkpoint_bytes = static_cast<std::uint64_t>(options.store_checkpoint_bytes);
+    store.hot_bytes = static_cast<std::uint64_t>(options.store_hot_bytes);
+    store.free_bytes_min = static_cast<std::uint64_t>(options.store_free_bytes_min);
+    store.store_host = store_host;
+    return store;
+}
+
+}  // namespace gantry::broker

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/result.h"
+#include "storage/types.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace gantry {
+class SettingTable;
+}
+
+namespace gantry::broker {
+
+/// What one broker is told at start. Numbers are 64 bits wide because settings are; their ranges
+/// are checked by the setting table.
+struct BrokerOptions {
+    std::string listen_address = "0.0.0.0";
+    std::int64_t listen_port = 10'911;  ///< 0: the kernel picks
+    bool listen_vip = true;             ///< also serve listen_port - 2, as stock slaves expect
+    std::string http_address = "127.0.0.1";
+    std::int64_t http_port = 10'915;
+
+    std::string cluster = "DefaultCluster";
+    std::string name = "broker-a";
+    std::int64_t id = 0;  ///< 0: master
+    std::string advertise_host;
+    std::int64_t cold_read_threads = 2;
+    std::vector<std::string> nameservers;
+    std::int64_t nameserver_heartbeat_ms = 2'000;
+
+    std::string store_directory = "store";
+    std::string store_flush = "async";
+    std::int64_t store_flush_interval_ms = 500;
+    std::int64_t store_flush_bytes = std::int64_t{64} << 20;
+    std::int64_t store_segment_bytes = std::int64_t{1} << 30;
+    std::int64_t store_prefault_bytes = std::int64_t{64} << 20;
+    std::int64_t store_checkpoint_bytes = std::int64_t{256} << 20;
+    std::int64_t store_hot_bytes = std::int64_t{256} << 20;
+    std::int64_t store_free_bytes_min = std::int64_t{256} << 20;
+
+    bool topic_auto_create = false;
+    std::int64_t topic_auto_create_queues = 8;
+    bool group_auto_create = true;
+
+    std::int64_t message_bytes_max = std::int64_t{4} << 20;
+    std::int64_t connections_max = 10'000;
+    std::int64_t connection_output_bytes_max = std::int64_t{64} << 20;
+    std::int64_t connection_idle_ms = 120'000;
+    std::int64_t parked_pulls_max = 200'000;  ///< per loop
+
+    std::int64_t loop_count = 1;
+    std::int64_t loop_spin_us = 0;
+};
+
+/// Names, ranges and meanings of the options, for the file, the command line and the documents.
+/// `options` outlives `table`.
+void bind_settings(SettingTable& table, BrokerOptions& options);
+
+/// What the ranges of single settings cannot say. kRefused names the setting, value and rule.
+Status check_options(const BrokerOptions& options);
+
+/// Bytes of one frame this broker takes: room for any message it takes, and no less than stock
+/// servers do, so that a message over the limit gets an answer rather than a closed connection.
+std::uint32_t frame_bytes_max(const BrokerOptions& options) noexcept;
+
+storage::StoreOptions store_options(const BrokerOptions& options, const wire::Host& store_host);
+
+}  // namespace gantry::broker
