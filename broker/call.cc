@@ -31,8 +31,7 @@ void Call::fail(const Error& error) const {
 void Call::fail(const Error& error, wire::ResponseCode stock) const {
     context.counters.requests_failed.add();
     context.counters.failed_by_class[static_cast<std::size_t>(error.code)]->add();
-    const wire::ResponseCode code =
-        is_native() ? wire::response_code(error.code, to.codec) : stock;
+    const wire::ResponseCode code = is_native() ? wire::response_code(error.code, to.codec) : stock;
     frame.connection.reply(to, code, error.detail);
 }
 

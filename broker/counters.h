@@ -23,10 +23,10 @@ struct Counters {
     Counter& pulls_woken;
     Counter& cold_reads;
     Counter& offset_commits;
-    Counter& offsets_lost;      ///< one-way commits the store refused
+    Counter& offsets_lost;  ///< one-way commits the store refused
     Counter& delayed_in;
     Counter& delayed_out;
-    Counter& delayed_dropped;   ///< due messages whose topic is gone
+    Counter& delayed_dropped;  ///< due messages whose topic is gone
     Counter& sent_back;
     Counter& dead_letters;
     Counter& member_changes;

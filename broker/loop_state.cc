@@ -27,7 +27,10 @@ LoopState::LoopState(Context& context,
       offsets_(context, *this),
       long_poll_(loop, context.clock, reader) {}
 
-LoopState::~LoopState() = default;
+LoopState::~LoopState() {
+    loop_.role().assert_held();
+    loop_.forget(*this);
+}
 
 void LoopState::post(net::Task task) {
     if (const Status posted = loop_.post(std::move(task)); !posted) {
@@ -40,6 +43,7 @@ Peer& LoopState::add_peer(net::Connection& connection) {
     auto& peer = peers_[id] = std::make_unique<Peer>();
     peer->id = id;
     peer->connection = &connection;
+    peer->loop = this;
     return *peer;
 }
 
@@ -81,6 +85,13 @@ void LoopState::appended(const storage::Queue& queue, LogOffset end) {
                                      [](LoopState* l) { return l->long_poll_.has_parked(); });
     if (anybody) {
         unconfirmed_.emplace_back(end, &queue);
+    }
+}
+
+void LoopState::want_flush() {
+    if (context_.store->flush_mode() == storage::FlushMode::kSync) {
+        wants_flush_ = true;
+        want_pass_end();
     }
 }
 

@@ -57,6 +57,8 @@ public:
 
     /// To be called after every append: wakes who waits for `queue` once readers may see `end`.
     void appended(const storage::Queue& queue, LogOffset end);
+    /// Sync mode: asks for a flush at the end of the pass, though nobody waits for it.
+    void want_flush();
     /// Tries the pulls parked on a topic's queues again, on every loop.
     void topic_changed(const storage::Topic& topic);
 
@@ -77,6 +79,7 @@ public:
 
     /// Answers what is parked or unacknowledged as well as can be, for a clean stop.
     void answer_all();
+
     bool has_pending_acks() const noexcept { return !acks_.empty(); }
 
     LongPoll& long_poll() noexcept { return long_poll_; }

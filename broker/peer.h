@@ -9,6 +9,8 @@
 
 namespace gantry::broker {
 
+class LoopState;
+
 /// Names a client connection of this broker, over all its loops and listening ports. Never reused.
 using PeerId = std::uint64_t;
 
@@ -18,6 +20,7 @@ inline constexpr PeerId kPeerLoopMask = 0xFF;  ///< low bits: index of the loop 
 struct Peer {
     PeerId id = 0;
     net::Connection* connection = nullptr;
+    LoopState* loop = nullptr;
 
     /// The topic it sent to last: a lookup saved for every further send.
     std::string send_topic;

@@ -82,8 +82,8 @@ void Registrar::set_registered(Link& link, bool is_registered) {
         return;
     }
     link.is_registered = is_registered;
-    const auto count = std::count_if(
-        links_.begin(), links_.end(), [](const auto& l) { return l->is_registered; });
+    const auto count =
+        std::count_if(links_.begin(), links_.end(), [](const auto& l) { return l->is_registered; });
     registered_count_.store(static_cast<std::size_t>(count), std::memory_order_release);
     if (is_registered) {
         kLog.info("registered", {{"nameserver", link.channel->address()}});
@@ -218,12 +218,11 @@ void Registrar::send_delta(Link& link) {
 void Registrar::call(Link& link, net::Request request, const wire::DataVersion& next) {
     link.is_busy = true;
     link.known = next;
-    link.channel->call(
-        std::move(request),
-        kCallTimeout,
-        [this, at = &link, change = change_number_](Result<net::Received>& answer) {
-            on_answer(*at, change, answer);
-        });
+    link.channel->call(std::move(request),
+                       kCallTimeout,
+                       [this, at = &link, change = change_number_](Result<net::Received>& answer) {
+                           on_answer(*at, change, answer);
+                       });
 }
 
 void Registrar::on_answer(Link& link, std::uint64_t change, const Result<net::Received>& answer) {
@@ -302,11 +301,10 @@ void Registrar::when_announced(UniqueFunction<void()> done) {
 void Registrar::check_waiters() {
     const SteadyTime now = context_.clock.steady();
     for (auto at = waiters_.begin(); at != waiters_.end();) {
-        const bool is_known =
-            std::all_of(links_.begin(), links_.end(), [&](const auto& link) {
-                return !link->channel->is_up() ||
-                       (link->is_registered && link->announced >= at->change);
-            });
+        const bool is_known = std::all_of(links_.begin(), links_.end(), [&](const auto& link) {
+            return !link->channel->is_up() ||
+                   (link->is_registered && link->announced >= at->change);
+        });
         if (is_known || now >= at->deadline || is_stopping_) {
             UniqueFunction<void()> done = std::move(at->done);
             at = waiters_.erase(at);
@@ -317,8 +315,8 @@ void Registrar::check_waiters() {
     }
     if (!waiters_.empty()) {
         constexpr std::chrono::milliseconds kGranularity{10};
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-            waiters_.front().deadline - now);
+        const auto left =
+            std::chrono::duration_cast<std::chrono::milliseconds>(waiters_.front().deadline - now);
         waiter_timer_.start_once(std::max(left, kGranularity));
     }
 }
@@ -344,8 +342,7 @@ void Registrar::unregister_in_loop(const std::shared_ptr<UniqueFunction<void()>>
         net::Request request;
         request.code = wire::RequestCode::kUnregisterBroker;
         request.fields = &fields;
-        link->channel->call(
-            std::move(request), kAnnounceWait, [last](Result<net::Received>&) {});
+        link->channel->call(std::move(request), kAnnounceWait, [last](Result<net::Received>&) {});
     }
 }
 

@@ -68,9 +68,9 @@ private:
     /// One nameserver.
     struct Link {
         std::unique_ptr<net::Channel> channel;
-        wire::DataVersion known;     ///< the version it confirmed
-        std::uint64_t announced = 0; ///< the change number that version stands for
-        Changes changes;             ///< since then
+        wire::DataVersion known;      ///< the version it confirmed
+        std::uint64_t announced = 0;  ///< the change number that version stands for
+        Changes changes;              ///< since then
         bool is_registered = false;
         bool is_busy = false;  ///< a registration is under way
     };

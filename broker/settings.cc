@@ -3,6 +3,7 @@
 
 #include "common/settings.h"
 #include "protocol/wire/record.h"
+#include "storage/topic_table.h"
 
 #include <algorithm>
 
@@ -13,24 +14,14 @@ namespace {
 constexpr std::int64_t kKiB = 1024;
 constexpr std::int64_t kMiB = 1024 * kKiB;
 constexpr std::int64_t kGiB = 1024 * kMiB;
-constexpr std::int64_t kPortMax = 65'535;
 constexpr std::int64_t kRecordHeadroomBytes = 64 * kKiB;
 constexpr std::int64_t kStockFrameBytes = 16 * kMiB;
 
 void bind_network(SettingTable& table, BrokerOptions& o) {
-    table.add("listen.address", &o.listen_address, "Address to listen on.");
-    table.add("listen.port",
-              &o.listen_port,
-              {0, kPortMax},
-              "Port of clients and other brokers; 0 lets the kernel pick.");
+    o.base.describe(table);
     table.add("listen.vip",
               &o.listen_vip,
               "Also listen on listen.port - 2, which stock slaves and tools use.");
-    table.add("http.address", &o.http_address, "Address of health and metrics.");
-    table.add("http.port",
-              &o.http_port,
-              {0, kPortMax},
-              "Port of health and metrics; 0 lets the kernel pick.");
     table.add("loop.count", &o.loop_count, {1, 64}, "Event loops, one thread each.");
     table.add("loop.spin_us",
               &o.loop_spin_us,
@@ -138,6 +129,11 @@ Status check_name(std::string_view setting, std::string_view value) {
 
 }  // namespace
 
+BrokerOptions::BrokerOptions() {
+    base.listen_port = 10'911;
+    base.http_port = 10'915;
+}
+
 void bind_settings(SettingTable& table, BrokerOptions& options) {
     bind_network(table, options);
     bind_identity(table, options);
@@ -161,9 +157,9 @@ Status check_options(const BrokerOptions& options) {
                          " must hold a message of limits.message_bytes_max " +
                          std::to_string(options.message_bytes_max)};
     }
-    if (options.listen_vip && options.listen_port > 0 && options.listen_port <= 2) {
+    if (options.listen_vip && options.base.listen_port > 0 && options.base.listen_port <= 2) {
         return Error{Errc::kRefused,
-                     "listen.port " + std::to_string(options.listen_port) +
+                     "listen.port " + std::to_string(options.base.listen_port) +
                          " must be above 2 with listen.vip"};
     }
     return ok();
@@ -181,8 +177,8 @@ storage::StoreOptions store_options(const BrokerOptions& options, const wire::Ho
     store.prefault_bytes = static_cast<std::uint64_t>(options.store_prefault_bytes);
     store.record_bytes_max =
         static_cast<std::uint32_t>(options.message_bytes_max + kRecordHeadroomBytes);
-    store.flush = options.store_flush == "sync" ? storage::FlushMode::kSync
-                                                : storage::FlushMode::kAsync;
+    store.flush =
+        options.store_flush == "sync" ? storage::FlushMode::kSync : storage::FlushMode::kAsync;
     store.flush_interval_ms = static_cast<std::uint32_t>(options.store_flush_interval_ms);
     store.flush_bytes = static_cast<std::uint64_t>(options.store_flush_bytes);
     store.checkpoint_bytes = static_cast<std::uint64_t>(options.store_checkpoint_bytes);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/result.h"
+#include "protocol/net/daemon.h"
 #include "storage/types.h"
 
 #include <cstdint>
@@ -17,11 +18,10 @@ namespace gantry::broker {
 /// What one broker is told at start. Numbers are 64 bits wide because settings are; their ranges
 /// are checked by the setting table.
 struct BrokerOptions {
-    std::string listen_address = "0.0.0.0";
-    std::int64_t listen_port = 10'911;  ///< 0: the kernel picks
-    bool listen_vip = true;             ///< also serve listen_port - 2, as stock slaves expect
-    std::string http_address = "127.0.0.1";
-    std::int64_t http_port = 10'915;
+    BrokerOptions();
+
+    net::DaemonSettings base;
+    bool listen_vip = true;  ///< also serve listen.port - 2, as stock slaves expect
 
     std::string cluster = "DefaultCluster";
     std::string name = "broker-a";

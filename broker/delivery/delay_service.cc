@@ -35,10 +35,8 @@ std::string bytes_of(const storage::ReadResult& result) {
         }
         const std::size_t start = bytes.size();
         bytes.resize(start + run.length);
-        const ssize_t got = ::pread(run.fd,
-                                    bytes.data() + start,
-                                    run.length,
-                                    static_cast<off_t>(run.file_offset));
+        const ssize_t got =
+            ::pread(run.fd, bytes.data() + start, run.length, static_cast<off_t>(run.file_offset));
         if (got < 0 || static_cast<std::uint64_t>(got) != run.length) {
             bytes.resize(start);
             break;
@@ -66,9 +64,9 @@ Status DelayService::open(TopicCreator& creator) {
         Level& level = levels_[static_cast<std::size_t>(i)];
         level.queue = topic->queue(i);
         if (level.queue == nullptr) {
-            return Error{Errc::kCorrupt,
-                         std::string(kTopic) + " has fewer than " + std::to_string(kLevels) +
-                             " queues"};
+            return Error{
+                Errc::kCorrupt,
+                std::string(kTopic) + " has fewer than " + std::to_string(kLevels) + " queues"};
         }
         level.next = QueueOffset(context_.store->state().offset(kGroup, kTopic, i).value_or(0));
         level.next = std::max(level.next, level.queue->min());
@@ -227,8 +225,8 @@ void DelayService::load(std::int32_t number, storage::ReadResult result) {
 
 bool DelayService::deliver_all(Level& level, std::int32_t number, Bytes records) {
     bool goes_on = true;
-    const Status walked = wire::for_each_record(
-        records, [&](const std::byte*, const wire::Record& record) -> Status {
+    const Status walked =
+        wire::for_each_record(records, [&](const std::byte*, const wire::Record& record) -> Status {
             if (goes_on) {
                 goes_on = deliver_one(level, number, record);
             }

@@ -163,7 +163,7 @@ void LongPoll::drop_stale_deadlines() {
             living.push_back(deadlines_.top());
         }
     }
-    deadlines_ = {std::greater<>{}, std::move(living)};
+    deadlines_ = decltype(deadlines_)(std::greater<>{}, std::move(living));
 }
 
 }  // namespace gantry::broker

@@ -121,13 +121,11 @@ void SendHandler::send_records(Call& call) {
     const auto append = [&]() -> Result<storage::Appended> {
         GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic, find_topic(call, request.topic()));
         GANTRY_TRY(check_writable(context_, *topic));
-        GANTRY_ASSIGN_OR_RETURN(storage::Queue* const queue,
-                                find_queue(*topic, request.queueid()));
+        GANTRY_ASSIGN_OR_RETURN(storage::Queue* const queue, find_queue(*topic, request.queueid()));
         GANTRY_TRY(check_body_sizes(call.body(), context_.options.message_bytes_max));
-        GANTRY_ASSIGN_OR_RETURN(
-            const storage::Appended appended,
-            context_.store->append_records(
-                *queue, call.body(), request.count(), request.haskeys()));
+        GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
+                                context_.store->append_records(
+                                    *queue, call.body(), request.count(), request.haskeys()));
         call.loop.appended(*queue, appended.end);
         return appended;
     };
@@ -161,10 +159,8 @@ Result<storage::Topic*> SendHandler::topic_for_stock(Call& call, const Request& 
     if (!context_.options.topic_auto_create || request.topic() == kAutoCreateTopic) {
         return topic;
     }
-    const auto queues =
-        std::clamp<std::int64_t>(request.defaulttopicqueuenums(),
-                                 1,
-                                 context_.options.topic_auto_create_queues);
+    const auto queues = std::clamp<std::int64_t>(
+        request.defaulttopicqueuenums(), 1, context_.options.topic_auto_create_queues);
     return creator_.ensure(
         call.loop, request.topic(), static_cast<std::int32_t>(queues), kReadWrite);
 }
@@ -191,7 +187,7 @@ void SendHandler::send_message(Call& call, const Request& request) {
         return;
     }
     const auto prepare = [&]() -> Result<storage::Queue*> {
-        GANTRY_ASSIGN_OR_RETURN(storage::Topic* topic, topic_for_stock(call, request));
+        GANTRY_ASSIGN_OR_RETURN(storage::Topic * topic, topic_for_stock(call, request));
         GANTRY_TRY(check_writable(context_, *topic));
         if (is_dead(call, request)) {
             GANTRY_ASSIGN_OR_RETURN(
@@ -251,8 +247,7 @@ Result<std::vector<wire::Record>> SendHandler::records_of(
         if (!text.empty() && text.back() != wire::kPropertySeparator) {
             text += wire::kPropertySeparator;
         }
-        GANTRY_TRY(
-            wire::append_property(text, wire::property::kCluster, context_.options.cluster));
+        GANTRY_TRY(wire::append_property(text, wire::property::kCluster, context_.options.cluster));
         if (text.size() > wire::kPropertiesBytesMax) {
             return Error{Errc::kRefused,
                          "the message is illegal: properties " + std::to_string(text.size()) +
@@ -306,8 +301,7 @@ void SendHandler::store_stock(Call& call,
         return;
     }
     call.loop.when_durable(
-        appended->end,
-        [&loop = call.loop, to = call.addressee(), response](const Status& status) {
+        appended->end, [&loop = call.loop, to = call.addressee(), response](const Status& status) {
             if (status) {
                 loop.reply(to, ResponseCode::kSuccess, {}, &response);
             } else {

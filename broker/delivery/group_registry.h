@@ -57,6 +57,7 @@ public:
     struct Change {
         std::string group;
         std::vector<Receiver> receivers;
+        bool is_broadcast = false;
     };
 
     /// Registers the sender of a heartbeat as a member of one consumer group. A change when it is
@@ -121,8 +122,5 @@ private:
     Groups consumers_ GANTRY_GUARDED_BY(mutex_);
     Producers producers_ GANTRY_GUARDED_BY(mutex_);
 };
-
-/// The name a client's language has in connection lists.
-std::string language_name(std::int32_t language);
 
 }  // namespace gantry::broker

@@ -1,36 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/group_registry.h"
+#include "broker/delivery/group_registry.h"
 
 #include <algorithm>
 #include <set>
-#include <span>
 #include <utility>
 
 namespace gantry::broker {
 
 namespace {
-
-constexpr std::string_view kConsumeTypes[] = {
-    "CONSUME_ACTIVELY", "CONSUME_PASSIVELY", "CONSUME_POP"};
-constexpr std::string_view kMessageModels[] = {"BROADCASTING", "CLUSTERING"};
-constexpr std::string_view kConsumeFrom[] = {
-    "CONSUME_FROM_LAST_OFFSET",
-    "CONSUME_FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST",
-    "CONSUME_FROM_MIN_OFFSET",
-    "CONSUME_FROM_MAX_OFFSET",
-    "CONSUME_FROM_FIRST_OFFSET",
-    "CONSUME_FROM_TIMESTAMP"};
-
-/// RocketMQ's C++ client sends enumerations as numbers, all others as names.
-std::string enum_name(const std::string& text, std::span<const std::string_view> names) {
-    if (text.size() == 1 && text[0] >= '0') {
-        const auto number = static_cast<std::size_t>(text[0] - '0');
-        if (number < names.size()) {
-            return std::string(names[number]);
-        }
-    }
-    return text;
-}
 
 void describe(const ClientInfo& client, wire::Connection& into) {
     into.set_clientaddr(client.address);
@@ -43,9 +20,9 @@ std::shared_ptr<const Subscription> make_subscription(const wire::SubscriptionDa
     auto made = std::make_shared<Subscription>();
     made->data = data;
     if (!data.expressiontype().empty() && data.expressiontype() != "TAG") {
-        made->error = {Errc::kUnsupported,
-                       "The broker does not support consumer to filter message by " +
-                           data.expressiontype()};
+        made->error = {
+            Errc::kUnsupported,
+            "The broker does not support consumer to filter message by " + data.expressiontype()};
         return made;
     }
     if (data.substring().empty() && data.codeset_size() > 0) {
@@ -63,10 +40,6 @@ std::shared_ptr<const Subscription> make_subscription(const wire::SubscriptionDa
 }
 
 }  // namespace
-
-std::string language_name(std::int32_t language) {
-    return std::string(wire::name_of(static_cast<wire::Language>(language)));
-}
 
 bool GroupRegistry::update_topics(Group& group, const wire::ConsumerData& consumer) {
     bool is_changed = false;
@@ -93,7 +66,7 @@ bool GroupRegistry::update_topics(Group& group, const wire::ConsumerData& consum
 }
 
 GroupRegistry::Change GroupRegistry::change_of(const std::string& name, const Group& group) {
-    Change change{name, {}};
+    Change change{name, {}, group.message_model == "BROADCASTING"};
     change.receivers.reserve(group.members.size());
     for (const auto& [peer, member] : group.members) {
         change.receivers.push_back({peer, member.client.codec});
@@ -105,9 +78,9 @@ std::optional<GroupRegistry::Change> GroupRegistry::join(const ClientInfo& clien
                                                          const wire::ConsumerData& consumer) {
     const MutexLock lock(mutex_);
     Group& group = consumers_[consumer.groupname()];
-    group.consume_type = enum_name(consumer.consumetype(), kConsumeTypes);
-    group.message_model = enum_name(consumer.messagemodel(), kMessageModels);
-    group.consume_from = enum_name(consumer.consumefromwhere(), kConsumeFrom);
+    group.consume_type = consumer.consumetype();
+    group.message_model = consumer.messagemodel();
+    group.consume_from = consumer.consumefromwhere();
     const auto [member, is_new] = group.members.try_emplace(client.peer);
     member->second = {client, clock_.steady()};
     const bool is_changed = update_topics(group, consumer);
@@ -128,10 +101,8 @@ std::vector<GroupRegistry::Change> GroupRegistry::remove_members(Leaves&& leaves
     for (auto at = consumers_.begin(); at != consumers_.end();) {
         const std::size_t gone = std::erase_if(
             at->second.members, [&](const auto& m) { return leaves(at->first, true, m.second); });
-        if (gone > 0 && !at->second.members.empty()) {
+        if (gone > 0) {
             changes.push_back(change_of(at->first, at->second));
-        } else if (gone > 0) {
-            changes.push_back({at->first, {}});
         }
         at = at->second.members.empty() ? consumers_.erase(at) : std::next(at);
     }

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/handlers/pull_handler.h"
+
+#include "broker/dispatcher.h"
+#include "protocol/wire/header.h"
+#include "storage/state_machine.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace gantry::broker {
+
+namespace {
+
+using storage::ReadStatus;
+using wire::RequestCode;
+using wire::ResponseCode;
+
+// Bits of a pull's sysFlag.
+constexpr std::int32_t kHasCommit = 1;
+constexpr std::int32_t kMaySuspend = 2;
+constexpr std::int32_t kHasSubscription = 4;
+
+constexpr std::uint32_t kStockBytesMax = 256U << 10U;
+constexpr std::uint32_t kNativeBytesMax = 8U << 20U;
+constexpr std::int32_t kCountMax = 65'536;
+constexpr std::int64_t kSuspendMsMax = 120'000;
+constexpr std::uint64_t kSendfileBytes = 32U << 10U;
+constexpr std::uint64_t kCopyBytes = 1U << 10U;
+
+std::string_view status_name(ResponseCode code) {
+    switch (code) {
+        case ResponseCode::kPullNotFound:
+            return "NO_NEW_MSG";
+        case ResponseCode::kPullRetryImmediately:
+            return "NO_MATCHED_MESSAGE";
+        default:
+            return "OFFSET_MOVED";
+    }
+}
+
+}  // namespace
+
+void PullHandler::add_to(Dispatcher& dispatcher) {
+    dispatcher.add(RequestCode::kPullMessage, *this, &PullHandler::pull);
+    dispatcher.add(RequestCode::kLitePullMessage, *this, &PullHandler::pull);
+}
+
+void PullHandler::pull(Call& call) {
+    context_.counters.pulls.add();
+    wire::PullMessageRequest& request = call.loop.pull_request;
+    request.Clear();
+    if (const Status decoded = wire::decode_fields(call.header(), request); !decoded) {
+        call.fail(decoded.error(), ResponseCode::kSystemError);
+        return;
+    }
+    PullQuery query;
+    query.to = call.addressee();
+    if (is_refused(call, request, query)) {
+        return;
+    }
+    set_limits(call, request, query);
+    if ((request.sysflag() & kHasCommit) != 0 && request.commitoffset() >= 0 &&
+        !request.consumergroup().empty()) {
+        call.loop.offsets().put(
+            {request.consumergroup(), request.topic(), request.queueid(), request.commitoffset()});
+    }
+    storage::ReadResult result = read(query);
+    if (!answer(query, result, query.hold.count() == 0)) {
+        call.loop.park(std::move(query));
+    }
+}
+
+bool PullHandler::is_refused(Call& call,
+                             const wire::PullMessageRequest& request,
+                             PullQuery& query) {
+    std::optional<Refusal> refusal = check_group(request);
+    if (!refusal) {
+        refusal = check_queue(call, request, query);
+    }
+    if (!refusal) {
+        refusal = check_subscription(request, query);
+    }
+    if (refusal) {
+        call.fail(refusal->code, refusal->remark);
+    }
+    return refusal.has_value();
+}
+
+std::optional<PullHandler::Refusal> PullHandler::check_group(
+    const wire::PullMessageRequest& request) const {
+    // Native consumers that neither subscribe nor commit belong to no group.
+    if (request.consumergroup().empty()) {
+        return std::nullopt;
+    }
+    const auto group = context_.store->state().group(request.consumergroup());
+    if (!group && !context_.options.group_auto_create) {
+        return Refusal{ResponseCode::kSubscriptionGroupNotExist,
+                       "subscription group [" + request.consumergroup() + "] does not exist"};
+    }
+    if (group && !group->consumeenable()) {
+        return Refusal{ResponseCode::kNoPermission,
+                       "subscription group no permission, " + request.consumergroup()};
+    }
+    return std::nullopt;
+}
+
+std::optional<PullHandler::Refusal> PullHandler::check_queue(
+    const Call& call, const wire::PullMessageRequest& request, PullQuery& query) const {
+    query.topic = context_.store->find_topic(request.topic());
+    if (query.topic == nullptr || request.topic() == storage::kStateTopic) {
+        return Refusal{ResponseCode::kTopicNotExist,
+                       "topic[" + request.topic() + "] not exist, apply first please!"};
+    }
+    if ((query.topic->perm() & storage::perm::kRead) == 0) {
+        return Refusal{ResponseCode::kNoPermission,
+                       "the topic[" + request.topic() + "] pulling message is forbidden"};
+    }
+    if (request.queueid() >= 0 && request.queueid() < query.topic->read_queues()) {
+        query.queue = query.topic->queue(request.queueid());
+    }
+    if (query.queue == nullptr) {
+        return Refusal{
+            call.is_native() ? ResponseCode::kInvalidParameter : ResponseCode::kSystemError,
+            "queueId[" + std::to_string(request.queueid()) + "] is illegal, topic:[" +
+                request.topic() + "] topicConfig.readQueueNums:[" +
+                std::to_string(query.topic->read_queues()) + "] consumer:[" +
+                call.frame.connection.peer() + "]"};
+    }
+    if (request.queueoffset() < 0) {
+        return Refusal{
+            call.is_native() ? ResponseCode::kInvalidParameter : ResponseCode::kSystemError,
+            "queueOffset " + std::to_string(request.queueoffset()) + " < 0"};
+    }
+    query.from = QueueOffset(request.queueoffset());
+    return std::nullopt;
+}
+
+std::optional<PullHandler::Refusal> PullHandler::check_subscription(
+    const wire::PullMessageRequest& request, PullQuery& query) const {
+    if ((request.sysflag() & kHasSubscription) != 0) {
+        if (!request.expressiontype().empty() && request.expressiontype() != "TAG") {
+            return Refusal{ResponseCode::kSystemError,
+                           "The broker does not support consumer to filter message by " +
+                               request.expressiontype()};
+        }
+        Result<TagFilter> filter = parse_tag_expression(request.subscription());
+        if (!filter) {
+            return Refusal{ResponseCode::kSubscriptionParseFailed,
+                           "parse the consumer's subscription failed: " + filter.error().detail};
+        }
+        query.filter = std::move(filter).value();
+        return std::nullopt;
+    }
+    const GroupRegistry::Found found =
+        context_.groups.subscription(request.consumergroup(), request.topic());
+    if (found.status == GroupRegistry::Lookup::kNoGroup) {
+        return Refusal{ResponseCode::kSubscriptionNotExist,
+                       "the consumer's group info not exist, group: " + request.consumergroup()};
+    }
+    const auto group = context_.store->state().group(request.consumergroup());
+    if (found.is_broadcast && group && !group->consumebroadcastenable()) {
+        return Refusal{
+            ResponseCode::kNoPermission,
+            "the consumer group[" + request.consumergroup() + "] can not consume by broadcast way"};
+    }
+    if (found.status == GroupRegistry::Lookup::kNoTopic) {
+        return Refusal{ResponseCode::kSubscriptionNotExist,
+                       "the consumer's subscription not exist, group: " + request.consumergroup() +
+                           ", topic: " + request.topic()};
+    }
+    if (found.subscription->data.subversion() < request.subversion()) {
+        return Refusal{ResponseCode::kSubscriptionNotLatest,
+                       "the consumer's subscription not latest, group: " + request.consumergroup() +
+                           ", topic: " + request.topic()};
+    }
+    const Error& error = found.subscription->error;
+    if (!error.detail.empty()) {
+        return Refusal{error.code == Errc::kUnsupported ? ResponseCode::kSystemError
+                                                        : ResponseCode::kSubscriptionParseFailed,
+                       error.detail};
+    }
+    query.filter = found.subscription->filter;
+    return std::nullopt;
+}
+
+void PullHandler::set_limits(const Call& call,
+                             const wire::PullMessageRequest& request,
+                             PullQuery& query) const {
+    const std::uint32_t bytes_max = call.is_native() ? kNativeBytesMax : kStockBytesMax;
+    query.bytes_max = kStockBytesMax;
+    if (request.has_maxmsgbytes() && request.maxmsgbytes() > 0) {
+        query.bytes_max = static_cast<std::uint32_t>(request.maxmsgbytes());
+    }
+    query.bytes_max = std::min(query.bytes_max, bytes_max);
+    query.count_max = static_cast<std::uint32_t>(std::clamp(request.maxmsgnums(), 1, kCountMax));
+    const bool is_full = call.loop.long_poll().count() >=
+                         static_cast<std::size_t>(context_.options.parked_pulls_max);
+    if ((request.sysflag() & kMaySuspend) != 0 && !is_full && !call.to.is_oneway) {
+        query.hold = std::chrono::milliseconds(
+            std::clamp<std::int64_t>(request.suspendtimeoutmillis(), 0, kSuspendMsMax));
+    }
+}
+
+LoopState& PullHandler::loop_of(const PullQuery& query) const {
+    return *context_.loops[static_cast<std::size_t>(query.to.peer & kPeerLoopMask)];
+}
+
+storage::ReadResult PullHandler::read(PullQuery& query) const {
+    storage::ReadRequest request;
+    request.from = query.from;
+    request.bytes_max = query.bytes_max;
+    request.count_max = query.count_max;
+    request.tag_hashes = query.filter.get();
+    return context_.store->read(*query.queue, request);
+}
+
+bool PullHandler::try_answer(PullQuery& query, bool is_last) {
+    if (query.topic->is_deleted()) {
+        loop_of(query).reply(query.to,
+                             ResponseCode::kTopicNotExist,
+                             "topic[" + query.topic->name() + "] was deleted");
+        return true;
+    }
+    storage::ReadResult result = read(query);
+    // Filtered out: look on behind it as long as there is something to look at.
+    while (result.status == ReadStatus::kNoMatch && result.next < result.max) {
+        query.from = result.next;
+        query.has_moved = true;
+        result = read(query);
+    }
+    return answer(query, result, is_last);
+}
+
+bool PullHandler::answer(PullQuery& query, storage::ReadResult& result, bool is_last) {
+    switch (result.status) {
+        case ReadStatus::kFound:
+            if (result.is_cold) {
+                warm_up(query, std::move(result));
+            } else if (Peer* const peer = loop_of(query).find_peer(query.to.peer)) {
+                send_found(*peer->connection, query, result);
+            }
+            return true;
+        case ReadStatus::kNoMatch:
+            query.has_moved = true;
+            query.from = result.next;
+            if (!is_last && result.next >= result.max) {
+                return false;
+            }
+            send_status(query, result, ResponseCode::kPullRetryImmediately);
+            return true;
+        case ReadStatus::kAtEnd:
+            if (!is_last) {
+                return false;
+            }
+            send_status(query,
+                        result,
+                        query.has_moved ? ResponseCode::kPullRetryImmediately
+                                        : ResponseCode::kPullNotFound);
+            return true;
+        case ReadStatus::kCorrupt:
+            send_status(query, result, ResponseCode::kPullRetryImmediately);
+            return true;
+        case ReadStatus::kTooSmall:
+        case ReadStatus::kTooLarge:
+            send_status(query, result, ResponseCode::kPullOffsetMoved);
+            return true;
+    }
+    return true;
+}
+
+void PullHandler::send_status(const PullQuery& query,
+                              const storage::ReadResult& result,
+                              ResponseCode code) {
+    LoopState& loop = loop_of(query);
+    wire::PullMessageResponse& response = loop.pull_response;
+    response.set_suggestwhichbrokerid(context_.options.id);
+    response.set_nextbeginoffset(result.next.value);
+    response.set_minoffset(result.min.value);
+    response.set_maxoffset(result.max.value);
+    loop.reply(query.to, code, status_name(code), &response);
+}
+
+void PullHandler::send_found(net::Connection& connection,
+                             const PullQuery& query,
+                             const storage::ReadResult& result) {
+    wire::PullMessageResponse& response = loop_of(query).pull_response;
+    response.set_suggestwhichbrokerid(context_.options.id);
+    response.set_nextbeginoffset(result.next.value);
+    response.set_minoffset(result.min.value);
+    response.set_maxoffset(result.max.value);
+    if (query.to.to.is_oneway) {
+        return;
+    }
+    connection.begin_reply(query.to.to, ResponseCode::kSuccess, "FOUND", &response, result.bytes);
+    net::OutputQueue& output = connection.output();
+    for (const storage::LogRun& run : result.runs) {
+        const bool is_mapped = !run.memory.empty();
+        if (is_mapped && run.length < kCopyBytes) {
+            output.append_copy(run.memory);
+        } else if (is_mapped && run.length < kSendfileBytes) {
+            output.append_reference(run.memory, run.pin);
+        } else {
+            output.append_file({run.fd, run.file_offset, run.length, run.pin});
+        }
+    }
+    context_.counters.messages_out.add(result.count);
+    context_.counters.bytes_out.add(result.bytes);
+}
+
+void PullHandler::warm_up(const PullQuery& query, storage::ReadResult result) {
+    context_.counters.cold_reads.add();
+    auto shared = std::make_shared<storage::ReadResult>(std::move(result));
+    const Status submitted = context_.pool.submit([this, query, shared] {
+        context_.store->warm_up(*shared);
+        loop_of(query).post([this, query, shared] {
+            if (Peer* const peer = loop_of(query).find_peer(query.to.peer)) {
+                send_found(*peer->connection, query, *shared);
+            }
+        });
+    });
+    if (!submitted) {
+        loop_of(query).fail(query.to, submitted.error());
+    }
+}
+
+}  // namespace gantry::broker

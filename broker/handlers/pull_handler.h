@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "broker/call.h"
+#include "broker/delivery/long_poll.h"
+#include "protocol/wire/message.pb.h"
+
+#include <string>
+
+namespace gantry::broker {
+
+class Dispatcher;
+
+/// Gives messages to consumers (11, 361): bytes of the log, by sendfile or by reference, whole
+/// records in queue order. A pull that finds nothing parks, when its sender allows that.
+///
+///   status                       code  next offset
+///   found                        0     behind the last message examined
+///   all filtered out, damaged    20    behind them
+///   end of the queue             19    parked until a message comes, or until time-out
+///   outside the queue            21    nearest end of the queue
+///
+/// Checks, in this order: group (26, 16), topic (17, 16), queue id (1), expression (23, 1) or the
+/// group's subscription (24, 25).
+///
+/// Threads   any loop. Reads that are not in the page cache are warmed up in the pool first.
+/// Limits    one message is always given; else maxMsgNums, and 256 KiB or, natively, maxMsgBytes
+///           of at most 8 MiB.
+class PullHandler final : public ParkedReader {
+public:
+    explicit PullHandler(Context& context) : context_(context) {}
+
+    void add_to(Dispatcher& dispatcher);
+
+    bool try_answer(PullQuery& query, bool is_last) override;
+
+private:
+    /// Why a pull was refused, with the number stock clients know.
+    struct Refusal {
+        wire::ResponseCode code;
+        std::string remark;
+    };
+
+    void pull(Call& call);
+    bool is_refused(Call& call, const wire::PullMessageRequest& request, PullQuery& query);
+    std::optional<Refusal> check_group(const wire::PullMessageRequest& request) const;
+    std::optional<Refusal> check_queue(const Call& call,
+                                       const wire::PullMessageRequest& request,
+                                       PullQuery& query) const;
+    std::optional<Refusal> check_subscription(const wire::PullMessageRequest& request,
+                                              PullQuery& query) const;
+    void set_limits(const Call& call,
+                    const wire::PullMessageRequest& request,
+                    PullQuery& query) const;
+    storage::ReadResult read(PullQuery& query) const;
+    bool answer(PullQuery& query, storage::ReadResult& result, bool is_last);
+    void send_found(net::Connection& connection,
+                    const PullQuery& query,
+                    const storage::ReadResult& result);
+    void send_status(const PullQuery& query,
+                     const storage::ReadResult& result,
+                     wire::ResponseCode code);
+    void warm_up(const PullQuery& query, storage::ReadResult result);
+    LoopState& loop_of(const PullQuery& query) const;
+
+    Context& context_;
+};
+
+}  // namespace gantry::broker

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/handlers/send_back_handler.h"
+
+#include "broker/delivery/delay_service.h"
+#include "broker/dispatcher.h"
+#include "broker/topic_creator.h"
+#include "protocol/wire/message_id.h"
+#include "protocol/wire/names.h"
+#include "protocol/wire/properties.h"
+#include "protocol/wire/record.h"
+#include "storage/state_machine.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+namespace gantry::broker {
+
+namespace {
+
+using wire::RequestCode;
+using wire::ResponseCode;
+
+constexpr std::int32_t kSendsOwnMaximum = 121;  // clients from 3.4.9 on
+constexpr std::int32_t kFirstRetryLevel = 3;
+
+/// The original's properties with where it came from added.
+std::string retry_properties(const wire::Record& original) {
+    std::string properties = wire::without_property(original.properties, wire::property::kDelay);
+    if (!properties.empty() && properties.back() != wire::kPropertySeparator) {
+        properties += wire::kPropertySeparator;
+    }
+    if (wire::find_property(properties, wire::property::kRetryTopic).empty()) {
+        (void)wire::append_property(properties, wire::property::kRetryTopic, original.topic);
+    }
+    if (wire::find_property(properties, wire::property::kOriginMessageId).empty()) {
+        const std::string id = wire::format_message_id({original.store_host, original.log_offset});
+        (void)wire::append_property(properties, wire::property::kOriginMessageId, id);
+    }
+    return properties;
+}
+
+}  // namespace
+
+void SendBackHandler::add_to(Dispatcher& dispatcher) {
+    dispatcher.add(RequestCode::kConsumerSendMsgBack, *this, &SendBackHandler::send_back);
+}
+
+void SendBackHandler::send_back(Call& call, const Request& request) {
+    const auto group = context_.store->state().group(request.group());
+    if (!group) {
+        call.fail(ResponseCode::kSubscriptionGroupNotExist,
+                  "subscription group not exist, " + request.group());
+        return;
+    }
+    if (group->retryqueuenums() <= 0) {
+        call.reply();
+        return;
+    }
+    const Result<storage::Topic*> topic = creator_.ensure_retry(call.loop, request.group());
+    if (!topic) {
+        call.fail(topic.error());
+        return;
+    }
+    if (((*topic)->perm() & storage::perm::kWrite) == 0) {
+        call.fail(ResponseCode::kNoPermission,
+                  "the topic[" + (*topic)->name() + "] sending message is forbidden");
+        return;
+    }
+    Job job{request, group->retrymaxtimes()};
+    if (request.has_maxreconsumetimes() &&
+        (call.is_native() || call.header().version >= kSendsOwnMaximum)) {
+        job.reconsume_max = request.maxreconsumetimes();
+    }
+    const Status submitted = context_.pool.submit(
+        [this, &loop = call.loop, to = call.addressee(), job = std::move(job)] {
+            auto record = std::make_shared<Result<std::string>>(
+                context_.store->record_at(LogOffset(job.request.offset())));
+            loop.post([this, &loop, to, job, record] {
+                if (!*record) {
+                    const bool is_native = to.to.codec == wire::Codec::kNative;
+                    loop.reply(
+                        to,
+                        is_native ? ResponseCode::kQueryNotFound : ResponseCode::kSystemError,
+                        "look message by offset failed, " + std::to_string(job.request.offset()));
+                    return;
+                }
+                store_copy(loop, to, job, as_bytes(**record));
+            });
+        });
+    if (!submitted) {
+        call.fail(submitted.error());
+    }
+}
+
+void SendBackHandler::store_copy(LoopState& loop,
+                                 const Addressee& to,
+                                 const Job& job,
+                                 Bytes original) {
+    const Result<LogOffset> end = append_copy(loop, job, original);
+    if (!end) {
+        loop.fail(to, end.error());
+        return;
+    }
+    context_.counters.sent_back.add();
+    loop.when_durable(*end, [&loop, to](const Status& status) {
+        if (status) {
+            loop.reply(to, ResponseCode::kSuccess, {});
+        } else {
+            loop.fail(to, status.error());
+        }
+    });
+}
+
+Result<LogOffset> SendBackHandler::append_copy(LoopState& loop, const Job& job, Bytes original) {
+    GANTRY_ASSIGN_OR_RETURN(const wire::Record record, wire::parse_record(original));
+    std::string properties = retry_properties(record);
+    const std::int32_t asked = job.request.delaylevel();
+    if (asked < 0 || record.reconsume_times >= job.reconsume_max) {
+        return append_dead(loop, job, record, properties);
+    }
+    GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic,
+                            creator_.ensure_retry(loop, job.request.group()));
+    const std::int32_t level = std::min(
+        asked > 0 ? asked : kFirstRetryLevel + record.reconsume_times, DelayService::kLevels);
+    (void)wire::append_property(properties, wire::property::kDelay, std::to_string(level));
+    wire::Record copy = record;
+    copy.topic = topic->name();
+    copy.queue_id = static_cast<std::int32_t>(
+        loop.random().below(static_cast<std::uint64_t>(std::max(topic->write_queues(), 1))));
+    copy.reconsume_times = record.reconsume_times + 1;
+    copy.properties = properties;
+    DelayedRecord delayed = context_.delay->delay(copy, level);
+    delayed.record.properties = delayed.properties;
+    GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
+                            context_.store->append_messages(
+                                *delayed.queue, std::span<const wire::Record>(&delayed.record, 1)));
+    loop.appended(*delayed.queue, appended.end);
+    context_.delay->stored(level);
+    return appended.end;
+}
+
+Result<LogOffset> SendBackHandler::append_dead(LoopState& loop,
+                                               const Job& job,
+                                               const wire::Record& record,
+                                               const std::string& properties) {
+    GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic,
+                            creator_.ensure_dead_letter(loop, job.request.group()));
+    storage::Queue* const queue = topic->queue(0);
+    if (queue == nullptr) {
+        return Error{Errc::kNotFound, "topic[" + topic->name() + "] has no queue"};
+    }
+    wire::Record copy = record;
+    copy.topic = topic->name();
+    copy.queue_id = 0;
+    copy.reconsume_times = record.reconsume_times + 1;
+    copy.properties = properties;
+    GANTRY_ASSIGN_OR_RETURN(
+        const storage::Appended appended,
+        context_.store->append_messages(*queue, std::span<const wire::Record>(&copy, 1)));
+    loop.appended(*queue, appended.end);
+    context_.counters.dead_letters.add();
+    return appended.end;
+}
+
+}  // namespace gantry::broker

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "broker/call.h"
+#include "protocol/wire/message.pb.h"
+
+#include <cstdint>
+#include <string>
+
+namespace gantry::broker {
+
+class Dispatcher;
+class TopicCreator;
+
+/// Takes messages back that a consumer could not handle (36): stores a copy for the group's retry
+/// topic, delayed, or for its dead-letter topic when it was delivered often enough.
+///
+///   delayLevel   < 0: dead letter now; 0: level 3 + deliveries so far; > 0: that level
+///
+/// Threads   any loop; the original is read in the pool.
+/// Errors    26: no such group. 1, natively kQueryNotFound: no message at that offset.
+class SendBackHandler {
+public:
+    SendBackHandler(Context& context, TopicCreator& creator)
+        : context_(context), creator_(creator) {}
+
+    void add_to(Dispatcher& dispatcher);
+
+private:
+    using Request = wire::ConsumerSendMsgBackRequest;
+
+    struct Job {
+        Request request;
+        std::int32_t reconsume_max = 0;
+    };
+
+    void send_back(Call& call, const Request& request);
+    void store_copy(LoopState& loop, const Addressee& to, const Job& job, Bytes original);
+    Result<LogOffset> append_copy(LoopState& loop, const Job& job, Bytes original);
+    Result<LogOffset> append_dead(LoopState& loop,
+                                  const Job& job,
+                                  const wire::Record& record,
+                                  const std::string& properties);
+
+    Context& context_;
+    TopicCreator& creator_;
+};
+
+}  // namespace gantry::broker
