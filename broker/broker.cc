@@ -179,15 +179,6 @@ Status Broker::open_store() {
         storage::Store::open(
             files_, clock_, metrics_, store_options(options_, context_->store_host)));
     store_ = std::move(opened.store);
-    const storage::RecoveryReport& recovery = opened.recovery;
-    kLog.info("store_open",
-              {{"directory", options_.store_directory},
-               {"clean", recovery.was_clean},
-               {"records_replayed", recovery.records_replayed},
-               {"bytes_cut", recovery.bytes_cut},
-               {"cut_at", recovery.cut_at.value},
-               {"milliseconds", recovery.milliseconds},
-               {"note", recovery.note}});
     context_->store = store_.get();
     store_->on_progress([this] {
         for (const auto& loop : loop_states_) {
