@@ -257,7 +257,7 @@ bool ExtentFiles::try_take(std::uint32_t extent_class, ExtentPlace* place) {
 Result<ExtentPlace> ExtentFiles::take(std::uint32_t extent_class) {
     ExtentPlace place;
     while (!try_take(extent_class, &place)) {
-        GANTRY_TRY(add_file());
+        GANTRY_TRY(add_file(false));
     }
     return place;
 }
@@ -289,12 +289,12 @@ void ExtentFiles::end_flush(bool done) {
     cooled_.clear();
 }
 
-Status ExtentFiles::add_file() {
+Status ExtentFiles::add_file(bool is_ahead) {
     const MutexLock growing(grow_mutex_);
     std::uint32_t number = 0;
     {
         const MutexLock lock(mutex_);
-        if (!free_blocks_.empty() || !ready_blocks_.empty()) {
+        if (!free_blocks_.empty() || (!is_ahead && !ready_blocks_.empty())) {
             return ok();
         }
         while (number < mapped_.size() && mapped_[number] != nullptr) {
@@ -365,7 +365,7 @@ void ExtentFiles::prepare_in_thread() {
             continue;
         }
         mutex_.unlock();
-        const Status added = add_file();
+        const Status added = add_file(true);
         mutex_.lock();
         if (!added && !has_failed) {
             kLog.warn("consume_queue_file_not_prepared", {{"error", added.error()}});

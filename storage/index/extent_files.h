@@ -141,7 +141,8 @@ private:
     ExtentFiles(FileSystem& files, const Options& options);
     Status open_file(std::uint32_t number);
     Status create_file(std::uint32_t number, std::uint32_t blocks);
-    Status add_file();
+    /// Adds a file unless there are free blocks; ahead of need also while prepared ones remain.
+    Status add_file(bool is_ahead);
     bool try_take(std::uint32_t extent_class, ExtentPlace* place);
     bool take_block(Block* block) GANTRY_REQUIRES(mutex_);
     void prepare_in_thread();
