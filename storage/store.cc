@@ -61,6 +61,9 @@ Status Store::Parts::open(RecoveryReport& report) {
         }
     });
     checkpointer = std::make_unique<Checkpointer>(*this);
+    if (!files.exists(path("checkpoint"))) {
+        GANTRY_TRY(checkpointer->write());
+    }
     checkpointer->start(log->flushed());
     return ok();
 }

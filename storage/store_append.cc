@@ -29,6 +29,18 @@ std::int64_t tag_hash_of(std::string_view properties) {
     return wire::tag_hash(wire::find_property(properties, wire::property::kTags));
 }
 
+/// Recovery takes zeros there for a torn record.
+Status check_properties(std::string_view properties) {
+    if (properties.size() > wire::kPropertiesBytesMax) {
+        return refused("properties " + std::to_string(properties.size()) + " B > " +
+                       std::to_string(wire::kPropertiesBytesMax) + " B");
+    }
+    if (const std::size_t zero = properties.find('\0'); zero != std::string_view::npos) {
+        return refused("properties have a zero byte at " + std::to_string(zero));
+    }
+    return ok();
+}
+
 Status check_record(const wire::Record& record, const Queue& queue, const StoreOptions& options) {
     if (record.stored_bytes > options.record_bytes_max) {
         return too_large(record.stored_bytes, options.record_bytes_max);
@@ -41,6 +53,7 @@ Status check_record(const wire::Record& record, const Queue& queue, const StoreO
         return refused("record of queue " + std::to_string(record.queue_id) + " sent to queue " +
                        std::to_string(queue.queue_id));
     }
+    GANTRY_TRY(check_properties(record.properties));
     if (record.store_host.is_v6 != options.store_host.is_v6) {
         return refused(std::string("record leaves room for a store host of IPv") +
                        (record.store_host.is_v6 ? '6' : '4') + ", this broker has IPv" +
@@ -147,10 +160,7 @@ Result<Appended> Store::Parts::append_messages(Queue& queue,
         record.queue_id = queue.queue_id;
         record.store_host = options.store_host;
         record.stored_bytes = wire::record_bytes(record);
-        if (record.properties.size() > wire::kPropertiesBytesMax) {
-            return refused("properties " + std::to_string(record.properties.size()) + " B > " +
-                           std::to_string(wire::kPropertiesBytesMax) + " B");
-        }
+        GANTRY_TRY(check_properties(record.properties));
         if (record.stored_bytes > options.record_bytes_max) {
             return too_large(record.stored_bytes, options.record_bytes_max);
         }

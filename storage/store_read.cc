@@ -12,17 +12,68 @@ namespace {
 
 constexpr std::size_t kUnitsAtOnce = 64;
 
+/// linux/mman.h of 6.5; Debian 12 has older headers and may have an older kernel.
+struct CacheStatRange {
+    std::uint64_t offset;
+    std::uint64_t length;
+};
+
+struct CacheStat {
+    std::uint64_t cached_pages;
+    std::uint64_t dirty_pages;
+    std::uint64_t writeback_pages;
+    std::uint64_t evicted_pages;
+    std::uint64_t recently_evicted_pages;
+};
+
+constexpr long kCacheStatCall = 451;
+
+std::uint64_t page_bytes() noexcept {
+    static const auto bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+    return bytes;
+}
+
+/// Whether the mapped pages are in memory.
+bool is_resident(Bytes memory) {
+    const std::uint64_t page = page_bytes();
+    const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
+    const std::uintptr_t begin = address / page * page;
+    const std::size_t length = address + memory.size() - begin;
+    std::vector<unsigned char> pages((length + page - 1) / page);
+    return ::mincore(reinterpret_cast<void*>(begin), length, pages.data()) == 0 &&
+           std::all_of(pages.begin(), pages.end(), [](unsigned char in) { return (in & 1U) != 0; });
+}
+
+/// Whether the run can be sent without waiting for the disk. In doubt not.
+bool is_cached(const LogRun& run) {
+    const std::uint64_t page = page_bytes();
+    CacheStatRange range{run.file_offset, run.length};
+    CacheStat stat{};
+    if (::syscall(kCacheStatCall, run.fd, &range, &stat, 0U) == 0) {
+        const std::uint64_t last = (run.file_offset + run.length - 1) / page;
+        return stat.cached_pages > last - run.file_offset / page;
+    }
+    return !run.memory.empty() && is_resident(run.memory);
+}
+
 /// One read in progress: walks units, collects runs.
 class ReadWalk {
 public:
-    ReadWalk(const CommitLog& log, const ReadRequest& request, ReadResult& result)
+    ReadWalk(const CommitLog& log,
+             std::uint64_t hot_bytes,
+             const ReadRequest& request,
+             ReadResult& result)
         : request_(request),
           result_(result),
           segments_(log.segments().snapshot()),
-          marks_(log.watermarks()) {}
+          marks_(log.watermarks()),
+          hot_from_(marks_.appended - static_cast<std::int64_t>(hot_bytes)) {}
 
     /// Whether the walk goes on behind this unit. Moves `next` past what is dealt with.
     bool take(const QueueUnit& unit);
+
+    /// Whether some run lies behind the hot window, where pages may have been evicted.
+    bool may_be_cold() const noexcept { return may_be_cold_; }
 
 private:
     bool skip_damage();
@@ -34,6 +85,8 @@ private:
     ReadResult& result_;
     std::shared_ptr<const SegmentList> segments_;
     const Watermarks marks_;
+    const LogOffset hot_from_;
+    bool may_be_cold_ = false;
     SegmentPtr segment_;  ///< of the last unit
     LogOffset run_end_;   ///< of the last run
 };
@@ -42,7 +95,7 @@ bool ReadWalk::take(const QueueUnit& unit) {
     if (unit.is_hole() || unit.size <= 0 || unit.at < marks_.first) {
         return skip_damage();
     }
-    if (unit.end() > marks_.confirmed) {
+    if (unit.end() > marks_.confirmed || result_.status == ReadStatus::kCorrupt) {
         return false;
     }
     if (!is_wanted(unit)) {
@@ -82,9 +135,12 @@ bool ReadWalk::is_wanted(const QueueUnit& unit) const {
 }
 
 bool ReadWalk::is_sane(const QueueUnit& unit, const Segment& segment) const {
+    if (unit.size < static_cast<std::int32_t>(wire::kRecordBytesMin)) {
+        return false;
+    }
     // Cold bytes are not touched here: it could wait for the disk.
-    if (!segment.is_mapped() || unit.size < static_cast<std::int32_t>(wire::kRecordBytesMin)) {
-        return unit.size >= static_cast<std::int32_t>(wire::kRecordBytesMin);
+    if (!segment.is_mapped() || unit.at < hot_from_) {
+        return true;
     }
     const std::byte* const record = segment.memory(unit.at);
     const auto magic = load_be<std::uint32_t>(record + wire::record_at::kMagic);
@@ -111,6 +167,7 @@ void ReadWalk::add(const QueueUnit& unit) {
         run.pin = segment_;
         result_.runs.push_back(std::move(run));
     }
+    may_be_cold_ = may_be_cold_ || unit.at < hot_from_;
     run_end_ = unit.end();
     result_.bytes += size;
     result_.count += 1;
@@ -136,7 +193,7 @@ ReadResult Store::read(const Queue& queue, const ReadRequest& request) const {
         return result;
     }
     result.status = ReadStatus::kNoMatch;
-    ReadWalk walk(*parts_->log, request, result);
+    ReadWalk walk(*parts_->log, parts_->options.hot_bytes, request, result);
     std::array<QueueUnit, kUnitsAtOnce> units;
     std::uint32_t examined = 0;
     bool goes_on = true;
@@ -149,6 +206,8 @@ ReadResult Store::read(const Queue& queue, const ReadRequest& request) const {
         }
         goes_on = goes_on && count > 0;
     }
+    result.is_cold =
+        walk.may_be_cold() && !std::all_of(result.runs.begin(), result.runs.end(), is_cached);
     return result;
 }
 

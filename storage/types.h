@@ -100,6 +100,8 @@ struct StoreOptions {
                                      << 20U;                   ///< log written between checkpoints
     std::uint64_t hot_bytes = std::uint64_t{256} << 20U;       ///< behind the tail: taken as cached
     std::uint64_t free_bytes_min = std::uint64_t{256} << 20U;  ///< below: kDiskFull before damage
+    std::uint32_t queue_file_mib = 8;            ///< first consume queue file; the next double
+    std::uint32_t key_file_entries = 256 << 10;  ///< first key index file; the next double
     wire::Host store_host;
 };
 

@@ -36,6 +36,7 @@ Result<std::unique_ptr<CommitLog>> CommitLog::open(FileSystem& files,
                                                    const StoreOptions& options) {
     std::unique_ptr<CommitLog> log(new CommitLog(files, clock, metrics, options));
     GANTRY_TRY(files.create_directories(log->directory_));
+    GANTRY_TRY(log->sums_.open());
     GANTRY_TRY(files.sync_directory(options.directory));
     GANTRY_ASSIGN_OR_RETURN(SegmentList list, open_segments(files, log->directory_));
     if (!list.empty()) {
@@ -53,6 +54,7 @@ CommitLog::CommitLog(FileSystem& files,
       clock_(clock),
       options_(options),
       directory_(options.directory / "commitlog"),
+      sums_(files, options.directory / "checksum"),
       segment_waits_(metrics.counter("gantry_store_segment_waits_total",
                                      "Appends that waited for the next segment")),
       preparer_(std::make_unique<Preparer>(*this)),
@@ -87,7 +89,8 @@ Status CommitLog::start(LogOffset tail, std::optional<LogOffset> unclean_from) {
     const LogOffset hot_from = tail - static_cast<std::int64_t>(options_.hot_bytes);
     SegmentList opened;
     SegmentPtr active;
-    for (const SegmentPtr& segment : *segments_.snapshot()) {
+    const auto list = segments_.snapshot();
+    for (const SegmentPtr& segment : *list) {
         const bool is_active = segment->end() > tail;
         if (is_active) {
             // A store made elsewhere may be sparse: a store into a hole can end the process.
@@ -118,9 +121,13 @@ Status CommitLog::start(LogOffset tail, std::optional<LogOffset> unclean_from) {
 }
 
 Status CommitLog::cut_at(LogOffset tail, std::optional<LogOffset> unclean_from) {
+    if (unclean_from) {
+        GANTRY_TRY(sums_.cut(tail));
+    }
     SegmentList kept;
     bool removed = false;
-    for (const SegmentPtr& segment : *segments_.snapshot()) {
+    const auto list = segments_.snapshot();
+    for (const SegmentPtr& segment : *list) {
         if (segment->base() >= tail) {
             GANTRY_TRY(files_.remove(segment->path()));
             removed = true;
@@ -147,6 +154,9 @@ Status CommitLog::cut_at(LogOffset tail, std::optional<LogOffset> unclean_from) 
         }
     }
     segments_.assign(std::move(kept));
+    if (unclean_from) {
+        add_sums(*unclean_from, tail);
+    }
     return ok();
 }
 
@@ -382,7 +392,8 @@ void CommitLog::install_next(Result<SegmentPtr> made) {
 
 void CommitLog::retire_cold_segments() {
     const LogOffset hot_from = appended() - static_cast<std::int64_t>(options_.hot_bytes);
-    for (const SegmentPtr& segment : *segments_.snapshot()) {
+    const auto list = segments_.snapshot();
+    for (const SegmentPtr& segment : *list) {
         if (segment->end() > hot_from) {
             return;
         }
@@ -395,6 +406,21 @@ void CommitLog::retire_cold_segments() {
 void CommitLog::flushed_to(LogOffset at) {
     numbers_->flushed.store(at.value, std::memory_order_release);
     report_progress();
+}
+
+void CommitLog::add_sums(LogOffset from, LogOffset to) {
+    const auto list = segments_.snapshot();
+    for (const SegmentPtr& segment : *list) {
+        const LogOffset begin = std::max(from, segment->base());
+        const LogOffset end = std::min(to, segment->end());
+        if (begin >= end) {
+            continue;
+        }
+        const Status added = sums_.add(*segment, begin, end);
+        if (!added && !std::exchange(is_missing_sums_, true)) {
+            kLog.warn("checksums of the log are incomplete", {{"reason", added.error()}});
+        }
+    }
 }
 
 void CommitLog::poison(const Error& why) {

@@ -6,6 +6,7 @@
 #include "common/mutex.h"
 #include "common/result.h"
 #include "storage/index/queue_index.h"
+#include "storage/log/block_sums.h"
 #include "storage/log/segment.h"
 #include "storage/types.h"
 
@@ -120,6 +121,9 @@ public:
 
     const SegmentSet& segments() const noexcept { return segments_; }
 
+    /// Checksums of durable bytes; for recovery, before start.
+    const BlockSums& sums() const noexcept { return sums_; }
+
     /// Copies log bytes of one segment, appended or not, from the mapping or the file. kNotFound:
     /// `at` is in no segment. Shorter than `into` at the segment's end.
     Result<std::size_t> copy(LogOffset at, MutableBytes into) const;
@@ -150,6 +154,7 @@ private:
     void install_next(Result<SegmentPtr> made);
     void retire_cold_segments();
     void flushed_to(LogOffset at);
+    void add_sums(LogOffset from, LogOffset to);
     void poison(const Error& why);
     void report_progress();
 
@@ -159,6 +164,8 @@ private:
     const std::filesystem::path directory_;
     std::shared_ptr<LogNumbers> numbers_ = std::make_shared<LogNumbers>();
     SegmentSet segments_;
+    BlockSums sums_;  ///< the flusher's once started, as is the next
+    bool is_missing_sums_ = false;
 
     std::atomic<std::int64_t> wake_preparer_at_{0};
     std::atomic<std::int64_t> wake_flusher_at_{0};

@@ -75,6 +75,7 @@ bool Flusher::flush() {
         flush_microseconds_.add(static_cast<std::uint64_t>(
             std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
         log_.flushed_to(to);
+        log_.add_sums(from, to);
     }
     log_.wake_flusher_at_.store((to + static_cast<std::int64_t>(log_.options_.flush_bytes)).value,
                                 std::memory_order_relaxed);
@@ -82,7 +83,8 @@ bool Flusher::flush() {
 }
 
 Status Flusher::sync_range(LogOffset from, LogOffset to) {
-    for (const SegmentPtr& segment : *log_.segments_.snapshot()) {
+    const auto list = log_.segments_.snapshot();
+    for (const SegmentPtr& segment : *list) {
         if (segment->end() > from && segment->base() < to) {
             GANTRY_TRY(segment->file().sync_data());
         }

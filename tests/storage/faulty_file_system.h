@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/file_system.h"
+#include "common/mutex.h"
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace gantry::storage {
+
+/// What a file or file system is asked to do.
+enum class Call { kOpen, kWrite, kRead, kSync, kAllocate, kTruncate, kMap, kRename, kRemove };
+
+/// The real file system, until a rule makes a call fail.
+///
+/// Threads  any.
+class FaultyFileSystem final : public FileSystem {
+public:
+    /// Which calls fail, and how. Counting starts when the rule is set.
+    struct Rule {
+        Call call = Call::kSync;
+        std::string path_part;  ///< only files whose path contains it
+        std::uint64_t nth = 1;  ///< the first call that fails
+        bool stays = true;      ///< later ones fail too
+        Errc code = Errc::kIo;
+    };
+
+    void fail(Rule rule) {
+        const MutexLock lock(state_->mutex);
+        state_->rules.push_back({std::move(rule), 0});
+    }
+
+    void heal() {
+        const MutexLock lock(state_->mutex);
+        state_->rules.clear();
+    }
+
+    void set_free_bytes(std::optional<std::uint64_t> free) {
+        const MutexLock lock(state_->mutex);
+        state_->free = free;
+    }
+
+    std::uint64_t failures() const { return state_->failures.load(); }
+
+    Result<std::unique_ptr<File>> open(const std::filesystem::path& path, Open how) override {
+        GANTRY_TRY(state_->check(Call::kOpen, path));
+        GANTRY_ASSIGN_OR_RETURN(std::unique_ptr<File> file, real_->open(path, how));
+        return std::unique_ptr<File>(std::make_unique<FaultyFile>(state_, std::move(file), path));
+    }
+
+    Result<std::vector<std::string>> list(const std::filesystem::path& directory) override {
+        return real_->list(directory);
+    }
+
+    bool exists(const std::filesystem::path& path) override { return real_->exists(path); }
+
+    Status create_directories(const std::filesystem::path& directory) override {
+        return real_->create_directories(directory);
+    }
+
+    Status rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
+        GANTRY_TRY(state_->check(Call::kRename, to));
+        return real_->rename(from, to);
+    }
+
+    Status remove(const std::filesystem::path& path) override {
+        GANTRY_TRY(state_->check(Call::kRemove, path));
+        return real_->remove(path);
+    }
+
+    Status sync_directory(const std::filesystem::path& directory) override {
+        GANTRY_TRY(state_->check(Call::kSync, directory));
+        return real_->sync_directory(directory);
+    }
+
+    Result<std::uint64_t> free_bytes(const std::filesystem::path& path) override {
+        {
+            const MutexLock lock(state_->mutex);
+            if (state_->free) {
+                return *state_->free;
+            }
+        }
+        return real_->free_bytes(path);
+    }
+
+    Result<std::unique_ptr<File>> lock(const std::filesystem::path& path) override {
+        return real_->lock(path);
+    }
+
+private:
+    struct ActiveRule {
+        Rule rule;
+        std::uint64_t seen = 0;
+    };
+
+    struct State {
+        Status check(Call call, const std::filesystem::path& path) {
+            const MutexLock lock(mutex);
+            for (ActiveRule& active : rules) {
+                const Rule& rule = active.rule;
+                if (rule.call != call || path.string().find(rule.path_part) == std::string::npos) {
+                    continue;
+                }
+                ++active.seen;
+                if (active.seen == rule.nth || (rule.stays && active.seen > rule.nth)) {
+                    ++failures;
+                    return Error{rule.code, path.string() + ": injected failure"};
+                }
+            }
+            return ok();
+        }
+
+        Mutex mutex;
+        std::vector<ActiveRule> rules GANTRY_GUARDED_BY(mutex);
+        std::optional<std::uint64_t> free GANTRY_GUARDED_BY(mutex);
+        std::atomic<std::uint64_t> failures{0};
+    };
+
+    class FaultyFile final : public File {
+    public:
+        FaultyFile(std::shared_ptr<State> state,
+                   std::unique_ptr<File> real,
+                   std::filesystem::path path)
+            : state_(std::move(state)), real_(std::move(real)), path_(std::move(path)) {}
+
+        Status write_at(std::uint64_t offset, Bytes bytes) override {
+            GANTRY_TRY(state_->check(Call::kWrite, path_));
+            return real_->write_at(offset, bytes);
+        }
+
+        Result<std::size_t> read_at(std::uint64_t offset, MutableBytes into) override {
+            GANTRY_TRY(state_->check(Call::kRead, path_));
+            return real_->read_at(offset, into);
+        }
+
+        Status sync_data() override {
+            GANTRY_TRY(state_->check(Call::kSync, path_));
+            return real_->sync_data();
+        }
+
+        Status allocate(std::uint64_t bytes) override {
+            GANTRY_TRY(state_->check(Call::kAllocate, path_));
+            return real_->allocate(bytes);
+        }
+
+        Status truncate(std::uint64_t bytes) override {
+            GANTRY_TRY(state_->check(Call::kTruncate, path_));
+            return real_->truncate(bytes);
+        }
+
+        Result<std::uint64_t> size() override { return real_->size(); }
+
+        Result<Mapping> map(std::uint64_t size, bool writable) override {
+            GANTRY_TRY(state_->check(Call::kMap, path_));
+            return real_->map(size, writable);
+        }
+
+        int descriptor() const noexcept override { return real_->descriptor(); }
+
+    private:
+        std::shared_ptr<State> state_;
+        std::unique_ptr<File> real_;
+        std::filesystem::path path_;
+    };
+
+    std::shared_ptr<State> state_ = std::make_shared<State>();
+    std::unique_ptr<FileSystem> real_ = make_posix_file_system();
+};
+
+}  // namespace gantry::storage
