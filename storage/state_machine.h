@@ -38,9 +38,11 @@ public:
     /// Logs and applies the changes, all or none.
     virtual Result<Appended> commit(const wire::StateRecord& changes) = 0;
 
+    /// The topic's definition, nothing when there is none of that name.
     virtual std::optional<wire::TopicConfig> topic(std::string_view name) const = 0;
     virtual std::vector<wire::TopicConfig> topics() const = 0;
     virtual wire::DataVersion topic_version() const = 0;
+    /// The group's definition, nothing when there is none of that name.
     virtual std::optional<wire::SubscriptionGroupConfig> group(std::string_view name) const = 0;
     virtual std::vector<wire::SubscriptionGroupConfig> groups() const = 0;
     /// The committed offset, nothing when never committed.
@@ -80,6 +82,7 @@ public:
     explicit LogStateMachine(TopicTable& topics, Append append = {});
     ~LogStateMachine() override;
 
+    /// Gives it the log to commit to, before the first commit.
     void set_append(Append append);
 
     /// Takes a loaded snapshot as the start. kCorrupt: it holds an illegal topic or offset.

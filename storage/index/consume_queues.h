@@ -32,8 +32,9 @@ class ExtentFiles;
 ///             2. end = flush(published end of the log); 3. sync the log up to `end`;
 ///             4. make `from` durable in the store's checkpoint.
 /// Recovery    open(); when needs_rebuild: replay the log from its first record, else from the
-///             checkpoint: queue(topic, id).restore(...) per record, drop(topic) per deletion in
-///             log order; finally truncate_after(recovered end of the log).
+///             checkpoint, which retention never passes: queue(topic, id).restore(...) per record,
+///             drop(topic) per deletion in log order; finally truncate_after(recovered end of the
+///             log).
 /// Threads     any, but open/truncate_after/restore (one thread, nobody appends). flush: one at a
 ///             time, it blocks on the disk. A helper thread ("cq-prepare") keeps blocks allocated
 ///             and faulted in ahead.
@@ -42,6 +43,7 @@ class ExtentFiles;
 /// Limits      4 096 files of at most 1 000 blocks each.
 class ConsumeQueues {
 public:
+    /// Where the files are and how they grow.
     struct Options {
         std::filesystem::path directory;      ///< made when missing
         std::uint32_t first_file_blocks = 8;  ///< MiB of the first file; the next have double
@@ -50,6 +52,7 @@ public:
         bool helper_thread = true;            ///< false: made when asked for, by the asker
     };
 
+    /// The queues, and whether the log has to fill them from its first record.
     struct Opened {
         std::unique_ptr<ConsumeQueues> queues;
         /// Why the queues start empty and the log must be replayed from its first record; empty
@@ -58,6 +61,7 @@ public:
         bool needs_rebuild = false;  ///< true also when no directory was found
     };
 
+    /// Loads the queues as of the last flush; makes the directory when missing.
     static Result<Opened> open(FileSystem& files, const Options& options);
     ~ConsumeQueues();
     ConsumeQueues(const ConsumeQueues&) = delete;

@@ -64,6 +64,7 @@ struct ExtentHeader {
     std::int64_t base = 0;  ///< queue offset of the first unit
 };
 
+/// Writes the header into the first 64 bytes of the extent.
 void write_extent_header(std::byte* extent, const ExtentHeader& header) noexcept;
 /// Whether the extent starts with exactly that header, checksum included.
 bool extent_header_matches(const std::byte* extent, const ExtentHeader& header) noexcept;
@@ -76,6 +77,7 @@ bool extent_header_matches(const std::byte* extent, const ExtentHeader& header) 
 /// Errors    take: kDiskFull, kIo, kRefused (4 096 files). sync: kIo, final.
 class ExtentFiles {
 public:
+    /// Where the files are and how they grow.
     struct Options {
         std::filesystem::path directory;
         std::uint32_t first_file_blocks = 8;

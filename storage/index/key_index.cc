@@ -99,7 +99,6 @@ Result<KeyIndex::Opened> KeyIndex::open(FileSystem& files, const Options& option
     GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.list(options.directory));
     Opened opened;
     auto parts = std::make_unique<Parts>(files, options);
-    opened.rebuild_reason.clear();
     {
         const MutexLock lock(parts->mutex);
         for (const std::string& name : names) {
@@ -117,17 +116,22 @@ Result<KeyIndex::Opened> KeyIndex::open(FileSystem& files, const Options& option
             parts->index_files.push_back(std::move(file).value());
             parts->next_number = std::strtoull(name.c_str(), nullptr, 10) + 1;
         }
-        if (!opened.rebuild_reason.empty()) {
-            kLog.warn("key_index_needs_rebuild", {{"reason", opened.rebuild_reason}});
+        const auto& all = parts->index_files;
+        opened.needs_rebuild =
+            !opened.rebuild_reason.empty() ||
+            std::none_of(all.begin(), all.end(), [](const auto& f) { return f->was_flushed(); });
+        if (opened.needs_rebuild) {
             parts->index_files.clear();
             parts->next_number = 0;
             GANTRY_TRY(remove_all(files, options.directory));
         }
-        opened.needs_rebuild = parts->index_files.empty();
         if (parts->index_files.size() > 1 && parts->index_files.back()->count() == 0) {
             parts->spare = std::move(parts->index_files.back());
             parts->index_files.pop_back();
         }
+    }
+    if (!opened.rebuild_reason.empty()) {
+        kLog.warn("key_index_needs_rebuild", {{"reason", opened.rebuild_reason}});
     }
     opened.index.reset(new KeyIndex(std::move(parts)));
     return opened;
@@ -171,6 +175,10 @@ Status KeyIndex::flush() {
     bool needs_spare = false;
     {
         const MutexLock lock(p.mutex);
+        if (p.index_files.empty()) {
+            // An index without any key is an index too, and needs no rebuild.
+            GANTRY_TRY(p.add_file());
+        }
         for (const Parts::FilePtr& file : p.index_files) {
             if (const KeyIndexFile::Flush flush = file->begin_flush(); flush.is_due) {
                 due.emplace_back(file, flush);

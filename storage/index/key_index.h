@@ -32,18 +32,21 @@ std::uint64_t key_hash(std::string_view topic, std::string_view key);
 /// open: damage is not an error but needs_rebuild. Lifetime    `files` outlives it.
 class KeyIndex {
 public:
+    /// Where the files are and how they grow.
     struct Options {
         std::filesystem::path directory;
         std::uint32_t first_file_entries = std::uint32_t{256} << 10U;  ///< 26 bytes each
         std::uint32_t file_entries_max = std::uint32_t{4} << 20U;      ///< the next have double
     };
 
+    /// The index, and whether the log has to fill it from its first record.
     struct Opened {
         std::unique_ptr<KeyIndex> index;
         std::string rebuild_reason;
-        bool needs_rebuild = false;  ///< true also when there was no index
+        bool needs_rebuild = false;  ///< true also when none was ever flushed
     };
 
+    /// What to look for: a hash, within store times, so many at most.
     struct Query {
         std::uint64_t hash = 0;
         WallMs begin = 0;
@@ -51,6 +54,7 @@ public:
         std::uint32_t count_max = 64;
     };
 
+    /// Loads the index as of the last flush; makes the directory when missing.
     static Result<Opened> open(FileSystem& files, const Options& options);
     ~KeyIndex();
     KeyIndex(const KeyIndex&) = delete;

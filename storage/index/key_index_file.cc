@@ -19,6 +19,8 @@ constexpr std::size_t kHashAt = 120;
 constexpr std::size_t kSlotBytes = 4;
 constexpr std::size_t kEntryBytes = 24;
 constexpr std::uint32_t kEntriesMax = std::uint32_t{1} << 30U;
+constexpr std::uint32_t kSlotsExact = 1;
+constexpr std::uint32_t kWasFlushed = 2;
 constexpr std::int64_t kRemoved = -1;  ///< log offset of an entry that was truncated
 
 /// Whole seconds from `base` to `at`, rounded down, within what an entry can hold.
@@ -42,7 +44,9 @@ std::array<std::byte, 128> KeyIndexFile::encode(const Facts& facts) noexcept {
     store_be(at + 8, facts.slots);
     store_be(at + 12, facts.entries);
     store_be(at + 16, facts.count);
-    store_be(at + 20, std::uint32_t{facts.slots_are_exact});
+    const std::uint32_t flags =
+        (facts.slots_are_exact ? kSlotsExact : 0U) | (facts.was_flushed ? kWasFlushed : 0U);
+    store_be(at + 20, flags);
     store_be(at + 24, facts.base_ms);
     store_be(at + 32, facts.begin_ms);
     store_be(at + 40, facts.end_ms);
@@ -61,7 +65,9 @@ bool KeyIndexFile::decode(Bytes header, Facts* facts) noexcept {
     facts->slots = load_be<std::uint32_t>(at + 8);
     facts->entries = load_be<std::uint32_t>(at + 12);
     facts->count = load_be<std::uint32_t>(at + 16);
-    facts->slots_are_exact = load_be<std::uint32_t>(at + 20) == 1;
+    const auto flags = load_be<std::uint32_t>(at + 20);
+    facts->slots_are_exact = (flags & kSlotsExact) != 0;
+    facts->was_flushed = (flags & kWasFlushed) != 0;
     facts->base_ms = load_be<std::int64_t>(at + 24);
     facts->begin_ms = load_be<std::int64_t>(at + 32);
     facts->end_ms = load_be<std::int64_t>(at + 40);
@@ -136,7 +142,7 @@ Result<std::shared_ptr<KeyIndexFile>> KeyIndexFile::open(FileSystem& files,
 }
 
 KeyIndexFile::~KeyIndexFile() {
-    if (flushed_changes_ == changes_) {
+    if (facts_.was_flushed && flushed_changes_ == changes_) {
         Facts closed = facts_;
         closed.slots_are_exact = true;
         const auto header = encode(closed);
@@ -234,7 +240,8 @@ void KeyIndexFile::truncate_after(LogOffset end) noexcept {
 KeyIndexFile::Flush KeyIndexFile::begin_flush() const noexcept {
     Facts facts = facts_;
     facts.slots_are_exact = is_full();
-    return {encode(facts), changes_, changes_ != flushed_changes_};
+    facts.was_flushed = true;
+    return {encode(facts), changes_, !facts_.was_flushed || changes_ != flushed_changes_};
 }
 
 Status KeyIndexFile::make_durable(const Flush& flush) {

@@ -23,6 +23,7 @@ namespace gantry::storage {
 ///           puts go on) and make_durable.
 class KeyIndexFile {
 public:
+    /// Makes an empty file with room for `entries`. kDiskFull, kIo.
     static Result<std::shared_ptr<KeyIndexFile>> create(FileSystem& files,
                                                         const std::filesystem::path& path,
                                                         std::uint32_t entries);
@@ -41,11 +42,15 @@ public:
 
     std::uint64_t bytes() const noexcept { return mapping_.size(); }
 
+    /// Whether a flush has ever made it durable.
+    bool was_flushed() const noexcept { return facts_.was_flushed; }
+
     /// Highest log offset of an entry; -1 when there is none.
     LogOffset last() const noexcept { return LogOffset(facts_.last); }
 
     const std::filesystem::path& path() const noexcept { return path_; }
 
+    /// Adds an entry; the file must not be full.
     void put(std::uint64_t hash, LogOffset at, WallMs store_ms) noexcept;
 
     /// The newest entry that may have that hash and be within the times; 0 when there is none.
@@ -69,7 +74,10 @@ public:
     /// Makes the entries that `flush` counts durable, then the header that counts them. Blocks.
     Status make_durable(const Flush& flush);
 
-    void end_flush(const Flush& flush) noexcept { flushed_changes_ = flush.changes; }
+    void end_flush(const Flush& flush) noexcept {
+        flushed_changes_ = flush.changes;
+        facts_.was_flushed = true;
+    }
 
 private:
     /// The numbers in the header.
@@ -78,6 +86,7 @@ private:
         std::uint32_t entries = 0;  ///< room for them
         std::uint32_t count = 0;
         bool slots_are_exact = false;  ///< on disk: no put since count was written
+        bool was_flushed = false;      ///< false: of an index whose making was not finished
         std::int64_t base_ms = 0;      ///< entries' seconds count from here
         std::int64_t begin_ms = std::numeric_limits<std::int64_t>::max();
         std::int64_t end_ms = std::numeric_limits<std::int64_t>::min();

@@ -42,11 +42,13 @@ private:
 
 /// A directory file, read.
 struct Directory {
+    /// A queue and where its units lie.
     struct Queue {
         QueueEntry entry;
         std::vector<ExtentEntry> extents;  ///< adjacent, cover [min, max)
     };
 
+    /// A topic's queues, by queue id as written.
     struct Topic {
         std::string name;
         std::vector<Queue> queues;

@@ -137,6 +137,18 @@ TEST_SUITE("storage/key_index") {
         CHECK(found.front() == LogOffset(294));
     }
 
+    TEST_CASE("a flushed index without keys needs no rebuild, one never flushed does") {
+        Fixture f;
+        CHECK(f.open().needs_rebuild);
+        f.put(1, 5);
+        CHECK(f.open().needs_rebuild);
+        CHECK(f.index->entry_count() == 0);
+        REQUIRE(f.index->flush().has_value());
+        CHECK_FALSE(f.open().needs_rebuild);
+        f.put(1, 5);
+        CHECK_FALSE(f.open().needs_rebuild);
+    }
+
     TEST_CASE("truncation and replay from any checkpoint give the same entries, each once") {
         const std::uint64_t seed = test_seed();
         Random random(seed);
