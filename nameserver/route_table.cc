@@ -229,12 +229,9 @@ void RouteTable::take_topics(Group& group, std::int64_t id, const Registration& 
     if (group.members.begin()->first != id) {
         return;
     }
-    const bool known =
+    const bool is_known =
         group.topics_from == id && same_version(group.topics_version, topics.dataversion());
-    if (known && registration.is_whole) {
-        return;
-    }
-    if (known) {
+    if (is_known && !registration.is_whole) {
         for (const auto& [name, config] : topics.topicconfigtable()) {
             if (group.topics.count(name) == 0) {
                 put_topic(group, name, config);

@@ -104,8 +104,8 @@ public:
     /// Cluster and broker names, which brokers treat as topics, and the address of one broker.
     wire::TopicList system_topics() const;
 
-    /// Takes the write permission from all topics of a broker name until it registers a newer
-    /// version; returns their number.
+    /// Takes the write permission from all topics of a broker name until it registers in full, a
+    /// stock broker with a newer data version; returns their number.
     std::int32_t wipe_write_permission(const std::string& broker_name);
     /// Gives every topic of a broker name the permission it registered with; returns their number.
     std::int32_t restore_write_permission(const std::string& broker_name);

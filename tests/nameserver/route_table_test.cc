@@ -204,17 +204,29 @@ TEST_SUITE("nameserver/route_table") {
               "conflict: broker broker-a at 10.0.0.9:10911: its topics were told by another id");
     }
 
-    TEST_CASE_FIXTURE(RouteFixture, "wiped permissions last until a newer registration") {
+    TEST_CASE_FIXTURE(RouteFixture, "wiped permissions last until the broker registers in full") {
         add({}, 1, {topic_of("T"), topic_of("R", 4, 4)});
         take_changed();
         CHECK(table.wipe_write_permission("broker-a") == 2);
         CHECK(route("T") == "broker-a{0=10.0.0.1:10911} 4/4 perm 4");
         CHECK(take_changed() == Topics{"T"});
-        add({}, 1, {topic_of("T"), topic_of("R", 4, 4)});
+        CHECK(heartbeat({}));
+        CHECK(delta({}, 1, 2, {topic_of("N")}) == "");
         CHECK(route("T") == "broker-a{0=10.0.0.1:10911} 4/4 perm 4");
         add({}, 2, {topic_of("T"), topic_of("R", 4, 4)});
         CHECK(route("T") == "broker-a{0=10.0.0.1:10911} 4/4 perm 6");
         CHECK(table.wipe_write_permission("nobody") == 0);
+    }
+
+    TEST_CASE_FIXTURE(RouteFixture,
+                      "a stock broker's wiped permissions last until a newer version") {
+        // It registers the same again every 30 s.
+        add({}, 1, {topic_of("T")}, false);
+        table.wipe_write_permission("broker-a");
+        add({}, 1, {topic_of("T")}, false);
+        CHECK(route("T") == "broker-a{0=10.0.0.1:10911} 4/4 perm 4");
+        add({}, 2, {topic_of("T")}, false);
+        CHECK(route("T") == "broker-a{0=10.0.0.1:10911} 4/4 perm 6");
     }
 
     TEST_CASE_FIXTURE(RouteFixture, "restored permissions are those registered") {
