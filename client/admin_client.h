@@ -16,6 +16,7 @@
 
 namespace gantry::client {
 
+/// What a topic looks like on one broker.
 struct TopicSpec {
     std::string topic;
     std::int32_t read_queues = 8;
@@ -23,11 +24,13 @@ struct TopicSpec {
     std::int32_t perm = 6;  ///< 4 read + 2 write
 };
 
+/// A topic's definition and the broker that has it.
 struct TopicOnBroker {
     TopicSpec spec;
     std::string broker;
 };
 
+/// What one queue holds: messages from min_offset up to max_offset, without it.
 struct QueueStatus {
     QueueId queue;
     std::int64_t min_offset = 0;
@@ -35,6 +38,7 @@ struct QueueStatus {
     WallMs last_update_ms = 0;
 };
 
+/// A consumer group over all brokers; `lag`: messages not committed yet.
 struct GroupSummary {
     std::string group;
     std::uint32_t members = 0;
@@ -42,6 +46,7 @@ struct GroupSummary {
     std::vector<std::string> topics;
 };
 
+/// One connected member of a consumer group.
 struct GroupMember {
     std::string client_id;
     std::string address;
@@ -49,6 +54,8 @@ struct GroupMember {
     std::int32_t version = 0;
 };
 
+/// How far a group is in one queue: broker_offset is the queue's end, consumer_offset what is
+/// committed.
 struct GroupQueueProgress {
     QueueId queue;
     std::int64_t broker_offset = 0;
@@ -56,12 +63,14 @@ struct GroupQueueProgress {
     WallMs last_ms = 0;  ///< store time of the last consumed message
 };
 
+/// Members, subscriptions and progress of a consumer group.
 struct GroupStatus {
     std::vector<GroupMember> members;
     std::map<std::string, std::string> subscriptions;  ///< topic to expression
     std::vector<GroupQueueProgress> queues;
 };
 
+/// One broker process; id 0 is the master of the brokers of that name.
 struct BrokerAddress {
     std::string cluster;
     std::string broker;
@@ -69,6 +78,7 @@ struct BrokerAddress {
     std::string address;
 };
 
+/// What a broker says about itself; offsets are bytes of its log.
 struct BrokerStatus {
     BrokerAddress address;
     std::string version;
@@ -91,15 +101,17 @@ struct BrokerStatus {
 
 /// Administration of a cluster, as the CLI does it. Every call blocks, at most `timeout`.
 ///
-/// Threads   any. Errors: kGone (no nameserver or broker reachable), kTimeout, kNotFound,
-/// kConflict,
-///           kRefused, as the servers give them; detail names the server.
+/// Threads   any but the client's own: not from a callback.
+/// Errors    kGone (no nameserver or broker reachable), kTimeout, kNotFound, kConflict, kRefused,
+///           as the servers give them; detail names the server.
 class AdminClient {
 public:
+    /// Limits of every call.
     struct Options {
         std::chrono::milliseconds timeout{5'000};
     };
 
+    /// kRefused: a timeout that is not above 0.
     static Result<std::unique_ptr<AdminClient>> create(std::shared_ptr<Client> client,
                                                        const Options& options);
     ~AdminClient();
@@ -116,9 +128,12 @@ public:
     Result<std::vector<TopicOnBroker>> describe_topic(std::string_view topic);
     Result<std::vector<QueueStatus>> topic_status(std::string_view topic);
 
+    /// Every group a master knows, sorted by name.
     Result<std::vector<GroupSummary>> list_groups();
+    /// kNotFound: no broker knows the group.
     Result<GroupStatus> describe_group(std::string_view group);
 
+    /// Every registered broker, sorted by cluster, name and id.
     Result<std::vector<BrokerAddress>> cluster();
     /// `broker`: a broker name or "host:port".
     Result<BrokerStatus> describe_broker(std::string_view broker);

@@ -17,10 +17,13 @@ class Runtime;
 /// What producers, consumers and admin clients of one process share: loop threads, connections to
 /// brokers and nameservers, routes with their watch, heartbeats.
 ///
-/// Threads   any. Lifetime: kept alive by whoever was made from it; shut down when the last goes.
+/// Threads   any.
+/// Lifetime  kept alive by whoever was made from it; shut down when the last goes, which must not
+///           be in a callback.
 /// Errors    start: kRefused for a malformed address.
 class Client {
 public:
+    /// What the process shares.
     struct Options {
         std::vector<std::string> nameservers;  ///< "host:port", tried in turn
         std::uint32_t loop_count = 1;
@@ -29,6 +32,7 @@ public:
         std::string instance;  ///< part of the client id; empty: process id and a random number
     };
 
+    /// Starts the loop threads. Asks nobody yet: a nameserver that is away shows at the first use.
     static Result<std::shared_ptr<Client>> start(const Options& options);
     ~Client();
     Client(const Client&) = delete;

@@ -20,6 +20,7 @@ namespace gantry::client {
 
 /// Where a group starts in a queue for which it never committed an offset.
 struct StartFrom {
+    /// The newest message, the oldest that is still there, or the first stored at a time.
     enum class Kind : std::uint8_t { kLast, kFirst, kTimestamp };
     Kind kind = Kind::kLast;
     WallMs timestamp = 0;
@@ -43,6 +44,7 @@ enum class ConsumeResult : std::uint8_t {
 /// Lifetime  stop() (or the destructor) returns when no listener call runs any more.
 class PushConsumer {
 public:
+    /// Identity, threads and limits.
     struct Options {
         std::string group;
         StartFrom start_from;
@@ -58,16 +60,20 @@ public:
 
     using Listener = std::function<ConsumeResult(std::span<const MessageView>)>;
 
+    /// kRefused: an option out of its range.
     static Result<std::unique_ptr<PushConsumer>> create(std::shared_ptr<Client> client,
                                                         const Options& options);
     ~PushConsumer();
     PushConsumer(const PushConsumer&) = delete;
     PushConsumer& operator=(const PushConsumer&) = delete;
 
-    /// Before start. `expression`: "*" or tags joined by "||".
+    /// Before start. A topic may come into being later. `expression`: "*" or tags joined by "||".
     Status subscribe(std::string_view topic, std::string_view expression = "*");
+    /// Joins the group and starts the threads. kConflict: started already, or the group has another
+    /// member made from the same Client.
     Status start(Listener listener);
-    /// Stops fetching, waits for running listeners, commits, leaves the group.
+    /// Stops fetching, waits for running listeners, commits, leaves the group. Not from the
+    /// listener.
     void stop();
     /// Queues this member holds now.
     std::vector<QueueId> assignment() const;
@@ -85,6 +91,7 @@ private:
 ///           moves to the nearest valid offset and says so in out_of_range_count().
 class PullConsumer {
 public:
+    /// Identity and limits.
     struct Options {
         std::string group;  ///< may be empty when nothing is committed and nothing subscribed
         StartFrom start_from;
@@ -94,6 +101,7 @@ public:
         std::chrono::milliseconds poll_hold{15'000};
     };
 
+    /// kRefused: an option out of its range.
     static Result<std::unique_ptr<PullConsumer>> create(std::shared_ptr<Client> client,
                                                         const Options& options);
     ~PullConsumer();
@@ -102,31 +110,44 @@ public:
 
     /// The topic's readable queues.
     Result<std::vector<QueueId>> queues(std::string_view topic);
-    /// Reads exactly these queues, whoever else does.
+    /// Reads exactly these queues, whoever else does, each from the group's committed offset or
+    /// else from start_from. Waits until the brokers have told them. kNotFound: no such queue.
+    /// kConflict: the consumer has subscribed.
     Status assign(std::vector<QueueId> queues);
-    /// Shares the topic's queues out with the group's other members.
+    /// Shares the topic's queues out with the group's other members. Returns at once; queues come
+    /// and go while it polls. kConflict: the consumer has assigned.
     Status subscribe(std::string_view topic, std::string_view expression = "*");
     std::vector<QueueId> assignment() const;
 
     /// Messages that have arrived, waiting up to `wait` for the first.
     std::vector<MessageView> poll(std::chrono::milliseconds wait, std::size_t count_max = 4'096);
 
+    /// The next poll returns the message at `offset`. kNotFound: a queue not assigned.
     Status seek(const QueueId& queue, std::int64_t offset);
+    /// poll returns nothing of the queue until resume.
     void pause(const QueueId& queue);
+    /// Ends pause.
     void resume(const QueueId& queue);
-    /// Offset of the next message poll returns from the queue.
+    /// Offset of the next message poll returns from the queue; -1: not assigned.
     std::int64_t position(const QueueId& queue) const;
 
     /// Commits what poll has returned so far, and waits for the brokers.
     Status commit();
+    /// Commits any offset of any queue.
     Status commit(const QueueId& queue, std::int64_t offset);
+    /// What the group has committed; nothing when it never did.
     Result<std::optional<std::int64_t>> committed(const QueueId& queue);
 
+    /// Offset of the oldest message there is.
     Result<std::int64_t> min_offset(const QueueId& queue);
+    /// Offset that the next message stored will get.
     Result<std::int64_t> max_offset(const QueueId& queue);
+    /// Offset of the first message stored at `time` or later.
     Result<std::int64_t> offset_by_time(const QueueId& queue, WallMs time);
+    /// How often a queue moved because its offset did not exist.
     std::uint64_t out_of_range_count() const;
 
+    /// Leaves the group, stops fetching; commits nothing. Idempotent; the destructor calls it.
     void close();
 
 private:

@@ -36,12 +36,14 @@ namespace gantry::client {
 ///           preferably on another broker.
 /// Batches   with batch_bytes_max > 0, messages to one queue that are waiting anyway leave in one
 ///           frame: a lone message is sent at once, later ones gather while max_batches_in_flight
-///           are unanswered or for `linger`. Stored all or none per frame.
+///           frames to the same broker are unanswered, or for `linger` (in whole milliseconds).
+///           A full frame waits for others of its own queue only. Stored all or none per frame.
 /// Threads   every method: any thread. `done` runs in a loop thread: do not block in it; sending
 ///           from it is fine and takes no hand-off.
 /// Lifetime  every accepted send_async calls `done` exactly once, at the latest inside close().
 class Producer {
 public:
+    /// Deadlines, limits and batches.
     struct Options {
         std::string group = "gantry-producer";       ///< for lists and metrics
         std::chrono::milliseconds deadline{3'000};   ///< per send, retries included
@@ -55,10 +57,12 @@ public:
         bool own_connection = false;  ///< connections of its own, not the client's shared ones
     };
 
-    /// Picks a queue out of the topic's writable ones.
+    /// Picks a queue out of the topic's writable ones, by index. Runs in a loop thread. A message
+    /// it has placed is not moved to another queue by a retry. An index out of range: kRefused.
     using Selector = UniqueFunction<std::size_t(std::span<const QueueId>, const Message&)>;
     using Done = UniqueFunction<void(Result<SendReceipt>)>;
 
+    /// kRefused: an option out of its range.
     static Result<std::unique_ptr<Producer>> create(std::shared_ptr<Client> client,
                                                     const Options& options);
     ~Producer();

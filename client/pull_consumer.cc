@@ -96,8 +96,8 @@ Result<std::unique_ptr<PullConsumer>> PullConsumer::create(std::shared_ptr<Clien
         return Error{Errc::kRefused,
                      "poll_hold " + std::to_string(options.poll_hold.count()) + " ms is below 0"};
     }
-    return std::unique_ptr<PullConsumer>(
-        new PullConsumer(std::make_shared<State>(std::move(client), options)));
+    auto state = std::make_shared<State>(std::move(client), options);
+    return std::unique_ptr<PullConsumer>(new PullConsumer(std::move(state)));
 }
 
 Result<std::vector<QueueId>> PullConsumer::queues(std::string_view topic) {
@@ -132,8 +132,7 @@ Status PullConsumer::subscribe(std::string_view topic, std::string_view expressi
             Subscription{std::string(expression), std::move(filter)};
         all = state_->subscriptions;
     }
-    state_->assigner->join(std::move(all));
-    return ok();
+    return state_->assigner->join(std::move(all));
 }
 
 std::vector<QueueId> PullConsumer::assignment() const {

@@ -70,9 +70,10 @@ Status PushConsumer::start(Listener listener) {
         }
     }
     state_->subscriptions[wire::retry_topic(state_->options.group)] = Subscription{};
-    state_->workers = std::make_shared<PushWorkers>(
+    auto workers = std::make_shared<PushWorkers>(
         runtime, runtime.next_slot(), state_->options, std::move(listener));
-    state_->workers->start(state_->subscriptions);
+    GANTRY_TRY(workers->start(state_->subscriptions));
+    state_->workers = std::move(workers);
     return ok();
 }
 

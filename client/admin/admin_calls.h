@@ -66,6 +66,7 @@ public:
         });
     }
 
+    /// `Body` out of one server's answer.
     template <class Body>
     Result<Body> ask_body(const std::string& address,
                           wire::RequestCode code,
@@ -75,6 +76,7 @@ public:
         });
     }
 
+    /// Whether one server did what it was asked.
     Status ask_status(const std::string& address,
                       wire::RequestCode code,
                       const google::protobuf::Message* fields) {

@@ -85,8 +85,8 @@ Result<std::unique_ptr<AdminClient>> AdminClient::create(std::shared_ptr<Client>
         return Error{Errc::kRefused,
                      "timeout " + std::to_string(options.timeout.count()) + " ms is not above 0"};
     }
-    return std::unique_ptr<AdminClient>(
-        new AdminClient(std::make_unique<State>(std::move(client), options)));
+    auto state = std::make_unique<State>(std::move(client), options);
+    return std::unique_ptr<AdminClient>(new AdminClient(std::move(state)));
 }
 
 Status AdminClient::create_topic(const TopicSpec& spec, std::string_view cluster) {

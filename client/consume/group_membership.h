@@ -53,6 +53,7 @@ public:
     GroupMembership(const GroupMembership&) = delete;
     GroupMembership& operator=(const GroupMembership&) = delete;
 
+    /// Registers and starts to share. Once.
     void join();
     /// Ends without a word to the brokers: another object goes on for the same group.
     void retire();

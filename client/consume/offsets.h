@@ -29,7 +29,9 @@ public:
 
     Offsets(Runtime& runtime, LoopSlot& slot) : runtime_(runtime), slot_(slot) {}
 
+    /// Of the oldest message there is.
     void min(const QueueId& queue, OnOffset done);
+    /// That the next message stored will get.
     void max(const QueueId& queue, OnOffset done);
     /// The first message stored at `time` or later.
     void by_time(const QueueId& queue, WallMs time, OnOffset done);

@@ -69,7 +69,7 @@ PushWorkers::PushWorkers(Runtime& runtime,
 
 PushWorkers::~PushWorkers() = default;
 
-void PushWorkers::start(const std::map<std::string, Subscription>& subscriptions) {
+Status PushWorkers::start(const std::map<std::string, Subscription>& subscriptions) {
     QueueAssigner::Options assigner;
     assigner.group = options_.group;
     assigner.start_from = options_.start_from;
@@ -83,6 +83,7 @@ void PushWorkers::start(const std::map<std::string, Subscription>& subscriptions
         }
     };
     assigner_ = std::make_shared<QueueAssigner>(runtime_, slot_, buffers_, std::move(assigner));
+    GANTRY_TRY(assigner_->join(subscriptions));
     slot_.run_and_wait([this] {
         commit_timer_ = std::make_unique<net::Timer>(slot_.loop(), [this] { commit_in_loop(); });
         commit_timer_->start_every(options_.commit_interval);
@@ -93,7 +94,7 @@ void PushWorkers::start(const std::map<std::string, Subscription>& subscriptions
             work();
         });
     }
-    assigner_->join(subscriptions);
+    return ok();
 }
 
 void PushWorkers::stop() {

@@ -35,7 +35,9 @@ public:
     PushWorkers(const PushWorkers&) = delete;
     PushWorkers& operator=(const PushWorkers&) = delete;
 
-    void start(const std::map<std::string, Subscription>& subscriptions);
+    /// Joins the group and starts the threads. Errors of QueueAssigner::join.
+    Status start(const std::map<std::string, Subscription>& subscriptions);
+    /// Ends the threads after their running listener calls, commits, and leaves the group.
     void stop();
 
     std::vector<QueueId> assignment() const { return buffers_->queues(); }

@@ -39,7 +39,17 @@ QueueAssigner::QueueAssigner(Runtime& runtime,
 
 QueueAssigner::~QueueAssigner() = default;
 
-void QueueAssigner::join(std::map<std::string, Subscription> subscriptions) {
+Status QueueAssigner::join(std::map<std::string, Subscription> subscriptions) {
+    bool is_first = false;
+    {
+        const MutexLock lock(mutex_);
+        is_first = membership_ == nullptr;
+    }
+    if (is_first && !runtime_.try_claim_group(options_.group)) {
+        return Error{Errc::kConflict,
+                     "group " + options_.group +
+                         " has a member in this client already: give each a Client of its own"};
+    }
     MembershipOptions membership;
     membership.group = options_.group;
     membership.is_push = options_.is_push;
@@ -65,6 +75,7 @@ void QueueAssigner::join(std::map<std::string, Subscription> subscriptions) {
         previous->retire();
     }
     joined->join();
+    return ok();
 }
 
 void QueueAssigner::leave() {
@@ -78,6 +89,7 @@ void QueueAssigner::leave() {
         wait_for<Done>([&membership](auto done) {
             membership->leave([done = std::move(done)]() mutable { done(Done{}); });
         });
+        runtime_.release_group(options_.group);
     }
     for (const QueueId& queue : buffers_->queues()) {
         buffers_->remove(queue);

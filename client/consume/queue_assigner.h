@@ -37,6 +37,7 @@ public:
     /// Told before a queue that is lost is dropped; in the control loop.
     using OnLost = std::function<void(const QueueId& queue)>;
 
+    /// What all queues have in common.
     struct Options {
         std::string group;
         StartFrom start_from;
@@ -53,8 +54,9 @@ public:
     QueueAssigner(const QueueAssigner&) = delete;
     QueueAssigner& operator=(const QueueAssigner&) = delete;
 
-    /// Joins the group with these topics, in place of what was joined before.
-    void join(std::map<std::string, Subscription> subscriptions);
+    /// Joins the group with these topics, in place of what was joined before. kConflict: the group
+    /// has another member in this client.
+    Status join(std::map<std::string, Subscription> subscriptions);
     /// Leaves the group, waits for the brokers to know (at most 3 s), and drops the queues.
     void leave();
 

@@ -21,6 +21,7 @@ namespace gantry::client {
 template <class T>
 class Awaited {
 public:
+    /// Once.
     void set(T value) {
         const MutexLock lock(mutex_);
         value_.emplace(std::move(value));

@@ -33,7 +33,9 @@ public:
     Heartbeats(const Heartbeats&) = delete;
     Heartbeats& operator=(const Heartbeats&) = delete;
 
+    /// Counts: a group stays until every producer of it is removed.
     void add_producer(const std::string& group);
+    /// Tells the brokers when it was the last of its group.
     void remove_producer(const std::string& group);
 
     /// Adds a consumer group or replaces its data, beats, and calls `then` when every broker has
@@ -45,6 +47,7 @@ public:
     /// Listens to the brokers' notices on a new channel of the control loop.
     void attach(net::Channel& channel);
 
+    /// Control loop, before the slot stops.
     void stop();
 
 private:

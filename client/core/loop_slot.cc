@@ -31,10 +31,21 @@ Result<std::unique_ptr<LoopSlot>> LoopSlot::start(const std::string& name,
 }
 
 net::Channel& LoopSlot::channel(const std::string& address, std::uint64_t owner) {
+    return find_or_make(address, owner, false);
+}
+
+net::Channel& LoopSlot::fail_fast_channel(const std::string& address, std::uint64_t owner) {
+    return find_or_make(address, owner, true);
+}
+
+net::Channel& LoopSlot::find_or_make(const std::string& address,
+                                     std::uint64_t owner,
+                                     bool fail_fast) {
     std::unique_ptr<net::Channel>& slot = channels_[{owner, address}];
     if (slot == nullptr) {
         net::Channel::Options options;
         options.address = address;
+        options.fail_fast = fail_fast;
         slot = std::make_unique<net::Channel>(*loop_, std::move(options));
         if (hook_) {
             hook_(*slot);

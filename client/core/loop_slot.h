@@ -37,6 +37,9 @@ public:
     /// Owner 0 is everybody; another number is from new_owner.
     net::Channel& channel(const std::string& address, std::uint64_t owner = 0);
 
+    /// As channel, for a server that others can stand in for: a failed dial fails what waits.
+    net::Channel& fail_fast_channel(const std::string& address, std::uint64_t owner);
+
     /// A number for connections of one's own. Any thread.
     std::uint64_t new_owner() noexcept { return ++last_owner_; }
 
@@ -60,6 +63,8 @@ public:
     void stop(net::Task last);
 
 private:
+    net::Channel& find_or_make(const std::string& address, std::uint64_t owner, bool fail_fast);
+
     explicit LoopSlot(std::unique_ptr<net::EventLoop> loop);
 
     std::unique_ptr<net::EventLoop> loop_;

@@ -22,7 +22,7 @@ struct Nameservers::Attempt {
 };
 
 Nameservers::Nameservers(LoopSlot& slot, std::vector<std::string> addresses)
-    : slot_(slot), addresses_(std::move(addresses)) {}
+    : slot_(slot), owner_(slot.new_owner()), addresses_(std::move(addresses)) {}
 
 void Nameservers::ask(Question question, milliseconds timeout, milliseconds hold, OnAnswer done) {
     auto attempt = std::make_shared<Attempt>();
@@ -38,18 +38,20 @@ void Nameservers::ask_one(const std::string& address,
                           milliseconds timeout,
                           OnAnswer done) {
     net::Request request{question.code, question.fields.get(), question.body};
-    slot_.channel(address).call(
-        std::move(request),
-        timeout,
-        [address, answer = std::move(done)](Result<net::Received>& result) mutable {
-            answer(result, address);
-        });
+    channel(address).call(std::move(request),
+                          timeout,
+                          [address, answer = std::move(done)](
+                              Result<net::Received>& result) mutable { answer(result, address); });
+}
+
+net::Channel& Nameservers::channel(const std::string& address) {
+    return slot_.fail_fast_channel(address, owner_);
 }
 
 std::size_t Nameservers::pick() {
     for (std::size_t i = 0; i < addresses_.size(); ++i) {
         const std::size_t at = (current_ + i) % addresses_.size();
-        if (slot_.channel(addresses_[at]).is_up()) {
+        if (channel(addresses_[at]).is_up()) {
             return at;
         }
     }
@@ -58,23 +60,23 @@ std::size_t Nameservers::pick() {
 
 void Nameservers::start(std::shared_ptr<Attempt> attempt) {
     const std::size_t at = pick();
-    net::Channel& channel = slot_.channel(addresses_[at]);
+    net::Channel& server = channel(addresses_[at]);
     const auto left = std::chrono::duration_cast<milliseconds>(attempt->deadline -
                                                                std::chrono::steady_clock::now());
     milliseconds limit = left;
     if (addresses_.size() > 1) {
-        limit = channel.is_up() ? std::max(attempt->hold + kDialLimit,
-                                           left / static_cast<int>(addresses_.size()))
-                                : kDialLimit;
+        limit = server.is_up() ? std::max(attempt->hold + kDialLimit,
+                                          left / static_cast<int>(addresses_.size()))
+                               : kDialLimit;
     }
     limit = std::clamp(limit, milliseconds{1}, std::max(left, milliseconds{1}));
     net::Request request{
         attempt->question.code, attempt->question.fields.get(), attempt->question.body};
-    channel.call(std::move(request),
-                 limit,
-                 [this, attempt = std::move(attempt), at](Result<net::Received>& result) {
-                     finish_attempt(attempt, result, at);
-                 });
+    server.call(std::move(request),
+                limit,
+                [this, attempt = std::move(attempt), at](Result<net::Received>& result) {
+                    finish_attempt(attempt, result, at);
+                });
 }
 
 void Nameservers::finish_attempt(const std::shared_ptr<Attempt>& attempt,

@@ -67,7 +67,10 @@ private:
     void resume_paused();
     std::size_t pick();
 
+    net::Channel& channel(const std::string& address);
+
     LoopSlot& slot_;
+    const std::uint64_t owner_;
     const std::vector<std::string> addresses_;
     std::size_t current_ = 0;
     std::vector<std::shared_ptr<Attempt>> paused_;

@@ -49,6 +49,7 @@ struct TopicRoute {
     std::vector<QueueId> read_queues;
     bool is_template = false;  ///< of the auto-create template: the topic does not exist yet
 
+    /// Null: not in the route.
     const BrokerRoute* find_broker(std::string_view name) const noexcept;
 
     bool operator==(const TopicRoute&) const = default;
@@ -88,9 +89,11 @@ public:
     /// Follows a topic that may not exist yet.
     void watch(const std::string& topic);
 
+    /// What is known now; null when nothing is.
     RoutePtr cached(const std::string& topic) const;
     /// Master of a broker, or any of its slaves; empty when no known route names it.
     std::string address_of(const std::string& broker) const;
+    /// Of every broker in every known route.
     std::set<std::string> all_addresses() const;
 
     /// Calls `on_change` for every change of any topic, until unsubscribe.

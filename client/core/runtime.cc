@@ -147,6 +147,16 @@ Runtime::~Runtime() {
     }
 }
 
+bool Runtime::try_claim_group(const std::string& group) {
+    const MutexLock lock(groups_mutex_);
+    return groups_.insert(group).second;
+}
+
+void Runtime::release_group(const std::string& group) {
+    const MutexLock lock(groups_mutex_);
+    groups_.erase(group);
+}
+
 LoopSlot& Runtime::next_slot() noexcept {
     return *slots_[next_slot_.fetch_add(1, std::memory_order_relaxed) % slots_.size()];
 }

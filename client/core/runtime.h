@@ -5,12 +5,14 @@
 #include "client/core/loop_slot.h"
 #include "common/clock.h"
 #include "common/metrics.h"
+#include "common/mutex.h"
 #include "common/result.h"
 #include "protocol/wire/record.h"
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -60,6 +62,7 @@ private:
 ///           one of them.
 class Runtime {
 public:
+    /// kRefused: no nameserver, a malformed address, a loop count out of range.
     static Result<std::unique_ptr<Runtime>> start(const Client::Options& options);
     ~Runtime();
     Runtime(const Runtime&) = delete;
@@ -87,6 +90,11 @@ public:
     /// This machine's address as the nameservers see it; port 0.
     const wire::Host& local_host() const noexcept { return local_host_; }
 
+    /// Takes a consumer group for one member of this client: brokers tell members apart by client
+    /// id. False: it is taken.
+    bool try_claim_group(const std::string& group);
+    void release_group(const std::string& group);
+
     std::chrono::microseconds spin() const noexcept { return options_.spin; }
 
 private:
@@ -103,6 +111,8 @@ private:
     std::unique_ptr<RouteTable> routes_;
     std::unique_ptr<Heartbeats> heartbeats_;
     std::atomic<std::size_t> next_slot_{0};
+    Mutex groups_mutex_;
+    std::set<std::string> groups_ GANTRY_GUARDED_BY(groups_mutex_);
 };
 
 }  // namespace gantry::client

@@ -37,6 +37,7 @@ public:
     /// For the records that follow.
     void set_origin(const RecordOrigin& origin) noexcept { origin_ = origin; }
 
+    /// Appends the record of one message.
     void append(std::string& out, const Message& message);
 
 private:

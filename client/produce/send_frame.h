@@ -38,12 +38,14 @@ struct Outgoing {
 };
 
 struct Lane;
+struct SendBroker;
 
 /// Messages that travel together: one request, stored all or none.
 struct Frame {
     std::vector<Outgoing> sends;
     Lane* lane = nullptr;
-    std::uint64_t sequence = 0;  ///< order of creation within the producer
+    SendBroker* broker = nullptr;  ///< it was sent to
+    std::uint64_t sequence = 0;    ///< order of creation within the producer
     std::uint64_t bytes = 0;
     SteadyTime opened;      ///< when its first message was accepted
     SteadyTime deadline;    ///< of its first message
@@ -67,6 +69,8 @@ struct SendBroker {
     std::string name;
     std::string address;
     net::Channel* channel = nullptr;
+    std::vector<Lane*> held;      ///< lanes whose partial frame waits for an answer of this broker
+    std::uint32_t in_flight = 0;  ///< frames, over all its lanes
     SteadyTime avoid_until;
     std::uint32_t failures = 0;
     bool is_probing = false;
@@ -75,7 +79,9 @@ struct SendBroker {
         return failures == 0 || (!is_probing && now >= avoid_until);
     }
 
+    /// The broker has answered.
     void succeeded() noexcept;
+    /// The broker did not answer, or takes no messages now.
     void failed(SteadyTime now) noexcept;
 };
 
@@ -88,6 +94,7 @@ struct Lane {
     std::uint32_t in_flight = 0;  ///< frames
     bool store_v6 = false;
     bool is_routed = false;  ///< in the topic's present route
+    bool is_held = false;    ///< in its broker's list of held lanes
     bool is_busy = false;    ///< in the sender's list of lanes with frames waiting
 
     /// The frame that new messages of `kind` join; null when there is none.
@@ -105,7 +112,9 @@ struct Lane {
 /// Frames for reuse: their vectors keep their memory.
 class FramePool {
 public:
+    /// An empty frame with the next sequence number.
     FramePtr take();
+    /// Takes a frame back, whatever is in it.
     void give(FramePtr frame);
 
 private:

@@ -71,7 +71,7 @@ Status Sender::accept(Message message, const SendTarget& target, Producer::Done 
     }
     if (slot_.loop().in_loop()) {
         outgoing.deadline = slot_.loop().pass_time() + options_.deadline;
-        enqueue_in_loop(std::move(parked));
+        enqueue_in_loop(parked);
         return ok();
     }
     outgoing.deadline = std::chrono::steady_clock::now() + options_.deadline;
@@ -160,7 +160,7 @@ void Sender::drain_inbox_in_loop() {
         inbox_.is_woken = false;
     }
     for (Parked& parked : draining_) {
-        enqueue_in_loop(std::move(parked));
+        enqueue_in_loop(parked);
     }
     draining_.clear();
 }
@@ -177,14 +177,14 @@ TopicSender& Sender::topic_in_loop(const std::string& topic) {
     return *found;
 }
 
-void Sender::enqueue_in_loop(Parked parked) {
+void Sender::enqueue_in_loop(Parked& parked) {
     if (is_shut_) {
         complete_in_loop(parked.outgoing, closed_error());
         return;
     }
     TopicSender& topic = topic_in_loop(parked.outgoing.message.topic);
     if (topic.has_route()) {
-        place_in_loop(topic, std::move(parked));
+        place_in_loop(topic, parked);
         return;
     }
     arm_in_loop(parked.outgoing.deadline);
@@ -223,16 +223,16 @@ Result<Lane*> Sender::choose_in_loop(TopicSender& topic, Parked& parked) {
     return &topic.choose_free(outgoing.kind, slot_.loop().pass_time());
 }
 
-void Sender::place_in_loop(TopicSender& topic, Parked parked) {
+void Sender::place_in_loop(TopicSender& topic, Parked& parked) {
     const Result<Lane*> lane = choose_in_loop(topic, parked);
     if (lane) {
-        add_in_loop(**lane, std::move(parked.outgoing));
+        add_in_loop(**lane, parked.outgoing);
     } else {
         complete_in_loop(parked.outgoing, lane.error());
     }
 }
 
-void Sender::add_in_loop(Lane& lane, Outgoing outgoing) {
+void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
     Frame* frame = lane.gathering(outgoing.kind);
     const bool fits = frame != nullptr && options_.batch_bytes_max > 0 &&
                       frame->bytes + outgoing.record_bytes <= options_.batch_bytes_max &&

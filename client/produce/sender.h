@@ -48,8 +48,11 @@ public:
     void start();
     /// As Producer::send_async.
     Status accept(Message message, const SendTarget& target, Producer::Done done);
+    /// As Producer::set_selector.
     void set_selector(Producer::Selector selector);
+    /// As Producer::flush.
     Status flush(std::chrono::milliseconds limit);
+    /// As Producer::close.
     Status close(std::chrono::milliseconds drain_limit);
 
     void on_pass_end() override;
@@ -79,14 +82,15 @@ private:
     void notify_if_drained();
     void wake_loop();
     void drain_inbox_in_loop();
-    void enqueue_in_loop(Parked parked);
-    void place_in_loop(TopicSender& topic, Parked parked);
+    void enqueue_in_loop(Parked& parked);
+    void place_in_loop(TopicSender& topic, Parked& parked);
     Result<Lane*> choose_in_loop(TopicSender& topic, Parked& parked);
-    void add_in_loop(Lane& lane, Outgoing outgoing);
+    void add_in_loop(Lane& lane, Outgoing& outgoing);
     void mark_busy_in_loop(Lane& lane);
     void pump_in_loop(Lane& lane);
-    bool is_due_in_loop(const Lane& lane, const Frame& frame);
+    bool is_due_in_loop(Lane& lane, const Frame& frame);
     void dispatch_in_loop(Lane& lane);
+    void wake_held_in_loop(SendBroker& broker);
     void encode_in_loop(const Frame& frame, std::string& body);
     std::chrono::milliseconds attempt_limit_in_loop(const Frame& frame) const;
     void answered_in_loop(FramePtr frame, Result<net::Received>& result);
@@ -96,7 +100,7 @@ private:
     void retry_in_loop(FramePtr frame, const Error& error);
     void fail_all_in_loop(Frame& frame, const Error& error);
     void expire_in_loop(TopicSender& topic, SteadyTime now);
-    void complete_in_loop(Outgoing& outgoing, Result<SendReceipt> result);
+    void complete_in_loop(Outgoing& outgoing, Result<SendReceipt>&& result);
     TopicSender& topic_in_loop(const std::string& topic);
     void ask_route_in_loop(TopicSender& topic);
     void routed_in_loop(TopicSender& topic, const Result<RoutePtr>& route);

@@ -19,7 +19,8 @@ constexpr Logger kLog("client");
 constexpr milliseconds kBackoffFirst{10};
 constexpr milliseconds kBackoffMax{1'000};
 constexpr std::uint32_t kBackoffDoublingsMax = 7;
-constexpr milliseconds kDialLimit{300};  // at a broker not connected, while there are others
+constexpr milliseconds kDialLimit{300};     // at a broker not connected, while there are others
+constexpr milliseconds kAttemptMin{1'000};  // before an unknown outcome is repeated
 constexpr milliseconds kRouteRetry{100};
 constexpr int kDialPart = 3;
 
@@ -31,22 +32,31 @@ milliseconds ms_until(SteadyTime due, SteadyTime now) {
 std::string message_id_of(const std::string& prefix, std::int64_t log_offset) {
     constexpr std::size_t kDigits = 16;
     constexpr std::string_view kHex = "0123456789ABCDEF";
+    std::array<char, kDigits> digits{};
+    auto rest = static_cast<std::uint64_t>(log_offset);
+    for (std::size_t i = kDigits; i > 0; --i) {
+        digits[i - 1] = kHex[rest & 0xFU];
+        rest >>= 4U;
+    }
     std::string id;
     id.reserve(prefix.size() + kDigits);
-    id = prefix;
-    for (std::size_t i = 0; i < kDigits; ++i) {
-        const auto shift = static_cast<unsigned>(4 * (kDigits - 1 - i));
-        id.push_back(kHex[(static_cast<std::uint64_t>(log_offset) >> shift) & 0xFU]);
-    }
+    id.append(prefix).append(digits.data(), digits.size());
     return id;
 }
 
 }  // namespace
 
-bool Sender::is_due_in_loop(const Lane& lane, const Frame& frame) {
+bool Sender::is_due_in_loop(Lane& lane, const Frame& frame) {
     const SteadyTime now = slot_.loop().pass_time();
     if (frame.not_before > now) {
         arm_in_loop(frame.not_before);
+        return false;
+    }
+    if (!frame.is_sealed && options_.batch_bytes_max > 0 &&
+        lane.broker->in_flight >= options_.max_batches_in_flight) {
+        if (!std::exchange(lane.is_held, true)) {
+            lane.broker->held.push_back(&lane);
+        }
         return false;
     }
     const bool may_gather = options_.linger.count() > 0 && &frame == lane.waiting.back().get() &&
@@ -68,6 +78,14 @@ void Sender::pump_in_loop(Lane& lane) {
     }
 }
 
+void Sender::wake_held_in_loop(SendBroker& broker) {
+    for (Lane* lane : broker.held) {
+        lane->is_held = false;
+        mark_busy_in_loop(*lane);
+    }
+    broker.held.clear();
+}
+
 void Sender::encode_in_loop(const Frame& frame, std::string& body) {
     RecordOrigin origin;
     origin.queue_id = frame.lane->id.queue;
@@ -87,7 +105,7 @@ milliseconds Sender::attempt_limit_in_loop(const Frame& frame) const {
         options_.retries_max + 1 - std::min(frame.attempts, options_.retries_max);
     milliseconds limit = left;
     if (options_.retry_unknown) {
-        limit = left / static_cast<int>(attempts_left);
+        limit = std::min(left, std::max(kAttemptMin, left / static_cast<int>(attempts_left)));
     } else if (attempts_left > 1 && brokers_.size() > 1 && frame.kind == SendKind::kFree &&
                !frame.lane->broker->channel->is_up()) {
         limit = std::min(left, std::max(kDialLimit, left / kDialPart));
@@ -120,6 +138,8 @@ void Sender::dispatch_in_loop(Lane& lane) {
     const milliseconds limit = attempt_limit_in_loop(*frame);
     broker.is_probing = broker.failures > 0;
     ++lane.in_flight;
+    ++broker.in_flight;
+    frame->broker = &broker;
     frame->flying_index = flying_.size();
     flying_.push_back(frame.get());
     broker.channel->call(std::move(request),
@@ -140,6 +160,8 @@ void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
     flying_[frame->flying_index] = flying_.back();
     flying_.pop_back();
     --lane.in_flight;
+    --frame->broker->in_flight;
+    wake_held_in_loop(*frame->broker);
     Result<wire::SendRecordsResponse> answer =
         fields_of<wire::SendRecordsResponse>(result, lane.broker->address);
     if (answer) {
@@ -170,7 +192,7 @@ void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_
     }
 }
 
-void Sender::complete_in_loop(Outgoing& outgoing, Result<SendReceipt> result) {
+void Sender::complete_in_loop(Outgoing& outgoing, Result<SendReceipt>&& result) {
     const Completing completing(*this);
     discharge(outgoing);
     if (outgoing.done) {
@@ -182,7 +204,7 @@ void Sender::complete_in_loop(Outgoing& outgoing, Result<SendReceipt> result) {
 void Sender::fail_all_in_loop(Frame& frame, const Error& error) {
     failed_count_.add(frame.sends.size());
     for (Outgoing& outgoing : frame.sends) {
-        complete_in_loop(outgoing, error);
+        complete_in_loop(outgoing, Result<SendReceipt>(error));
     }
     frame.sends.clear();
 }
@@ -246,7 +268,7 @@ void Sender::retry_in_loop(FramePtr frame, const Error& error) {
     sends.erase(in_time, sends.end());
     failed_count_.add(late.size());
     for (Outgoing& outgoing : late) {
-        complete_in_loop(outgoing, error);
+        complete_in_loop(outgoing, Result<SendReceipt>(error));
     }
     if (frame->sends.empty() || is_shut_) {
         fail_all_in_loop(*frame, error);
@@ -259,7 +281,8 @@ void Sender::retry_in_loop(FramePtr frame, const Error& error) {
     TopicSender& topic = topic_in_loop(lane->id.topic);
     if (frame->kind == SendKind::kKeyed && !lane->is_routed && !topic.lanes().empty()) {
         for (Outgoing& outgoing : frame->sends) {
-            place_in_loop(topic, Parked{std::move(outgoing), nullptr});
+            Parked parked{std::move(outgoing), nullptr};
+            place_in_loop(topic, parked);
         }
         pool_.give(std::move(frame));
         return;
@@ -381,7 +404,7 @@ void Sender::set_route_in_loop(TopicSender& topic, const RoutePtr& route) {
         move_frames_in_loop(topic, *lane);
     }
     for (Parked& parked : std::exchange(topic.parked, {})) {
-        place_in_loop(topic, std::move(parked));
+        place_in_loop(topic, parked);
     }
 }
 
@@ -396,7 +419,8 @@ void Sender::move_frames_in_loop(TopicSender& topic, Lane& dropped) {
             continue;
         }
         for (Outgoing& outgoing : frame->sends) {
-            place_in_loop(topic, Parked{std::move(outgoing), nullptr});
+            Parked parked{std::move(outgoing), nullptr};
+            place_in_loop(topic, parked);
         }
         frame->sends.clear();
         pool_.give(std::move(frame));

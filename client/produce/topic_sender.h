@@ -68,6 +68,7 @@ public:
     /// Where a failed free frame goes: another broker if one is available.
     Lane& choose_other(const Lane& failed, SteadyTime now) noexcept;
 
+    /// Calls `each(Lane&)` for every lane, routed or not.
     template <class Each>
     void for_each_lane(Each&& each) {
         for (const auto& [id, lane] : lanes_) {

@@ -429,25 +429,46 @@ bool FakeBroker::answer_group(const net::Received& frame) {
     }
 }
 
+void FakeBroker::put_topic(const net::Received& frame) {
+    const auto fields = fields_in<wire::CreateTopicRequest>(frame);
+    const net::ReplyTo to = net::reply_to(frame);
+    const bool exists = topics.count(fields.topic()) != 0;
+    if ((fields.createonly() && exists) || (fields.updateonly() && !exists)) {
+        reply(to, exists ? wire::ResponseCode::kConflict : wire::ResponseCode::kTopicNotExist);
+        return;
+    }
+    wire::TopicConfig& config = topics[fields.topic()];
+    config.set_topicname(fields.topic());
+    config.set_readqueuenums(fields.readqueuenums());
+    config.set_writequeuenums(fields.writequeuenums());
+    config.set_perm(fields.perm());
+    reply(to, wire::ResponseCode::kSuccess);
+}
+
+void FakeBroker::tell_topic_status(const net::Received& frame) {
+    const std::string topic = fields_in<wire::TopicRequest>(frame).topic();
+    wire::TopicStatsTable table;
+    for (const auto& [key, stored] : queues) {
+        if (key.first != topic) {
+            continue;
+        }
+        auto& entry = *table.add_offsettable();
+        entry.mutable_key()->set_topic(topic);
+        entry.mutable_key()->set_brokername(name_);
+        entry.mutable_key()->set_queueid(key.second);
+        entry.mutable_value()->set_minoffset(first_offset[key]);
+        entry.mutable_value()->set_maxoffset(first_offset[key] +
+                                             static_cast<std::int64_t>(stored.size()));
+    }
+    reply_body(net::reply_to(frame), table);
+}
+
 bool FakeBroker::answer_admin(const net::Received& frame) {
     const net::ReplyTo to = net::reply_to(frame);
     switch (frame.header.request()) {
-        case wire::RequestCode::kUpdateAndCreateTopic: {
-            const auto fields = fields_in<wire::CreateTopicRequest>(frame);
-            const bool exists = topics.count(fields.topic()) != 0;
-            if ((fields.createonly() && exists) || (fields.updateonly() && !exists)) {
-                reply(to,
-                      exists ? wire::ResponseCode::kConflict : wire::ResponseCode::kTopicNotExist);
-                return true;
-            }
-            wire::TopicConfig& config = topics[fields.topic()];
-            config.set_topicname(fields.topic());
-            config.set_readqueuenums(fields.readqueuenums());
-            config.set_writequeuenums(fields.writequeuenums());
-            config.set_perm(fields.perm());
-            reply(to, wire::ResponseCode::kSuccess);
+        case wire::RequestCode::kUpdateAndCreateTopic:
+            put_topic(frame);
             return true;
-        }
         case wire::RequestCode::kDeleteTopicInBroker:
             topics.erase(fields_in<wire::TopicRequest>(frame).topic());
             reply(to, wire::ResponseCode::kSuccess);
@@ -460,24 +481,9 @@ bool FakeBroker::answer_admin(const net::Received& frame) {
             reply_body(to, table);
             return true;
         }
-        case wire::RequestCode::kGetTopicStatsInfo: {
-            const std::string topic = fields_in<wire::TopicRequest>(frame).topic();
-            wire::TopicStatsTable table;
-            for (const auto& [key, stored] : queues) {
-                if (key.first != topic) {
-                    continue;
-                }
-                auto& entry = *table.add_offsettable();
-                entry.mutable_key()->set_topic(topic);
-                entry.mutable_key()->set_brokername(name_);
-                entry.mutable_key()->set_queueid(key.second);
-                entry.mutable_value()->set_minoffset(first_offset[key]);
-                entry.mutable_value()->set_maxoffset(first_offset[key] +
-                                                     static_cast<std::int64_t>(stored.size()));
-            }
-            reply_body(to, table);
+        case wire::RequestCode::kGetTopicStatsInfo:
+            tell_topic_status(frame);
             return true;
-        }
         case wire::RequestCode::kDescribeBroker: {
             wire::BrokerDescription description;
             description.set_brokername(name_);

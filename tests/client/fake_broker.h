@@ -135,6 +135,8 @@ private:
     bool answer_offsets(const net::Received& frame);
     bool answer_group(const net::Received& frame);
     bool answer_admin(const net::Received& frame);
+    void put_topic(const net::Received& frame);
+    void tell_topic_status(const net::Received& frame);
     void view(const net::Received& frame);
     void reply(const net::ReplyTo& to,
                wire::ResponseCode code,

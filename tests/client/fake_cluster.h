@@ -22,7 +22,8 @@
 
 namespace gantry::client::test {
 
-using namespace std::chrono_literals;
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""s;
 
 inline constexpr std::chrono::seconds kPatience{20};
 

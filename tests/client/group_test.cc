@@ -339,6 +339,11 @@ TEST_SUITE("client/push_consumer") {
         REQUIRE(consumer->start(listener));
         CHECK(consumer->start(listener).error().code == Errc::kConflict);
         CHECK(consumer->subscribe("T").error().code == Errc::kConflict);
+        auto twin = PushConsumer::create(client, push_options()).value();
+        REQUIRE(twin->subscribe("T"));
+        CHECK(twin->start(listener).error().code == Errc::kConflict);
+        consumer->stop();
+        CHECK(twin->start(listener));
     }
 }
 

@@ -20,6 +20,43 @@ void always(FakeCluster& cluster, std::size_t broker, SendAction action) {
         [&] { cluster.broker(broker).on_send = [action](const SeenFrame&) { return action; }; });
 }
 
+/// Now and then cuts, refuses or does not answer.
+void misbehave(FakeCluster& cluster, std::uint64_t seed) {
+    cluster.run([&] {
+        auto dice = std::make_shared<Random>(seed);
+        for (std::size_t i = 0; i < cluster.broker_count(); ++i) {
+            cluster.broker(i).on_send = [dice](const SeenFrame&) {
+                switch (dice->below(40)) {
+                    case 0:
+                        return SendAction{Kind::kCut};
+                    case 1:
+                        return SendAction{Kind::kStoreCut};
+                    case 2:
+                        return SendAction{Kind::kRefuse, wire::ResponseCode::kSystemBusy};
+                    case 3:
+                        return SendAction{Kind::kStoreMute};
+                    default:
+                        return SendAction{};
+                }
+            };
+        }
+    });
+}
+
+std::map<std::string, int> copies_of_bodies(FakeCluster& cluster) {
+    return cluster.run([&] {
+        std::map<std::string, int> copies;
+        for (std::size_t i = 0; i < cluster.broker_count(); ++i) {
+            for (const auto& [key, records] : cluster.broker(i).queues) {
+                for (const StoredRecord& record : records) {
+                    ++copies[record.body];
+                }
+            }
+        }
+        return copies;
+    });
+}
+
 std::size_t frames(FakeCluster& cluster, std::size_t broker = 0) {
     return cluster.run([&] { return cluster.broker(broker).frames.size(); });
 }
@@ -272,31 +309,11 @@ TEST_SUITE("client/producer failures") {
     }
 
     TEST_CASE("every send ends exactly once, whatever happens to the connections") {
-        const std::uint64_t seed = test_seed();
-        Random random(seed);
+        Random random(test_seed());
         for (int round = 0; round < 5; ++round) {
             FakeCluster cluster(2);
             cluster.create_topic("T", 2);
-            const std::uint64_t broker_seed = random.next();
-            cluster.run([&] {
-                auto dice = std::make_shared<Random>(broker_seed);
-                for (std::size_t i = 0; i < 2; ++i) {
-                    cluster.broker(i).on_send = [dice](const SeenFrame&) {
-                        switch (dice->below(40)) {
-                            case 0:
-                                return SendAction{Kind::kCut};
-                            case 1:
-                                return SendAction{Kind::kStoreCut};
-                            case 2:
-                                return SendAction{Kind::kRefuse, wire::ResponseCode::kSystemBusy};
-                            case 3:
-                                return SendAction{Kind::kStoreMute};
-                            default:
-                                return SendAction{};
-                        }
-                    };
-                }
-            });
+            misbehave(cluster, random.next());
             constexpr int kMessages = 2'000;
             Client::Options client_options;
             client_options.loop_count = 2;
@@ -322,24 +339,12 @@ TEST_SUITE("client/producer failures") {
             }
             static_cast<void>(producer->close(100ms));
             CHECK(total.load() == kMessages);
-            for (const std::atomic<int>& count : ended) {
-                CHECK(count.load() == 1);
-            }
-            std::map<std::string, int> found;
-            cluster.run([&] {
-                for (std::size_t i = 0; i < 2; ++i) {
-                    for (const auto& [key, records] : cluster.broker(i).queues) {
-                        for (const StoredRecord& record : records) {
-                            ++found[record.body];
-                        }
-                    }
-                }
-            });
+            std::map<std::string, int> copies = copies_of_bodies(cluster);
             for (std::size_t i = 0; i < kMessages; ++i) {
-                const int copies = found[std::to_string(i)];
+                CHECK(ended[i].load() == 1);
                 // Retries happen only after "not stored": never twice.
-                CHECK(copies <= 1);
-                CHECK((!stored[i].load() || copies == 1));
+                CHECK(copies[std::to_string(i)] <= 1);
+                CHECK((!stored[i].load() || copies[std::to_string(i)] == 1));
             }
         }
     }
