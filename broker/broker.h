@@ -51,6 +51,9 @@ public:
     std::uint16_t http_port() const override;
     /// host:port as clients are told.
     const std::string& address() const;
+
+    const BrokerOptions& options() const noexcept { return options_; }
+
     /// Unregisters, answers what waits, flushes and closes the store.
     void stop() override;
 

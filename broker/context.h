@@ -2,8 +2,8 @@
 #pragma once
 
 #include "broker/counters.h"
-#include "broker/delivery/queue_locks.h"
 #include "broker/delivery/group_registry.h"
+#include "broker/delivery/queue_locks.h"
 #include "broker/settings.h"
 #include "broker/work_pool.h"
 #include "common/clock.h"

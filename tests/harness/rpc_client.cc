@@ -8,21 +8,25 @@
 namespace gantry::harness {
 namespace {
 
+void fill(const net::Received& received, Answer& answer) {
+    const wire::Header& header = received.header;
+    answer.codec = header.codec;
+    answer.code = header.response();
+    answer.remark = header.remark;
+    answer.body = as_text(received.body);
+    answer.native_fields = as_text(header.fields);
+    for (const wire::ExtField& field : header.ext) {
+        answer.ext.emplace_back(field.name, field.value);
+    }
+}
+
 Answer keep(const Result<net::Received>& received) {
     Answer answer;
     if (!received) {
         answer.transport = received.error();
         return answer;
     }
-    const wire::Header& header = received->header;
-    answer.codec = header.codec;
-    answer.code = header.response();
-    answer.remark = header.remark;
-    answer.body = as_text(received->body);
-    answer.native_fields = as_text(header.fields);
-    for (const wire::ExtField& field : header.ext) {
-        answer.ext.emplace_back(field.name, field.value);
-    }
+    fill(*received, answer);
     return answer;
 }
 
@@ -43,8 +47,33 @@ RpcClient::RpcClient(const std::string& address, wire::Codec codec) {
     Result<std::unique_ptr<net::EventLoop>> loop = net::EventLoop::create({"test-client"});
     GANTRY_ASSERT(loop.has_value());
     loop_ = std::move(loop).value();
-    channel_ = std::make_unique<net::Channel>(*loop_, options_);
+    channel_ = make_channel();
     loop_->start_thread();
+}
+
+std::unique_ptr<net::Channel> RpcClient::make_channel() {
+    auto channel = std::make_unique<net::Channel>(*loop_, options_);
+    channel->on_request([this](const net::Received& received) {
+        const MutexLock lock(mutex_);
+        fill(received, requests_.emplace_back());
+        arrived_.notify_all();
+    });
+    return channel;
+}
+
+Answer RpcClient::next_request(std::chrono::milliseconds limit) {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    MutexLock lock(mutex_);
+    while (requests_.empty()) {
+        if (!lock.wait_until(arrived_, deadline) && requests_.empty()) {
+            Answer none;
+            none.transport = Error{Errc::kTimeout, "the peer has sent no request"};
+            return none;
+        }
+    }
+    Answer request = std::move(requests_.front());
+    requests_.pop_front();
+    return request;
 }
 
 RpcClient::~RpcClient() {
@@ -99,7 +128,7 @@ Answer RpcClient::call_with_body(wire::RequestCode code,
 void RpcClient::disconnect() {
     std::promise<void> closed;
     const Status posted = loop_->post([this, &closed] {
-        channel_ = std::make_unique<net::Channel>(*loop_, options_);
+        channel_ = make_channel();
         closed.set_value();
     });
     GANTRY_ASSERT(posted.has_value());

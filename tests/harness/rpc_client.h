@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "common/mutex.h"
 #include "common/result.h"
 #include "protocol/net/channel.h"
 #include "protocol/net/event_loop.h"
 #include "protocol/wire/header.h"
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <future>
 #include <memory>
 #include <string>
@@ -81,11 +84,19 @@ public:
     Answer call_with_body(wire::RequestCode code,
                           const google::protobuf::Message* fields,
                           const google::protobuf::Message& body);
+    /// The next request the peer has sent to this client, its code in Answer::code; kTimeout in
+    /// Answer::transport when none comes in time.
+    Answer next_request(std::chrono::milliseconds limit = kPatience);
     /// Closes the connection; the next call dials again.
     void disconnect();
 
 private:
+    std::unique_ptr<net::Channel> make_channel();
+
     net::Channel::Options options_;
+    Mutex mutex_;
+    std::condition_variable arrived_;
+    std::deque<Answer> requests_ GANTRY_GUARDED_BY(mutex_);
     std::unique_ptr<net::EventLoop> loop_;
     std::unique_ptr<net::Channel> channel_;
 };
