@@ -172,10 +172,12 @@ Status PullConsumer::commit() {
     std::map<QueueId, std::int64_t> changed = state_->buffers->commit_offsets();
     {
         const MutexLock lock(state_->mutex);
-        std::erase_if(changed, [this](const auto& entry) {
-            const auto known = state_->committed.find(entry.first);
-            return known != state_->committed.end() && known->second == entry.second;
-        });
+        for (const auto& [queue, offset] : state_->committed) {
+            const auto found = changed.find(queue);
+            if (found != changed.end() && found->second == offset) {
+                changed.erase(found);
+            }
+        }
     }
     GANTRY_TRY(state_->commit(changed));
     const MutexLock lock(state_->mutex);

@@ -2,11 +2,17 @@
 #include "bench/options.h"
 #include "bench/report.h"
 #include "bench/run.h"
+#include "common/log.h"
 
 #include <iostream>
 
 /// Exit codes: 0 good, 1 failed or the checker found loss or disorder, 2 usage.
 int main(int argc, char** argv) {
+    gantry::LogOptions log;
+    log.level = gantry::LogLevel::kError;
+    if (!gantry::set_up_log(log)) {
+        return 1;
+    }
     const auto options = gantry::bench::parse_options(argc, argv);
     if (!options) {
         std::cerr << "gantry-bench: " << gantry::to_string(options.error()) << '\n';

@@ -216,10 +216,12 @@ void PushWorkers::sent_back(Batch& batch) {
 std::map<QueueId, std::int64_t> PushWorkers::uncommitted() {
     std::map<QueueId, std::int64_t> offsets = buffers_->commit_offsets();
     const MutexLock lock(mutex_);
-    std::erase_if(offsets, [this](const auto& entry) {
-        const auto known = committed_.find(entry.first);
-        return known != committed_.end() && known->second == entry.second;
-    });
+    for (const auto& [queue, offset] : committed_) {
+        const auto found = offsets.find(queue);
+        if (found != offsets.end() && found->second == offset) {
+            offsets.erase(found);
+        }
+    }
     return offsets;
 }
 
