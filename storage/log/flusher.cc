@@ -14,6 +14,7 @@ Flusher::Flusher(CommitLog& log, MetricRegistry& metrics)
                                           "Time spent in syncs of the log")) {}
 
 void Flusher::start() {
+    wake_after(log_.appended());
     thread_ = std::thread([this] {
         set_thread_name("log-flush");
         run();
@@ -77,9 +78,13 @@ bool Flusher::flush() {
         log_.flushed_to(to);
         log_.add_sums(from, to);
     }
-    log_.wake_flusher_at_.store((to + static_cast<std::int64_t>(log_.options_.flush_bytes)).value,
-                                std::memory_order_relaxed);
+    wake_after(to);
     return true;
+}
+
+void Flusher::wake_after(LogOffset flushed) {
+    const auto dirty_bytes_max = static_cast<std::int64_t>(log_.options_.flush_bytes);
+    log_.wake_flusher_at_.store((flushed + dirty_bytes_max).value, std::memory_order_relaxed);
 }
 
 Status Flusher::sync_range(LogOffset from, LogOffset to) {

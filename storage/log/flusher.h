@@ -35,6 +35,8 @@ private:
     bool wait();
     /// False when the log was poisoned.
     bool flush();
+    /// The append that leaves more than flush_bytes behind `flushed` wakes the thread.
+    void wake_after(LogOffset flushed);
     Status sync_range(LogOffset from, LogOffset to);
 
     CommitLog& log_;

@@ -56,7 +56,6 @@ TEST_CASE("stock clients send and pull in both their codecs") {
         std::string properties;
         REQUIRE(wire::append_property(properties, "TAGS", "TagA"));
         REQUIRE(wire::append_property(properties, "KEYS", "k1 k2"));
-        properties.pop_back();  // 4.9 leaves the last separator out
         request.set_properties(properties);
         const Answer sent = client->call(RequestCode::kSendMessage, &request, "hello");
         REQUIRE(sent.summary() == "0");
