@@ -22,6 +22,8 @@ using wire::RequestCode;
 using wire::ResponseCode;
 
 constexpr Logger kLog("broker");
+/// GET_TOPIC_CONFIG of RocketMQ 5: its admin tools ask for one topic.
+constexpr auto kGetTopicConfig = static_cast<RequestCode>(351);
 constexpr std::int32_t kPermMax =
     storage::perm::kRead | storage::perm::kWrite | storage::perm::kInherit;
 
@@ -40,6 +42,7 @@ void TopicHandler::add_to(Dispatcher& dispatcher) {
     dispatcher.add(RequestCode::kUpdateAndCreateTopic, *this, &TopicHandler::put);
     dispatcher.add(RequestCode::kDeleteTopicInBroker, *this, &TopicHandler::remove);
     dispatcher.add(RequestCode::kGetAllTopicConfig, *this, &TopicHandler::list);
+    dispatcher.add(kGetTopicConfig, *this, &TopicHandler::get);
     dispatcher.add(RequestCode::kGetSystemTopicListFromBroker, *this, &TopicHandler::list_system);
     dispatcher.add(RequestCode::kGetTopicStatsInfo, *this, &TopicHandler::statistics);
     dispatcher.add(RequestCode::kQueryTopicConsumeByWho, *this, &TopicHandler::consumers);
@@ -148,6 +151,16 @@ void TopicHandler::list(Call& call) {
         }
     }
     call.reply_body(table);
+}
+
+void TopicHandler::get(Call& call, const wire::TopicRequest& request) {
+    const auto config = context_.store->state().topic(request.topic());
+    if (!config || wire::is_internal_topic(request.topic())) {
+        call.fail(ResponseCode::kTopicNotExist,
+                  "No topic in this broker. topic: " + request.topic());
+        return;
+    }
+    call.reply_body(*config);
 }
 
 void TopicHandler::list_system(Call& call) {

@@ -9,8 +9,8 @@ namespace gantry::broker {
 class Dispatcher;
 class TopicCreator;
 
-/// Topics: create and update (17), delete (215), list (21, 305), statistics (202), who consumes
-/// one (300).
+/// Topics: create and update (17), delete (215), list (21, 305), one (351), statistics (202), who
+/// consumes one (300).
 ///
 /// A change is answered when it is durable and the connected nameservers know it, so that a route
 /// query right after it finds the new state; a nameserver that hangs delays the answer by at most
@@ -33,6 +33,7 @@ private:
     void put(Call& call, const wire::CreateTopicRequest& request);
     void remove(Call& call, const wire::TopicRequest& request);
     void list(Call& call);
+    void get(Call& call, const wire::TopicRequest& request);
     void list_system(Call& call);
     void statistics(Call& call, const wire::TopicRequest& request);
     void consumers(Call& call, const wire::TopicRequest& request);
