@@ -76,7 +76,7 @@ public:
     /// log's reserve lock.
     bool has_room(std::uint32_t count) const noexcept {
         return next_.load(std::memory_order_relaxed) + static_cast<std::int64_t>(count) <=
-               room_end_.load(std::memory_order_relaxed);
+               room_end_.load(std::memory_order_acquire);
     }
 
     /// Takes `count` offsets; returns the first. has_room(count) must be true. Under the log's
