@@ -150,8 +150,8 @@ def top_ten(path):
     text = subprocess.run(["perf", "report", "-i", path, "--no-children", "-g", "none", "--stdio",
                            "--percent-limit", "0.3"],
                           capture_output=True, text=True, check=False).stdout
-    rows = [line.strip() for line in text.splitlines() if line.strip() and line.strip()[0].isdigit()]
-    return rows[:10]
+    rows = [line.strip() for line in text.splitlines()]
+    return [row for row in rows if row[:1].isdigit()][:10]
 
 
 def measure(args, shape, messages):

@@ -41,7 +41,10 @@ public:
     /// Runs `task` on this loop; dropped when it has stopped.
     void post(net::Task task);
 
+    /// Takes in a connection that opened. The peer's id says the loop and is never used again; the
+    /// reference holds until remove_peer().
     Peer& add_peer(net::Connection& connection);
+    /// Drops the peer of a closed connection and its parked pulls.
     void remove_peer(PeerId id);
     /// The living peer of that id on this loop, or null.
     Peer* find_peer(PeerId id);
@@ -74,6 +77,7 @@ public:
     /// The store's watermarks moved: releases acknowledgements and pulls soon. Any thread.
     void on_store_progress();
 
+    /// Asks for on_pass_end() at the end of this pass; asking again changes nothing.
     void want_pass_end();
     void on_pass_end() override;
 

@@ -43,6 +43,8 @@ public:
     /// Starts dialling. Before the loop runs, or on it.
     void start();
 
+    /// Notes a topic that was made or changed, or deleted: the last note of a name counts. Topics
+    /// that are never routed are passed over. Nothing is sent before topics_changed().
     void topic_put(const wire::TopicConfig& config);
     void topic_deleted(const std::string& name);
     /// Sends what topic_put and topic_deleted gathered.

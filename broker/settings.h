@@ -66,6 +66,8 @@ Status check_options(const BrokerOptions& options);
 /// servers do, so that a message over the limit gets an answer rather than a closed connection.
 std::uint32_t frame_bytes_max(const BrokerOptions& options) noexcept;
 
+/// The options as the store takes them; they have passed check_options. `store_host` is the address
+/// written into records. A record may be larger than a message, by what surrounds the body.
 storage::StoreOptions store_options(const BrokerOptions& options, const wire::Host& store_host);
 
 }  // namespace gantry::broker

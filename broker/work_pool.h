@@ -28,6 +28,7 @@ public:
     WorkPool(const WorkPool&) = delete;
     WorkPool& operator=(const WorkPool&) = delete;
 
+    /// Queues `work`. On an error it is destroyed and never runs.
     Status submit(Work work);
     /// Drops what waits, finishes what runs. Idempotent. Blocks.
     void stop();

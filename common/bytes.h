@@ -62,6 +62,7 @@ class ByteReader {
 public:
     explicit ByteReader(Bytes bytes) noexcept : bytes_(bytes) {}
 
+    /// The next sizeof(T) bytes as a big-endian integer.
     template <std::integral T>
     T read() noexcept {
         if (remaining() < sizeof(T)) {
@@ -72,6 +73,7 @@ public:
         return value;
     }
 
+    /// The next `count` bytes, as a view of the input.
     Bytes take(std::size_t count) noexcept {
         if (remaining() < count) {
             return fail<Bytes>();

@@ -39,6 +39,7 @@ using QueueOffset = StrongInt<struct QueueOffsetTag, std::int64_t>;
 
 }  // namespace gantry
 
+/// Hashes a strong integer as its plain one, for keys of unordered containers.
 template <class Tag, class Int>
 struct std::hash<gantry::StrongInt<Tag, Int>> {
     std::size_t operator()(gantry::StrongInt<Tag, Int> id) const noexcept {

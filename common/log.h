@@ -11,6 +11,7 @@
 
 namespace gantry {
 
+/// How much a line matters. Lines below LogOptions::level are dropped; kOff drops all.
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarn, kError, kOff };
 
 /// One `key=value` of a log line.

@@ -11,6 +11,7 @@ class Random {
 public:
     explicit Random(std::uint64_t seed) noexcept : state_(seed) {}
 
+    /// Uniform over all values of 64 bits.
     std::uint64_t next() noexcept {
         state_ += 0x9E3779B97F4A7C15ULL;
         std::uint64_t z = state_;

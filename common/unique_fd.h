@@ -31,8 +31,10 @@ public:
 
     explicit operator bool() const noexcept { return fd_ >= 0; }
 
+    /// Gives the descriptor away: the caller closes it.
     int release() noexcept { return std::exchange(fd_, -1); }
 
+    /// Closes what is owned and owns `fd`, which must be another one. Errors of close are ignored.
     void reset(int fd = -1) noexcept {
         if (fd_ >= 0) {
             ::close(fd_);

@@ -60,6 +60,7 @@ public:
         return ops_->call(storage_, std::forward<Args>(args)...);
     }
 
+    /// Destroys the callable and is empty afterwards; not from inside the call.
     void reset() noexcept {
         if (ops_ != nullptr) {
             std::exchange(ops_, nullptr)->destroy(storage_);

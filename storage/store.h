@@ -39,6 +39,7 @@ namespace gantry::storage {
 /// Source    docs/architecture.md, docs/formats/commit-log.md.
 class Store {
 public:
+    /// A store ready for appends, and what it took to recover it.
     struct Opened {
         std::unique_ptr<Store> store;
         RecoveryReport recovery;
@@ -99,6 +100,7 @@ public:
     /// Store time of the message at `at`; -1 when there is none.
     WallMs store_time_at(const Queue& queue, QueueOffset at) const;
 
+    /// Messages of a topic with one key, stored within [begin, end] (give or take a second).
     struct KeyQuery {
         std::string_view topic;
         std::string_view key;  ///< a word of KEYS, or a UNIQ_KEY
@@ -110,6 +112,7 @@ public:
     /// Log offsets of messages with exactly that key, newest first.
     std::vector<LogOffset> find_by_key(const KeyQuery& query) const;
 
+    /// Topics, groups and committed offsets. Lives as long as the store.
     StateMachine& state() noexcept;
 
     /// What it is made of; for the room's own sources.

@@ -27,9 +27,11 @@ class Checkpointer {
 public:
     explicit Checkpointer(Store::Parts& parts) noexcept : parts_(parts) {}
 
+    /// Starts the thread; the next checkpoint is due checkpoint_bytes behind `last`.
     void start(LogOffset last);
     /// Tells how far the log is durable.
     void flushed(LogOffset at);
+    /// Ends the thread after the checkpoint under way, and writes none. Blocks. Idempotent.
     void stop();
     /// Writes one now. Blocks on the disk.
     Status write();
@@ -63,7 +65,9 @@ struct Store::Parts {
 
     std::filesystem::path path(const char* name) const { return options.directory / name; }
 
+    /// Brings the parts to life, one after the other, and fills `report`. Errors: of Store::open.
     Status open(RecoveryReport& report);
+    /// What Store's functions of the same names do.
     Status close();
     Result<Appended> append_records(Queue& queue,
                                     Bytes records,

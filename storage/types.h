@@ -51,6 +51,7 @@ struct LogRun {
     std::shared_ptr<const void> pin;
 };
 
+/// How a read ended.
 enum class ReadStatus : std::uint8_t {
     kFound,
     kNoMatch,   ///< everything examined was filtered out; go on at `next`
@@ -60,6 +61,7 @@ enum class ReadStatus : std::uint8_t {
     kCorrupt,   ///< damaged or lost records there; `next` is behind them
 };
 
+/// What to read of one queue, and how much at most.
 struct ReadRequest {
     QueueOffset from;
     std::uint32_t bytes_max = 256U << 10U;  ///< one record is always allowed
@@ -68,6 +70,8 @@ struct ReadRequest {
     std::uint32_t scan_max = 16'384;                        ///< units examined at most
 };
 
+/// What a read found. `min` and `max` are the ends of the queue as readers may see it, `next` where
+/// to go on; the bytes of the runs stay valid as long as their pins.
 struct ReadResult {
     ReadStatus status = ReadStatus::kAtEnd;
     QueueOffset next, min, max;
@@ -87,6 +91,7 @@ struct RecoveryReport {
     std::string note;  ///< why the tail was cut; empty when it was not
 };
 
+/// How a store is laid out and when it writes. Sizes in bytes unless the name says otherwise.
 struct StoreOptions {
     std::filesystem::path directory;
     std::uint64_t segment_bytes = std::uint64_t{1} << 30U;

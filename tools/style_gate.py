@@ -15,6 +15,8 @@ from collections import Counter, namedtuple
 ROOMS = ("common", "protocol", "storage", "nameserver", "client", "broker", "tools", "benchmarks")
 CODE_FOLDERS = ROOMS + ("tests",)
 PROGRAMS = ("tools/", "benchmarks/")
+# Folders that quoted includes are resolved against: a room's own root shows it under its full path.
+INCLUDE_ROOTS = ("", "benchmarks/", "tools/")
 SKIPPED_FOLDERS = {".git", "build", ".cache", "__pycache__", "target", "corpus", "golden"}
 
 HEADER_LINES = 250
@@ -365,8 +367,12 @@ def dead_files(tree):
                 listed.add(name.removeprefix("${CMAKE_SOURCE_DIR}/"))
             else:
                 listed.add(os.path.normpath(os.path.join(folder, name)))
-    included = {name for source in tree.sources if source.is_cpp
-                for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', source.code, re.MULTILINE)}
+    paths = {source.path for source in tree.sources}
+    included = set()
+    for source in tree.sources:
+        if source.is_cpp:
+            for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', source.code, re.MULTILINE):
+                included.update([root + name for root in INCLUDE_ROOTS if root + name in paths][:1])
     for source in tree.sources:
         if source.is_cpp and source.path not in listed and not (
                 source.is_header and source.path in included):

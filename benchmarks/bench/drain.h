@@ -20,6 +20,7 @@ namespace gantry::bench {
 /// Threads   create, start, stop, results: the main thread; results are valid after stop().
 class Drain {
 public:
+    /// What one consumer reads.
     struct Plan {
         std::vector<client::QueueId> queues;
         std::uint64_t run = 0;   ///< 0: count every run's messages
@@ -27,6 +28,8 @@ public:
         bool record_latency = false;
     };
 
+    /// Makes a consumer, assigns the plan's queues and seeks each to its start. Errors: those of
+    /// client::PullConsumer for creating, assigning, asking for a queue's ends, and seeking.
     static Result<std::unique_ptr<Drain>> create(std::shared_ptr<client::Client> client,
                                                  const Options& options,
                                                  const Plan& plan);
@@ -34,7 +37,10 @@ public:
     Drain(const Drain&) = delete;
     Drain& operator=(const Drain&) = delete;
 
+    /// Starts the polling thread. Once.
     void start();
+    /// Ends the thread within one poll (50 ms), dropping what was not polled yet, and closes the
+    /// consumer. Blocks. Idempotent; the destructor does it too.
     void stop();
 
     /// Distinct messages so far.

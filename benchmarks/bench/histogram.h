@@ -12,12 +12,14 @@ namespace gantry::bench {
 /// nanoseconds. Threads: one; histograms of several threads are merged.
 class Histogram {
 public:
+    /// Counts one value, in constant time and without allocation.
     void record(std::uint64_t value) noexcept {
         ++counts_[index_of(value)];
         ++total_;
         max_ = value > max_ ? value : max_;
     }
 
+    /// Adds the values of `other`, as if they had been recorded here.
     void merge(const Histogram& other) noexcept;
 
     /// Upper bound of the bucket that holds the given share (0..1) of the values; 0 when empty.

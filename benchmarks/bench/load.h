@@ -22,6 +22,7 @@ namespace gantry::bench {
 ///           are valid after wait().
 class Load {
 public:
+    /// What one producer sends.
     struct Plan {
         std::uint32_t producer = 0;
         std::uint64_t run = 0;
@@ -29,14 +30,20 @@ public:
         double rate = 0;  ///< messages per second of this producer; 0: unlimited
     };
 
+    /// Makes a producer with a connection of its own. Errors: those of client::Producer::create.
+    /// `options` outlives the load.
     static Result<std::unique_ptr<Load>> create(std::shared_ptr<client::Client> client,
                                                 const Options& options,
                                                 const Plan& plan);
 
+    /// Takes the start time and sends the first messages. Once.
     void start();
     /// Sends what the rate allows now; only needed with a rate.
     void pump();
+    /// True when every message of the plan is answered, failed ones included. A load that is
+    /// refused while nothing is in flight finishes short of its plan; the rest counts as failed.
     bool finished() const;
+    /// Blocks until finished(). With a rate, pump until finished() first: nothing else sends on.
     void wait();
 
     std::uint32_t producer() const noexcept { return plan_.producer; }

@@ -23,10 +23,12 @@ struct Stamp {
 
 static_assert(sizeof(Stamp) == 32);
 
+/// Overwrites the start of `body`, which holds at least sizeof(Stamp) bytes.
 inline void write_stamp(std::string& body, const Stamp& stamp) noexcept {
     std::memcpy(body.data(), &stamp, sizeof(stamp));
 }
 
+/// The stamp a body starts with; nothing when it is too short for one or has another magic number.
 inline std::optional<Stamp> read_stamp(std::string_view body) noexcept {
     Stamp stamp;
     if (body.size() < sizeof(stamp)) {
@@ -47,6 +49,7 @@ inline std::uint64_t fingerprint(const Stamp& stamp) noexcept {
     return z ^ (z >> 31U);
 }
 
+/// CLOCK_MONOTONIC in nanoseconds: comparable between the processes of one host.
 std::uint64_t monotonic_ns() noexcept;
 
 }  // namespace gantry::bench

@@ -48,6 +48,7 @@ public:
 
     explicit GroupRegistry(const Clock& clock) : clock_(clock) {}
 
+    /// A member that is to be told something, and the codec it speaks.
     struct Receiver {
         PeerId peer = 0;
         wire::Codec codec = wire::Codec::kJson;
@@ -74,8 +75,11 @@ public:
     /// Ends those without a heartbeat for kExpiry.
     std::vector<Change> expire();
 
+    /// Whether a subscription was found, else which is unknown: the group, or the topic in it.
     enum class Lookup { kFound, kNoGroup, kNoTopic };
 
+    /// What a look-up found. `subscription` is set when status is kFound, and stays as it is when
+    /// the group subscribes anew.
     struct Found {
         Lookup status = Lookup::kNoGroup;
         bool is_broadcast = false;

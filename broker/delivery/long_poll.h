@@ -56,6 +56,8 @@ public:
 
     LongPoll(net::EventLoop& loop, const Clock& clock, ParkedReader& reader);
 
+    /// Takes a pull, whose topic and queue are set, until it is answered or its hold has passed.
+    /// Looks for no messages: who parks checks afterwards whether some came in between.
     void park(PullQuery query);
     /// Marks the queue's pulls for the next wake_touched(); true when there are any.
     bool touch(const storage::Queue* queue);

@@ -25,6 +25,7 @@ class LoopState;
 ///           and lost, as their sender asked for no answer.
 class OffsetCommits {
 public:
+    /// One committed offset, the next to consume. The names are views: they last for the call.
     struct Commit {
         std::string_view group;
         std::string_view topic;

@@ -23,6 +23,7 @@ public:
 
     explicit QueueLocks(const Clock& clock) : clock_(clock) {}
 
+    /// A queue and the group that locks it. The names are views: they last for the call.
     struct Name {
         std::string_view group;
         std::string_view topic;

@@ -14,6 +14,7 @@ class DescribeHandler {
 public:
     explicit DescribeHandler(Context& context) : context_(context) {}
 
+    /// Registers the requests above at `dispatcher`; this object outlives it.
     void add_to(Dispatcher& dispatcher);
 
 private:

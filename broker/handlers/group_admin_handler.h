@@ -24,6 +24,7 @@ public:
     GroupAdminHandler(Context& context, TopicCreator& creator)
         : context_(context), creator_(creator) {}
 
+    /// Registers the requests above at `dispatcher`; this object outlives it.
     void add_to(Dispatcher& dispatcher);
 
 private:

@@ -19,6 +19,7 @@ class GroupHandler {
 public:
     GroupHandler(Context& context, TopicCreator& creator) : context_(context), creator_(creator) {}
 
+    /// Registers the requests above at `dispatcher`; this object outlives it.
     void add_to(Dispatcher& dispatcher);
 
     /// Takes a closed connection out of its groups at once, and tells the others.

@@ -18,6 +18,7 @@ class MessageHandler {
 public:
     explicit MessageHandler(Context& context) : context_(context) {}
 
+    /// Registers the requests above at `dispatcher`; this object outlives it.
     void add_to(Dispatcher& dispatcher);
 
 private:

@@ -21,6 +21,7 @@ class OffsetHandler {
 public:
     explicit OffsetHandler(Context& context) : context_(context) {}
 
+    /// Registers the requests above at `dispatcher`; this object outlives it.
     void add_to(Dispatcher& dispatcher);
 
 private:

@@ -30,6 +30,7 @@ class PullHandler final : public ParkedReader {
 public:
     explicit PullHandler(Context& context) : context_(context) {}
 
+    /// Registers the requests above at `dispatcher`; this object outlives it.
     void add_to(Dispatcher& dispatcher);
 
     bool try_answer(PullQuery& query, bool is_last) override;

@@ -13,6 +13,7 @@ class QueueLockHandler {
 public:
     explicit QueueLockHandler(Context& context) : context_(context) {}
 
+    /// Registers the requests above at `dispatcher`; this object outlives it.
     void add_to(Dispatcher& dispatcher);
 
 private:

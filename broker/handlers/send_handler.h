@@ -31,6 +31,7 @@ class SendHandler {
 public:
     SendHandler(Context& context, TopicCreator& creator);
 
+    /// Registers the requests above at `dispatcher`; this object outlives it.
     void add_to(Dispatcher& dispatcher);
 
 private:

@@ -27,6 +27,7 @@ class TopicHandler {
 public:
     TopicHandler(Context& context, TopicCreator& creator) : context_(context), creator_(creator) {}
 
+    /// Registers the requests above at `dispatcher`; this object outlives it.
     void add_to(Dispatcher& dispatcher);
 
 private:

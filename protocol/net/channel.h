@@ -45,6 +45,7 @@ struct Request {
 ///           from inside call(). It may destroy the channel. The loop outlives the channel.
 class Channel {
 public:
+    /// The peer and what the link to it may use.
     struct Options {
         std::string address;  ///< "host:port"; names are resolved by the loop's resolver
         wire::Codec codec = wire::Codec::kNative;
@@ -68,7 +69,11 @@ public:
     Channel(const Channel&) = delete;
     Channel& operator=(const Channel&) = delete;
 
+    /// Who takes requests of the peer; without one they are answered with kRequestCodeNotSupported.
+    /// Set before the first call().
     void on_request(OnRequest handler);
+    /// Who is told of a link that came up, before what waited for it is sent, or was lost, before
+    /// what was outstanding fails. Set before the first call().
     void on_state(OnState handler);
 
     /// Sends at the end of this pass; everything called in one pass leaves in one write.

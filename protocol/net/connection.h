@@ -48,7 +48,9 @@ public:
     ConnectionHandler(const ConnectionHandler&) = delete;
     ConnectionHandler& operator=(const ConnectionHandler&) = delete;
     virtual ~ConnectionHandler() = default;
+    /// Once, first. Output may be appended already.
     virtual void on_open(Connection& connection) = 0;
+    /// One whole frame, request or answer; it lasts for the call. May close the connection.
     virtual void on_frame(const Received& frame) = 0;
     /// Exactly once, last. The connection dies after the call.
     virtual void on_close(Connection& connection, const Error& why) = 0;

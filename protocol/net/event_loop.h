@@ -30,6 +30,7 @@ public:
     PassEnd(const PassEnd&) = delete;
     PassEnd& operator=(const PassEnd&) = delete;
     virtual ~PassEnd() = default;
+    /// In the loop's thread, once for however often it was asked for in the pass. May ask again.
     virtual void on_pass_end() = 0;
 
 private:
@@ -57,12 +58,14 @@ private:
 /// Limits    tasks must not block: no sync, no name resolution, no waiting for another thread.
 class EventLoop {
 public:
+    /// How a loop runs.
     struct Options {
         std::string name = "loop";          ///< thread name, at most 15 characters
         std::chrono::microseconds spin{0};  ///< poll that long after the last event before sleeping
         std::uint32_t tasks_max = 1U << 20U;
     };
 
+    /// Makes a loop that does not run yet. kIo: no memory or no descriptor, with the errno text.
     static Result<std::unique_ptr<EventLoop>> create(const Options& options);
     ~EventLoop();
     EventLoop(const EventLoop&) = delete;
@@ -72,7 +75,9 @@ public:
     void run();
     /// Starts a thread that runs the loop; join() waits for its end.
     void start_thread();
+    /// Ends run() after the pass under way and does not wait for that. Idempotent.
     void stop();
+    /// Waits for the thread of start_thread() to end; without one, returns at once.
     void join();
 
     /// Between run() or start_thread() and the end of the last pass.

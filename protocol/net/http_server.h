@@ -12,6 +12,7 @@
 
 namespace gantry::net {
 
+/// What a handler answers: status, type and body.
 struct HttpReply {
     int status = 200;
     std::string content_type = "text/plain; charset=utf-8";
@@ -29,6 +30,7 @@ struct HttpReply {
 /// Limits    headers 16 KiB, body 1 MiB, GET and HEAD only, 30 s for a request.
 class HttpServer {
 public:
+    /// Where to listen.
     struct Options {
         std::string address = "127.0.0.1";
         std::uint16_t port = 0;  ///< 0: the kernel picks
@@ -44,8 +46,13 @@ public:
     HttpServer(const HttpServer&) = delete;
     HttpServer& operator=(const HttpServer&) = delete;
 
+    /// Serves `path`, in place of what it served before. `query` is what follows the `?`, as it
+    /// came. A handler that throws answers 500. Before start().
     void add(const std::string& path, Handler handler);
+    /// Starts the thread. Once.
     void start();
+    /// Ends the thread after the handler that runs; requests under way get no answer. Blocks.
+    /// Idempotent; not from a handler.
     void stop();
     std::uint16_t port() const noexcept;
 

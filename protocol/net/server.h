@@ -22,6 +22,7 @@ namespace gantry::net {
 /// Lifetime  loops and handler outlive the server. After stop() no handler call is running.
 class Server {
 public:
+    /// Where to listen, and what the connections may use.
     struct Options {
         std::string address = "0.0.0.0";
         std::uint16_t port = 0;  ///< 0: the kernel picks; see port()

@@ -39,6 +39,8 @@ std::string to_string(const SocketAddress& address);
 /// In record form; an IPv4 address mapped into IPv6 comes out as IPv4.
 wire::Host host_of(const SocketAddress& address);
 
+/// The far end and this end of a socket; length 0 when the system does not know, as of a peer that
+/// has gone.
 SocketAddress peer_address(int socket) noexcept;
 SocketAddress local_address(int socket) noexcept;
 

@@ -74,6 +74,7 @@ public:
     /// Makes the entries that `flush` counts durable, then the header that counts them. Blocks.
     Status make_durable(const Flush& flush);
 
+    /// Notes that what `flush` counts is durable; after make_durable.
     void end_flush(const Flush& flush) noexcept {
         flushed_changes_ = flush.changes;
         facts_.was_flushed = true;

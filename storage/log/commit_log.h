@@ -97,6 +97,7 @@ public:
     /// before it, which their threads are filling.
     void publish(const Reservation& reserved);
 
+    /// Asks the flusher for a sync of everything appended so far, and does not wait for it.
     void flush_soon();
     /// Blocks until everything below `at` is durable. kReadOnly: it never will be.
     Status wait_flushed(LogOffset at);

@@ -23,6 +23,7 @@ class Flusher {
 public:
     Flusher(CommitLog& log, MetricRegistry& metrics);
 
+    /// Starts the thread. Once, when the log has its end.
     void start();
     /// Asks for a sync of everything appended so far.
     void wake();

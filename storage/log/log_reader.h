@@ -13,6 +13,7 @@ namespace gantry::storage {
 
 /// What stands at a position of the log.
 struct LogEntry {
+    /// What kind of bytes they are.
     enum class Kind : std::uint8_t {
         kRecord,   ///< whole, its CRC matches, its log offset is its position
         kBlank,    ///< the rest of the segment is unused

@@ -27,9 +27,11 @@ public:
 
     explicit Preparer(CommitLog& log) noexcept : log_(log) {}
 
+    /// Starts the thread. Once, when the log has its end.
     void start();
     /// Makes the thread look at once.
     void wake();
+    /// Ends the thread after the piece of work under way. Blocks. Idempotent.
     void stop();
     /// One look, in the calling thread: true when something is left to try again. Before start().
     bool work();

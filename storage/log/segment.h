@@ -98,7 +98,9 @@ Result<SegmentList> open_segments(FileSystem& files, const std::filesystem::path
 /// Threads   any; one short lock.
 class SegmentSet {
 public:
+    /// Replaces all segments; `list` is ascending and without gaps.
     void assign(SegmentList list);
+    /// Adds the segment that begins where the last one ends.
     void add(SegmentPtr segment);
     /// Puts `with` in the place of the segment of the same base.
     void replace(const SegmentPtr& with);

@@ -10,6 +10,7 @@
 using namespace gantry;
 using namespace gantry::net;
 using namespace gantry::net::test;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -423,7 +424,7 @@ TEST_SUITE("net/channel") {
         Caller caller(options);
         CHECK(caller.call("one").body == "one");
         REQUIRE(wait_until([&] { return peer.handler.closed == 1; }));
-        std::this_thread::sleep_for(60ms);
+        std::this_thread::sleep_for(60ms);  // sleeps: nothing tells that no dial comes
         CHECK(peer.handler.opened == 1);
         CHECK(caller.call("two").body == "two");
         CHECK(peer.handler.opened == 2);

@@ -10,6 +10,7 @@
 using namespace gantry;
 using namespace gantry::net;
 using namespace gantry::net::test;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -239,7 +240,7 @@ TEST_SUITE("net/connection") {
         int frames = -1;
         REQUIRE(wait_until([&] {
             const int now = echo.handler.frames;
-            std::this_thread::sleep_for(50ms);
+            std::this_thread::sleep_for(50ms);  // sleeps: nothing tells that it has stopped
             return std::exchange(frames, now) == now && now > 0;
         }));
         CHECK(frames < kRequests);

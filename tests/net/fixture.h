@@ -4,6 +4,7 @@
 #include "common/random.h"
 #include "protocol/net/event_loop.h"
 #include "protocol/net/socket.h"
+#include "tests/harness/wait.h"
 
 #include <doctest/doctest.h>
 
@@ -17,21 +18,12 @@
 
 namespace gantry::net::test {
 
-using namespace std::chrono_literals;
-
 inline constexpr std::chrono::seconds kPatience{20};
 
 /// Waits until `predicate` holds; false when it does not within the tests' patience.
 template <class Predicate>
 bool wait_until(Predicate predicate) {
-    const auto deadline = std::chrono::steady_clock::now() + kPatience;
-    while (!predicate()) {
-        if (std::chrono::steady_clock::now() > deadline) {
-            return false;
-        }
-        std::this_thread::sleep_for(1ms);
-    }
-    return true;
+    return harness::wait_until(kPatience, predicate);
 }
 
 /// The seed of a random test, printed; GANTRY_TEST_SEED replaces it.

@@ -9,6 +9,7 @@
 using namespace gantry;
 using namespace gantry::net;
 using namespace gantry::net::test;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -141,7 +142,7 @@ TEST_SUITE("net/server") {
             // The others go on meanwhile.
             REQUIRE(peers.back().send(request_frame(2, "meanwhile")));
             CHECK(read_reply(peers.back()).body == "meanwhile");
-            std::this_thread::sleep_for(20ms);
+            std::this_thread::sleep_for(20ms);  // sleeps: nothing tells that it is not accepted
             CHECK(handler.opened == 1);
         }
         RawPeer late(std::move(waiting));
@@ -161,7 +162,7 @@ TEST_SUITE("net/server") {
         while (handler.closed == 0 && std::chrono::steady_clock::now() - start < kPatience) {
             REQUIRE(busy.send(request_frame(1, "x")));
             REQUIRE(read_reply(busy).is_whole);
-            std::this_thread::sleep_for(5ms);
+            std::this_thread::sleep_for(5ms);  // sleeps: the pace of the busy peer
         }
         CHECK(std::chrono::steady_clock::now() - start >= 120ms);
         CHECK(idle.receive(1).empty());

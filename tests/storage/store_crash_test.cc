@@ -87,7 +87,7 @@ std::vector<Acknowledged> run_and_kill(const StoreOptions& options,
     std::vector<Acknowledged> all;
     Acknowledged said;
     std::thread killer([child, delay] {
-        std::this_thread::sleep_for(delay);
+        std::this_thread::sleep_for(delay);  // sleeps: the kill comes at a random moment
         ::kill(child, SIGKILL);
     });
     while (::read(read_end.get(), &said, sizeof(said)) == static_cast<ssize_t>(sizeof(said))) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "tests/harness/wait.h"
 #include "tests/storage/faulty_file_system.h"
 #include "tests/storage/store_fixture.h"
 
 #include <atomic>
 #include <chrono>
-#include <thread>
 
 namespace gantry::storage {
 namespace {
@@ -12,11 +12,7 @@ namespace {
 /// Waits for a condition that another thread makes true.
 template <class Condition>
 void wait_for(Condition&& condition) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (!condition()) {
-        REQUIRE(std::chrono::steady_clock::now() < deadline);
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    REQUIRE(harness::wait_until(std::chrono::seconds(30), condition));
 }
 
 /// Appends until the store refuses; returns the code of the refusal.

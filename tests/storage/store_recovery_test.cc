@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "storage/checkpoint.h"
 #include "storage/log/block_sums.h"
+#include "tests/harness/wait.h"
 #include "tests/storage/store_fixture.h"
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <fstream>
-#include <thread>
 
 namespace gantry::storage {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::chrono::seconds kPatience{60};
 
 fs::path segment_path(const fs::path& store, std::int64_t base = 0) {
     std::string name = std::to_string(base);
@@ -49,13 +53,11 @@ struct Killed {
         }
         if (with_sums) {
             at.store->flush_soon();
-            while (at.store->watermarks().flushed < places.back().end) {
-                std::this_thread::sleep_for(std::chrono::milliseconds(1));
-            }
+            const LogOffset end = places.back().end;
+            REQUIRE(harness::wait_until(kPatience,
+                                        [&] { return at.store->watermarks().flushed >= end; }));
             // The sums are written right after the watermark moves.
-            while (!sums_cover(places.back().end)) {
-                std::this_thread::sleep_for(std::chrono::milliseconds(1));
-            }
+            REQUIRE(harness::wait_until(kPatience, [&] { return sums_cover(end); }));
         }
         copy_store(at.options.directory, image);
         at.store.reset();
@@ -145,7 +147,8 @@ TEST_SUITE("storage/recovery") {
         const TemporaryDirectory directory;
         const fs::path image = directory.path() / "image";
         StoreFixture at(directory.path() / "live");
-        at.options.checkpoint_bytes = 100'000;
+        // Due once, so that none is being written while the files are copied.
+        at.options.checkpoint_bytes = 400'000;
         at.options.flush_interval_ms = 1;
         at.open();
         std::vector<std::string> expected;
@@ -153,11 +156,10 @@ TEST_SUITE("storage/recovery") {
             expected.push_back(numbered_body(i, 900));
             REQUIRE(at.append(at.queue("t"), {{expected.back(), "", "key"}}));
         }
-        while (!fs::exists(directory.path() / "live/checkpoint")) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
-            REQUIRE(at.append(at.queue("t"), {{"more", "", "key"}}));
-            expected.push_back("more");
-        }
+        REQUIRE(harness::wait_until(kPatience, [&] {
+            const auto found = load_checkpoint(*at.posix, directory.path() / "live/checkpoint");
+            return found && *found && (*found)->at > LogOffset(0);
+        }));
         copy_store(at.options.directory, image);
         StoreFixture opened(image);
         opened.open();

@@ -174,6 +174,17 @@ class StyleGateTest(unittest.TestCase):
         self.assertEqual({"storage/left.cc", "storage/left.h"},
                          {f.path for f in style_gate.check(self.folder.name)})
 
+    def test_includes_are_resolved_against_the_include_roots(self):
+        self.write("tools/CMakeLists.txt",
+                   "# SPDX-License-Identifier: Apache-2.0\nadd_library(cli cli/run.cc)\n")
+        for path, text in (("tools/cli/run.cc", SOURCE + '#include "cli/run.h"\n'),
+                           ("tools/cli/run.h", HEADER), ("tools/cli/left.h", HEADER),
+                           ("benchmarks/bench/left.h", HEADER),
+                           ("storage/cli/run.h", HEADER)):
+            self.write(path, text)
+        self.assertEqual({"tools/cli/left.h", "benchmarks/bench/left.h", "storage/cli/run.h"},
+                         {f.path for f in style_gate.check(self.folder.name)})
+
     def test_folders_and_common_have_a_size(self):
         files = {f"common/f{n}.h": HEADER for n in range(26)}
         self.assertEqual({("common", 0, "folder"), ("common", 0, "common size")},

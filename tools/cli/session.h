@@ -27,6 +27,7 @@ namespace gantry::cli {
 /// Threads   the main thread. Lifetime: the streams outlive it.
 class Session {
 public:
+    /// Where data comes from and goes to. `err_is_terminal`: progress is shown there.
     struct Streams {
         std::istream& in;
         std::ostream& out;
@@ -43,7 +44,11 @@ public:
     /// Takes --nameserver, --output and --timeout. kRefused: an unknown output format.
     Status take_common(const cxxopts::ParseResult& given);
 
+    /// The client, started at the first call; later calls return the same. Errors: of
+    /// Client::start.
     Result<std::shared_ptr<client::Client>> client();
+    /// The administration client, made at the first call; lives as long as the session. Errors: of
+    /// client() and AdminClient::create.
     Result<client::AdminClient*> admin();
 
     /// Prints one JSON value on a line of its own.
