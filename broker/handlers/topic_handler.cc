@@ -22,8 +22,6 @@ using wire::RequestCode;
 using wire::ResponseCode;
 
 constexpr Logger kLog("broker");
-/// GET_TOPIC_CONFIG of RocketMQ 5: its admin tools ask for one topic.
-constexpr auto kGetTopicConfig = static_cast<RequestCode>(351);
 constexpr std::int32_t kPermMax =
     storage::perm::kRead | storage::perm::kWrite | storage::perm::kInherit;
 
@@ -42,7 +40,7 @@ void TopicHandler::add_to(Dispatcher& dispatcher) {
     dispatcher.add(RequestCode::kUpdateAndCreateTopic, *this, &TopicHandler::put);
     dispatcher.add(RequestCode::kDeleteTopicInBroker, *this, &TopicHandler::remove);
     dispatcher.add(RequestCode::kGetAllTopicConfig, *this, &TopicHandler::list);
-    dispatcher.add(kGetTopicConfig, *this, &TopicHandler::get);
+    dispatcher.add(RequestCode::kGetTopicConfig, *this, &TopicHandler::get);
     dispatcher.add(RequestCode::kGetSystemTopicListFromBroker, *this, &TopicHandler::list_system);
     dispatcher.add(RequestCode::kGetTopicStatsInfo, *this, &TopicHandler::statistics);
     dispatcher.add(RequestCode::kQueryTopicConsumeByWho, *this, &TopicHandler::consumers);

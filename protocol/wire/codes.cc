@@ -14,7 +14,7 @@ struct Named {
 };
 
 // Ascending by number.
-constexpr std::array<Named<RequestCode>, 59> kRequests = {{
+constexpr std::array<Named<RequestCode>, 61> kRequests = {{
     {RequestCode::kSendMessage, "SEND_MESSAGE"},
     {RequestCode::kPullMessage, "PULL_MESSAGE"},
     {RequestCode::kQueryMessage, "QUERY_MESSAGE"},
@@ -66,6 +66,8 @@ constexpr std::array<Named<RequestCode>, 59> kRequests = {{
     {RequestCode::kSendBatchMessage, "SEND_BATCH_MESSAGE"},
     {RequestCode::kQueryDataVersion, "QUERY_DATA_VERSION"},
     {RequestCode::kAddWritePermOfBroker, "ADD_WRITE_PERM_OF_BROKER"},
+    {RequestCode::kGetTopicConfig, "GET_TOPIC_CONFIG"},
+    {RequestCode::kGetSubscriptionGroupConfig, "GET_SUBSCRIPTIONGROUP_CONFIG"},
     {RequestCode::kLitePullMessage, "LITE_PULL_MESSAGE"},
     {RequestCode::kBrokerHeartbeat, "BROKER_HEARTBEAT"},
     {RequestCode::kSendRecords, "SEND_RECORDS"},

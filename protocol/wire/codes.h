@@ -60,6 +60,8 @@ enum class RequestCode : std::int32_t {
     kSendBatchMessage = 320,
     kQueryDataVersion = 322,
     kAddWritePermOfBroker = 327,
+    kGetTopicConfig = 351,
+    kGetSubscriptionGroupConfig = 352,
     kLitePullMessage = 361,
     kBrokerHeartbeat = 904,
 

@@ -45,6 +45,7 @@ TEST_SUITE("wire/status") {
         CHECK(name_of(RequestCode::kWatchRoutes) == "WATCH_ROUTES");
         CHECK(name_of(ResponseCode::kPullOffsetMoved) == "PULL_OFFSET_MOVED");
         CHECK(name_of(RequestCode::kSendMessage) == "SEND_MESSAGE");
+        CHECK(name_of(RequestCode::kGetTopicConfig) == "GET_TOPIC_CONFIG");
         CHECK(name_of(RequestCode::kListGroups) == "LIST_GROUPS");
         CHECK(name_of(ResponseCode::kSuccess) == "SUCCESS");
         CHECK(name_of(ResponseCode::kUnknownOutcome) == "UNKNOWN_OUTCOME");
