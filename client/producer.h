@@ -29,9 +29,10 @@ namespace gantry::client {
 ///   kUnknown    unknown   the connection was lost after it left
 ///   kClosed     no        close() was called
 ///
-/// Order     messages that go to the same queue are stored in the order of the calls, when
-///           nothing fails, when retries_max is 0, or when max_batches_in_flight is 1. Otherwise a
-///           batch that is repeated may be overtaken by those already in flight behind it.
+/// Order     messages that go to the same queue are stored in the order of the calls; a lost
+///           connection does not change that, only what is repeated after an unknown outcome may be
+///           stored twice. But with max_batches_in_flight above 1 and retries, a batch the broker
+///           refused for the moment may be overtaken by those already in flight behind it.
 ///           Messages with a key or a given queue are repeated on their own queue, others
 ///           preferably on another broker.
 /// Batches   with batch_bytes_max > 0, messages to one queue that are waiting anyway leave in one

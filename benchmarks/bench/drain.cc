@@ -74,6 +74,7 @@ void Drain::take(const std::vector<client::MessageView>& messages) {
         }
     }
     last_ns_ = monotonic_ns();
+    received_.store(checker_.received(), std::memory_order_relaxed);
     distinct_.store(checker_.distinct(), std::memory_order_relaxed);
 }
 

@@ -43,6 +43,9 @@ public:
     /// consumer. Blocks. Idempotent; the destructor does it too.
     void stop();
 
+    /// Messages so far, those seen before included.
+    std::uint64_t received() const noexcept { return received_.load(std::memory_order_relaxed); }
+
     /// Distinct messages so far.
     std::uint64_t distinct() const noexcept { return distinct_.load(std::memory_order_relaxed); }
 
@@ -69,6 +72,7 @@ private:
     std::uint64_t bytes_ = 0;
     std::uint64_t first_ns_ = 0;
     std::uint64_t last_ns_ = 0;
+    std::atomic<std::uint64_t> received_{0};
     std::atomic<std::uint64_t> distinct_{0};
     std::atomic<bool> stopping_{false};
     std::thread thread_;

@@ -147,21 +147,23 @@ Result<Drains> make_drains(const Clients& clients, const Options& options, Drain
     return drains;
 }
 
-std::uint64_t distinct_of(const Drains& drains) {
-    std::uint64_t distinct = 0;
+using Count = std::uint64_t (Drain::*)() const noexcept;
+
+std::uint64_t sum_of(const Drains& drains, Count count) {
+    std::uint64_t sum = 0;
     for (const auto& drain : drains) {
-        distinct += drain->distinct();
+        sum += ((*drain).*count)();
     }
-    return distinct;
+    return sum;
 }
 
-/// Waits until `wanted` messages have come, or none came for the send time-out.
-void wait_for(const Drains& drains, std::uint64_t wanted, const Options& options) {
-    std::uint64_t seen = distinct_of(drains);
+/// Waits until `wanted` messages have come by `count`, or none came for the send time-out.
+void wait_for(const Drains& drains, Count count, std::uint64_t wanted, const Options& options) {
+    std::uint64_t seen = sum_of(drains, count);
     std::uint64_t since = monotonic_ns();
     while (seen < wanted) {
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
-        const std::uint64_t now = distinct_of(drains);
+        const std::uint64_t now = sum_of(drains, count);
         if (now != seen) {
             seen = now;
             since = monotonic_ns();
@@ -195,7 +197,7 @@ Result<Report> run_consume(const Clients& clients, const Options& options) {
     for (const auto& drain : drains) {
         drain->start();
     }
-    wait_for(drains, wanted, options);
+    wait_for(drains, &Drain::received, wanted, options);
     Report report;
     const std::uint64_t last = add_drains(drains, report);
     report.seconds = last > start ? static_cast<double>(last - start) / 1e9 : 0;
@@ -218,7 +220,7 @@ Result<Report> run_e2e(const Clients& clients, const Options& options) {
     const std::uint64_t start = run_loads(loads, options);
     Report report;
     add_loads(loads, report);
-    wait_for(drains, report.acked, options);
+    wait_for(drains, &Drain::distinct, report.acked, options);
     const std::uint64_t last = add_drains(drains, report);
     report.seconds = last > start ? static_cast<double>(last - start) / 1e9 : 0;
     // Queues are disjoint, producers are not: a message is lost when no drain has it.

@@ -69,7 +69,10 @@ Status Sender::accept(Message message, const SendTarget& target, Producer::Done 
     if (target.queue != nullptr) {
         parked.queue = std::make_unique<QueueId>(*target.queue);
     }
-    if (slot_.loop().in_loop()) {
+    if (slot_.loop().in_loop() && !is_draining_) {
+        if (has_inbox_.load(std::memory_order_acquire)) {
+            drain_inbox_in_loop();  // what other threads sent before goes before
+        }
         outgoing.deadline = slot_.loop().pass_time() + options_.deadline;
         enqueue_in_loop(parked);
         return ok();
@@ -84,6 +87,7 @@ Status Sender::accept(Message message, const SendTarget& target, Producer::Done 
             return closed_error();
         }
         inbox_.items.push_back(std::move(parked));
+        has_inbox_.store(true, std::memory_order_release);
         must_wake = !std::exchange(inbox_.is_woken, true);
     }
     if (must_wake) {
@@ -153,16 +157,20 @@ void Sender::set_selector(Producer::Selector selector) {
 }
 
 void Sender::drain_inbox_in_loop() {
-    draining_.clear();
+    if (std::exchange(is_draining_, true)) {
+        return;  // a callback closes the producer: the rest is refused below
+    }
     {
         const MutexLock lock(mutex_);
         std::swap(draining_, inbox_.items);
         inbox_.is_woken = false;
+        has_inbox_.store(false, std::memory_order_relaxed);
     }
     for (Parked& parked : draining_) {
         enqueue_in_loop(parked);
     }
     draining_.clear();
+    is_draining_ = false;
 }
 
 TopicSender& Sender::topic_in_loop(const std::string& topic) {

@@ -120,6 +120,7 @@ private:
     std::atomic<std::uint64_t> in_flight_{0};  // messages accepted, not completed
     std::atomic<bool> is_closed_{false};
     std::atomic<bool> is_completing_{false};
+    std::atomic<bool> has_inbox_{false};
     std::atomic<int> flushes_{0};
 
     Mutex mutex_;
@@ -143,6 +144,7 @@ private:
     SteadyTime timer_due_;
     RouteTable::SubscriptionId subscription_ = 0;
     int completing_depth_ = 0;
+    bool is_draining_ = false;
     bool is_shut_ = false;
     Counter& stored_count_;
     Counter& failed_count_;

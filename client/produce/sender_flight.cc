@@ -69,7 +69,10 @@ bool Sender::is_due_in_loop(Lane& lane, const Frame& frame) {
 }
 
 void Sender::pump_in_loop(Lane& lane) {
-    while (!lane.waiting.empty() && lane.in_flight < frames_in_flight_max_ &&
+    // Frames that wait for the link run out of time one by one: another one behind the first could
+    // leave while that is on its way back here.
+    const std::uint32_t frames_max = lane.broker->channel->is_up() ? frames_in_flight_max_ : 1;
+    while (!lane.waiting.empty() && lane.in_flight < frames_max &&
            is_due_in_loop(lane, *lane.waiting.front())) {
         dispatch_in_loop(lane);
     }

@@ -4,9 +4,9 @@
 #include "broker/broker.h"
 #include "common/clock.h"
 #include "common/file_system.h"
-#include "protocol/wire/message.pb.h"
 #include "protocol/wire/record.h"
 #include "protocol/wire/topic.pb.h"
+#include "tests/harness/broker_calls.h"
 #include "tests/harness/rpc_client.h"
 #include "tests/harness/temp_directory.h"
 
@@ -14,13 +14,18 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
-#include <vector>
 
 namespace gantry::broker {
 
 using harness::Answer;
+using harness::bodies;
+using harness::held_pull_of;
+using harness::pull_of;
+using harness::records;
 using harness::RpcClient;
+using harness::send;
+using harness::stock_send;
+using harness::TestMessage;
 using wire::RequestCode;
 using wire::ResponseCode;
 
@@ -64,41 +69,6 @@ private:
     std::unique_ptr<RpcClient> json_;
     std::unique_ptr<RpcClient> binary_;
 };
-
-/// One message for records().
-struct TestMessage {
-    std::string body;
-    std::string tag = {};
-    std::string key = {};
-};
-
-/// The messages in stored form, as Gantry's producers send them.
-std::string records(const std::string& topic,
-                    std::int32_t queue_id,
-                    const std::vector<TestMessage>& messages);
-
-/// Sends records natively.
-Answer send(RpcClient& client,
-            const std::string& topic,
-            std::int32_t queue_id,
-            const std::vector<TestMessage>& messages);
-
-/// A stock client's send of one message.
-wire::SendMessageRequest stock_send(const std::string& topic, std::int32_t queue_id);
-
-/// A pull that carries its own subscription, of no group.
-wire::PullMessageRequest pull_of(const std::string& topic,
-                                 std::int32_t queue_id,
-                                 std::int64_t offset);
-
-/// The same, held up to `hold_ms`.
-wire::PullMessageRequest held_pull_of(const std::string& topic,
-                                      std::int32_t queue_id,
-                                      std::int64_t offset,
-                                      std::int64_t hold_ms);
-
-/// Bodies of the records in `bytes`; a text that says so when they do not parse.
-std::vector<std::string> bodies(std::string_view bytes);
 
 /// The first record in `bytes`; `keep` owns what it views.
 wire::Record first_record(const std::string& keep);

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/harness/cluster.h"
+#include "tests/harness/http_get.h"
+#include "tests/harness/process.h"
+#include "tests/harness/programs.h"
+#include "tests/harness/wait.h"
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace gantry::harness {
+namespace {
+
+constexpr int kMessages = 150'000;
+constexpr int kInFlight = 256;
+constexpr std::chrono::minutes kBenchLimit{1};
+
+nlohmann::json parse_report(const std::string& line) {
+    const nlohmann::json report = nlohmann::json::parse(line, nullptr, false);
+    REQUIRE_MESSAGE(report.is_object(), line);
+    return report;
+}
+
+/// gantry-bench under way; its report when it has ended.
+class Bench {
+public:
+    Bench(Cluster& cluster, const std::string& command, const std::string& topic) {
+        auto started = Process::start(bench_executable(),
+                                      {command,
+                                       "--nameserver",
+                                       cluster.nameserver().address(),
+                                       "--topic",
+                                       topic,
+                                       "--messages",
+                                       std::to_string(kMessages),
+                                       "--size",
+                                       "512",
+                                       "--in-flight",
+                                       std::to_string(kInFlight),
+                                       "--timeout-ms",
+                                       "50000",
+                                       "--retry-unknown",
+                                       "--output",
+                                       "json"},
+                                      cluster.directory(),
+                                      command + "-" + topic);
+        REQUIRE(started.has_value());
+        process_ = std::move(started).value();
+    }
+
+    bool is_running() { return process_->is_running(); }
+
+    nlohmann::json report() {
+        const Result<ProcessExit> exit = process_->wait_exit(kBenchLimit);
+        REQUIRE_MESSAGE(exit.has_value(), (exit ? "" : to_string(exit.error())));
+        CHECK_MESSAGE(exit->code == 0, process_->err());
+        return parse_report(process_->out());
+    }
+
+private:
+    std::unique_ptr<Process> process_;
+};
+
+double messages_in(BrokerProcess& broker) {
+    return metric(broker.http_port(), "gantry_broker_messages_in_total").value_or(0);
+}
+
+/// Waits until the broker, since its start, has taken `count` messages of the bench.
+void wait_for_messages(BrokerProcess& broker, Bench& bench, double count) {
+    REQUIRE(wait_until(Process::kPatience,
+                       [&] { return messages_in(broker) >= count || !bench.is_running(); }));
+    REQUIRE_MESSAGE(bench.is_running(), bench.report().dump());
+}
+
+std::unique_ptr<Cluster> start_cluster(const std::string& flush) {
+    Cluster::Options options;
+    options.broker_settings = {{"store.flush", flush},
+                               {"store.segment_bytes", "32MiB"},
+                               {"store.prefault_bytes", "8MiB"},
+                               {"store.free_bytes_min", "0"}};
+    Result<std::unique_ptr<Cluster>> cluster = Cluster::start(options);
+    REQUIRE_MESSAGE(cluster.has_value(), (cluster ? "" : to_string(cluster.error())));
+    return std::move(cluster).value();
+}
+
+/// Runs the bench on `topic`, kills the broker once it has taken `kill_at` messages, and starts it
+/// again. The bench keeps kInFlight messages unanswered all the time, so that those before the last
+/// kInFlight were acknowledged before the kill, and its sends were under way. How often a message
+/// was seen twice.
+std::uint64_t kill_once(Cluster& cluster,
+                        const std::string& topic,
+                        int kill_at,
+                        std::chrono::milliseconds outage = {}) {
+    BrokerProcess& broker = cluster.broker();
+    Bench bench(cluster, "e2e", topic);
+    REQUIRE(kill_at > kInFlight);
+    wait_for_messages(broker, bench, messages_in(broker) + kill_at);
+    broker.kill();
+    std::this_thread::sleep_for(outage);  // sleeps: the outage is what is tested
+    CHECK(bench.is_running());
+    const Status restarted = broker.start();
+    REQUIRE_MESSAGE(restarted.has_value(), (restarted ? "" : to_string(restarted.error())));
+    const nlohmann::json report = bench.report();
+    CHECK_MESSAGE(messages_in(broker) > kInFlight, report.dump());
+    CHECK_MESSAGE(report["acked"] == kMessages, report.dump());
+    CHECK_MESSAGE(report["messages"] == kMessages, report.dump());
+    CHECK_MESSAGE(report["lost"] == 0, report.dump());
+    CHECK_MESSAGE(report["out_of_order"] == 0, report.dump());
+    CHECK_MESSAGE(report["offset_gaps"] == 0, report.dump());
+    CHECK_MESSAGE(report["failed"] == 0, report.dump());
+    return report["duplicates"].get<std::uint64_t>();
+}
+
+/// Reads the whole topic anew.
+void check_stored(Cluster& cluster, const std::string& topic, std::uint64_t duplicates) {
+    const nlohmann::json report = Bench(cluster, "consume", topic).report();
+    CHECK_MESSAGE(report["messages"] == kMessages, report.dump());
+    CHECK_MESSAGE(report["duplicates"] == duplicates, report.dump());
+    CHECK_MESSAGE(report["lost"] == 0, report.dump());
+    CHECK_MESSAGE(report["out_of_order"] == 0, report.dump());
+    CHECK_MESSAGE(report["offset_gaps"] == 0, report.dump());
+}
+
+}  // namespace
+
+TEST_SUITE("process/broker_kill") {
+    TEST_CASE("kill -9 amid sends loses nothing acknowledged and keeps the order, three times") {
+        const std::unique_ptr<Cluster> cluster = start_cluster("sync");
+        std::vector<std::uint64_t> duplicates;
+        for (const int kill_at : {5'000, 20'000, 40'000}) {
+            const std::string topic = "round-" + std::to_string(kill_at);
+            CAPTURE(topic);
+            duplicates.push_back(kill_once(*cluster, topic, kill_at));
+            MESSAGE(topic << ": " << kMessages << " acknowledged, " << duplicates.back()
+                          << " seen twice");
+        }
+        check_stored(*cluster, "round-5000", duplicates[0]);
+        check_stored(*cluster, "round-20000", duplicates[1]);
+        check_stored(*cluster, "round-40000", duplicates[2]);
+    }
+
+    TEST_CASE("an outage longer than an attempt to send changes no order") {
+        const std::unique_ptr<Cluster> cluster = start_cluster("sync");
+        const std::uint64_t duplicates =
+            kill_once(*cluster, "round", 20'000, std::chrono::milliseconds(2'500));
+        MESSAGE(kMessages << " acknowledged, " << duplicates << " seen twice");
+        check_stored(*cluster, "round", duplicates);
+    }
+
+    TEST_CASE("with async flush a kill of the process loses nothing acknowledged either") {
+        const std::unique_ptr<Cluster> cluster = start_cluster("async");
+        const std::uint64_t duplicates = kill_once(*cluster, "round", 20'000);
+        MESSAGE(kMessages << " acknowledged, " << duplicates << " seen twice");
+        check_stored(*cluster, "round", duplicates);
+    }
+}
+
+}  // namespace gantry::harness
