@@ -2,6 +2,7 @@
 #include "broker/settings.h"
 
 #include "common/settings.h"
+#include "protocol/net/socket.h"
 #include "protocol/wire/record.h"
 #include "storage/topic_table.h"
 
@@ -127,6 +128,19 @@ Status check_name(std::string_view setting, std::string_view value) {
     return ok();
 }
 
+Status check_addresses(const BrokerOptions& options) {
+    if (!net::numeric_address(options.base.listen_address, 0)) {
+        return Error{Errc::kRefused,
+                     "listen.address '" + options.base.listen_address + "' must be an IP address"};
+    }
+    for (const std::string& address : options.nameservers) {
+        if (const auto parts = net::split_host_port(address); !parts) {
+            return Error{Errc::kRefused, "nameserver.addresses: " + parts.error().detail};
+        }
+    }
+    return ok();
+}
+
 }  // namespace
 
 BrokerOptions::BrokerOptions() {
@@ -143,6 +157,7 @@ void bind_settings(SettingTable& table, BrokerOptions& options) {
 Status check_options(const BrokerOptions& options) {
     GANTRY_TRY(check_name("broker.cluster", options.cluster));
     GANTRY_TRY(check_name("broker.name", options.name));
+    GANTRY_TRY(check_addresses(options));
     if (options.store_directory.empty()) {
         return Error{Errc::kRefused, "store.directory '' must not be empty"};
     }

@@ -131,7 +131,8 @@ int run(const DaemonProgram& program, int argc, const char* const* argv) {
         if (!program.base.log_file.empty()) {
             kLog.error("start_failed", {{"program", program.name}, {"error", started.error()}});
         }
-        return fail(program, started.error().detail, kExitFailed);
+        const bool is_bad_setting = started.error().code == Errc::kRefused;
+        return fail(program, started.error().detail, is_bad_setting ? kExitUsage : kExitFailed);
     }
     const std::unique_ptr<Daemon> daemon = std::move(started).value();
     kLog.info("ready",

@@ -128,6 +128,14 @@ TEST_CASE("settings that contradict each other are refused by name") {
     options.store_segment_bytes = std::int64_t{1} << 30;
     options.base.listen_port = 2;
     CHECK_FALSE(check_options(options));
+    options.base.listen_port = 0;
+    options.nameservers = {"127.0.0.1:9876", "nowhere"};
+    CHECK(check_options(options).error().detail ==
+          "nameserver.addresses: address \"nowhere\": is not host:port");
+    options.nameservers.clear();
+    options.base.listen_address = "localhost";
+    CHECK(check_options(options).error().detail ==
+          "listen.address 'localhost' must be an IP address");
 }
 
 TEST_SUITE_END();

@@ -36,6 +36,12 @@ Answer create_topic(RpcClient& client,
     return client.call(wire::RequestCode::kUpdateAndCreateTopic, &request);
 }
 
+Answer route(RpcClient& client, const std::string& topic) {
+    wire::TopicRequest request;
+    request.set_topic(topic);
+    return client.call(wire::RequestCode::kGetRouteInfoByTopic, &request);
+}
+
 std::string records(const std::string& topic,
                     std::int32_t queue_id,
                     const std::vector<TestMessage>& messages) {

@@ -17,6 +17,9 @@ Answer create_topic(RpcClient& client,
                     std::int32_t queues = 4,
                     std::int32_t perm = 6);
 
+/// Asks a nameserver for the route of a topic.
+Answer route(RpcClient& client, const std::string& topic);
+
 /// One message for records().
 struct TestMessage {
     std::string body;
