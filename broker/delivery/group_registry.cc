@@ -83,6 +83,9 @@ std::optional<GroupRegistry::Change> GroupRegistry::join(const ClientInfo& clien
     group.consume_from = consumer.consumefromwhere();
     const auto [member, is_new] = group.members.try_emplace(client.peer);
     member->second = {client, clock_.steady()};
+    if (is_new) {
+        by_peer_[client.peer].consumers.insert(consumer.groupname());
+    }
     const bool is_changed = update_topics(group, consumer);
     if (!is_new && !is_changed) {
         return std::nullopt;
@@ -92,49 +95,110 @@ std::optional<GroupRegistry::Change> GroupRegistry::join(const ClientInfo& clien
 
 void GroupRegistry::join_producer(const ClientInfo& client, const std::string& group) {
     const MutexLock lock(mutex_);
-    producers_[group][client.peer] = {client, clock_.steady()};
+    const auto [member, is_new] = producers_[group].try_emplace(client.peer);
+    member->second = {client, clock_.steady()};
+    if (is_new) {
+        by_peer_[client.peer].producers.insert(group);
+    }
 }
 
-template <class Leaves>
-std::vector<GroupRegistry::Change> GroupRegistry::remove_members(Leaves&& leaves) {
-    std::vector<Change> changes;
-    for (auto at = consumers_.begin(); at != consumers_.end();) {
-        const std::size_t gone = std::erase_if(
-            at->second.members, [&](const auto& m) { return leaves(at->first, true, m.second); });
-        if (gone > 0) {
-            changes.push_back(change_of(at->first, at->second));
-        }
-        at = at->second.members.empty() ? consumers_.erase(at) : std::next(at);
+std::optional<GroupRegistry::Change> GroupRegistry::remove_consumer(PeerId peer,
+                                                                    std::string_view name) {
+    const auto at = consumers_.find(name);
+    if (at == consumers_.end() || at->second.members.erase(peer) == 0) {
+        return std::nullopt;
     }
-    for (auto at = producers_.begin(); at != producers_.end();) {
-        std::erase_if(at->second,
-                      [&](const auto& m) { return leaves(at->first, false, m.second); });
-        at = at->second.empty() ? producers_.erase(at) : std::next(at);
+    Change change = change_of(at->first, at->second);
+    if (at->second.members.empty()) {
+        consumers_.erase(at);
     }
-    return changes;
+    return change;
+}
+
+void GroupRegistry::remove_producer(PeerId peer, std::string_view name) {
+    const auto at = producers_.find(name);
+    if (at != producers_.end() && at->second.erase(peer) > 0 && at->second.empty()) {
+        producers_.erase(at);
+    }
+}
+
+void GroupRegistry::forget(PeerId peer, Names Memberships::*kind, std::string_view group) {
+    const auto at = by_peer_.find(peer);
+    if (at == by_peer_.end()) {
+        return;
+    }
+    Names& names = at->second.*kind;
+    if (const auto name = names.find(group); name != names.end()) {
+        names.erase(name);
+    }
+    if (at->second.consumers.empty() && at->second.producers.empty()) {
+        by_peer_.erase(at);
+    }
 }
 
 std::vector<GroupRegistry::Change> GroupRegistry::leave(PeerId peer,
                                                         std::string_view consumer_group,
                                                         std::string_view producer_group) {
     const MutexLock lock(mutex_);
-    return remove_members([&](std::string_view group, bool is_consumer, const Member& member) {
-        return member.client.peer == peer &&
-               group == (is_consumer ? consumer_group : producer_group);
-    });
+    std::vector<Change> changes;
+    remove_producer(peer, producer_group);
+    if (auto change = remove_consumer(peer, consumer_group)) {
+        changes.push_back(std::move(*change));
+    }
+    forget(peer, &Memberships::producers, producer_group);
+    forget(peer, &Memberships::consumers, consumer_group);
+    return changes;
 }
 
 std::vector<GroupRegistry::Change> GroupRegistry::remove_peer(PeerId peer) {
     const MutexLock lock(mutex_);
-    return remove_members(
-        [&](std::string_view, bool, const Member& m) { return m.client.peer == peer; });
+    std::vector<Change> changes;
+    const auto at = by_peer_.find(peer);
+    if (at == by_peer_.end()) {
+        return changes;
+    }
+    for (const std::string& group : at->second.producers) {
+        remove_producer(peer, group);
+    }
+    for (const std::string& group : at->second.consumers) {
+        if (auto change = remove_consumer(peer, group)) {
+            changes.push_back(std::move(*change));
+        }
+    }
+    by_peer_.erase(at);
+    return changes;
+}
+
+bool GroupRegistry::remove_silent(Members& members,
+                                  Names Memberships::*kind,
+                                  const std::string& group) {
+    const SteadyTime now = clock_.steady();
+    const std::size_t before = members.size();
+    for (auto at = members.begin(); at != members.end();) {
+        if (now - at->second.seen < kExpiry) {
+            ++at;
+            continue;
+        }
+        forget(at->first, kind, group);
+        at = members.erase(at);
+    }
+    return members.size() < before;
 }
 
 std::vector<GroupRegistry::Change> GroupRegistry::expire() {
-    const SteadyTime now = clock_.steady();
     const MutexLock lock(mutex_);
-    return remove_members(
-        [&](std::string_view, bool, const Member& m) { return now - m.seen >= kExpiry; });
+    std::vector<Change> changes;
+    for (auto at = consumers_.begin(); at != consumers_.end();) {
+        if (remove_silent(at->second.members, &Memberships::consumers, at->first)) {
+            changes.push_back(change_of(at->first, at->second));
+        }
+        at = at->second.members.empty() ? consumers_.erase(at) : std::next(at);
+    }
+    for (auto at = producers_.begin(); at != producers_.end();) {
+        remove_silent(at->second, &Memberships::producers, at->first);
+        at = at->second.empty() ? producers_.erase(at) : std::next(at);
+    }
+    return changes;
 }
 
 GroupRegistry::Found GroupRegistry::subscription(std::string_view group,

@@ -14,8 +14,10 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace gantry::broker {
@@ -105,26 +107,45 @@ private:
         SteadyTime seen;
     };
 
+    using Members = std::map<PeerId, Member>;
+
     struct Group {
         std::string consume_type;
         std::string message_model;
         std::string consume_from;
-        std::map<PeerId, Member> members;
+        Members members;
         std::map<std::string, std::shared_ptr<const Subscription>, std::less<>> topics;
     };
 
     using Groups = std::map<std::string, Group, std::less<>>;
-    using Producers = std::map<std::string, std::map<PeerId, Member>, std::less<>>;
+    using Producers = std::map<std::string, Members, std::less<>>;
+
+    using Names = std::set<std::string, std::less<>>;
+
+    /// The groups of one connection.
+    struct Memberships {
+        Names consumers;
+        Names producers;
+    };
 
     static bool update_topics(Group& group, const wire::ConsumerData& consumer);
     static Change change_of(const std::string& name, const Group& group);
-    template <class Leaves>
-    std::vector<Change> remove_members(Leaves&& leaves) GANTRY_REQUIRES(mutex_);
+    /// The change, when `peer` was a member of that consumer group.
+    std::optional<Change> remove_consumer(PeerId peer, std::string_view group)
+        GANTRY_REQUIRES(mutex_);
+    void remove_producer(PeerId peer, std::string_view group) GANTRY_REQUIRES(mutex_);
+    /// Whether any member of `group` was.
+    bool remove_silent(Members& members, Names Memberships::*kind, const std::string& group)
+        GANTRY_REQUIRES(mutex_);
+    /// Takes `group` off the index by peer.
+    void forget(PeerId peer, Names Memberships::*kind, std::string_view group)
+        GANTRY_REQUIRES(mutex_);
 
     const Clock& clock_;
     mutable Mutex mutex_;
     Groups consumers_ GANTRY_GUARDED_BY(mutex_);
     Producers producers_ GANTRY_GUARDED_BY(mutex_);
+    std::unordered_map<PeerId, Memberships> by_peer_ GANTRY_GUARDED_BY(mutex_);
 };
 
 }  // namespace gantry::broker

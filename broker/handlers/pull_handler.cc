@@ -196,7 +196,8 @@ void PullHandler::set_limits(const Call& call,
     query.count_max = static_cast<std::uint32_t>(std::clamp(request.maxmsgnums(), 1, kCountMax));
     const bool is_full = call.loop.long_poll().count() >=
                          static_cast<std::size_t>(context_.options.parked_pulls_max);
-    if ((request.sysflag() & kMaySuspend) != 0 && !is_full && !call.to.is_oneway) {
+    if ((request.sysflag() & kMaySuspend) != 0 && !is_full && !call.to.is_oneway &&
+        !context_.is_stopping.load(std::memory_order_relaxed)) {
         query.hold = std::chrono::milliseconds(
             std::clamp<std::int64_t>(request.suspendtimeoutmillis(), 0, kSuspendMsMax));
     }

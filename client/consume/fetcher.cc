@@ -25,7 +25,6 @@ constexpr milliseconds kFailurePauseMax{1'000};
 constexpr std::uint32_t kDoublingsMax = 6;
 constexpr std::int32_t kSuspend = 2;
 constexpr std::int32_t kHasSubscription = 4;
-constexpr std::string_view kNoGroup = "TOOLS_CONSUMER";  // of readers that commit nothing
 
 }  // namespace
 
@@ -79,7 +78,7 @@ void Fetcher::pull_in_loop() {
         return;
     }
     wire::PullMessageRequest fields;
-    fields.set_consumergroup(options_.group.empty() ? std::string(kNoGroup) : options_.group);
+    fields.set_consumergroup(options_.group);
     fields.set_topic(queue_.topic);
     fields.set_queueid(queue_.queue);
     fields.set_queueoffset(offset_);

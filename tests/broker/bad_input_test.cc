@@ -111,7 +111,8 @@ TEST_CASE("random frames and random bytes inside frames never stop the broker") 
         }
         if (i % 2 == 0) {
             for (int flips = 0; flips < 3; ++flips) {
-                bytes[random.below(bytes.size())] ^= static_cast<char>(1 << random.below(8));
+                char& hit = bytes[random.below(bytes.size())];
+                hit = static_cast<char>(hit ^ (1 << random.below(8)));
             }
         }
         bytes += noise(random.below(64));

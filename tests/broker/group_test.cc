@@ -169,9 +169,30 @@ TEST_CASE("without automatic creation unknown groups get nowhere") {
     REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
     CHECK(beat(f.json(), heartbeat_of("c1", "CG", {"T"})).summary() == "0");
     CHECK(members(f.json(), "CG").empty());
-    const wire::PullMessageRequest request = pull_of("T", 0, 0);
+    wire::PullMessageRequest request = pull_of("T", 0, 0);
     CHECK(f.json().call(RequestCode::kPullMessage, &request).code ==
           ResponseCode::kSubscriptionGroupNotExist);
+    CHECK(f.native().call(RequestCode::kPullMessage, &request).code ==
+          ResponseCode::kSubscriptionGroupNotExist);
+}
+
+TEST_CASE("a reader of no group needs none") {
+    BrokerFixture f([](BrokerOptions& o) { o.group_auto_create = false; });
+    REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
+    REQUIRE(send(f.native(), "T", 0, {{"x"}}).summary() == "0");
+    wire::PullMessageRequest request = pull_of("T", 0, 0);
+    request.set_consumergroup("");
+    CHECK(bodies(f.native().call(RequestCode::kPullMessage, &request).body) ==
+          std::vector<std::string>{"x"});
+    // What it might commit belongs to nobody, and is not kept.
+    request.set_sysflag(request.sysflag() | 1);
+    request.set_commitoffset(1);
+    CHECK(f.native().call(RequestCode::kPullMessage, &request).code == ResponseCode::kSuccess);
+    // Without a group there is no subscription to fall back on.
+    request.set_sysflag(0);
+    CHECK(f.native().call(RequestCode::kPullMessage, &request).code ==
+          ResponseCode::kSubscriptionNotExist);
+    CHECK(f.broker().store().state().groups().empty());
 }
 
 TEST_CASE("malformed heartbeats are refused whole") {
