@@ -68,9 +68,20 @@ void LoopState::reply(const Addressee& to,
 }
 
 void LoopState::fail(const Addressee& to, const Error& error) {
+    fail(to, error, wire::response_code(error.code, to.to.codec), nullptr);
+}
+
+void LoopState::fail(const Addressee& to,
+                     const Error& error,
+                     wire::ResponseCode stock,
+                     const google::protobuf::Message* fields) {
     context_.counters.requests_failed.add();
     context_.counters.failed_by_class[static_cast<std::size_t>(error.code)]->add();
-    reply(to, wire::response_code(error.code, to.to.codec), error.detail);
+    if (to.to.codec == wire::Codec::kNative) {
+        reply(to, wire::response_code(error.code, to.to.codec), error.detail);
+    } else {
+        reply(to, stock, error.detail, fields);
+    }
 }
 
 void LoopState::appended(const storage::Queue& queue, LogOffset end) {

@@ -57,6 +57,11 @@ public:
                std::string_view body = {});
     /// Answers with the code of the error's class, and counts it.
     void fail(const Addressee& to, const Error& error);
+    /// As fail(to, error), but stock peers get `stock`, with the fields RocketMQ sends beside it.
+    void fail(const Addressee& to,
+              const Error& error,
+              wire::ResponseCode stock,
+              const google::protobuf::Message* fields);
 
     /// To be called after every append: wakes who waits for `queue` once readers may see `end`.
     void appended(const storage::Queue& queue, LogOffset end);

@@ -3,6 +3,7 @@
 
 #include "broker/dispatcher.h"
 #include "protocol/wire/header.h"
+#include "protocol/wire/names.h"
 #include "storage/state_machine.h"
 
 #include <algorithm>
@@ -74,7 +75,7 @@ void PullHandler::pull(Call& call) {
 bool PullHandler::is_refused(Call& call,
                              const wire::PullMessageRequest& request,
                              PullQuery& query) {
-    std::optional<Refusal> refusal = check_group(request);
+    std::optional<Refusal> refusal = check_group(call, request);
     if (!refusal) {
         refusal = check_queue(call, request, query);
     }
@@ -88,12 +89,19 @@ bool PullHandler::is_refused(Call& call,
 }
 
 std::optional<PullHandler::Refusal> PullHandler::check_group(
-    const wire::PullMessageRequest& request) const {
+    const Call& call, const wire::PullMessageRequest& request) const {
     // Native consumers that neither subscribe nor commit belong to no group.
     if (request.consumergroup().empty()) {
         return std::nullopt;
     }
     const auto group = context_.store->state().group(request.consumergroup());
+    if (!group) {
+        if (const Status named = wire::check_group_name(request.consumergroup()); !named) {
+            return Refusal{
+                call.is_native() ? ResponseCode::kInvalidParameter : ResponseCode::kSystemError,
+                named.error().detail};
+        }
+    }
     if (!group && !context_.options.group_auto_create) {
         return Refusal{ResponseCode::kSubscriptionGroupNotExist,
                        "subscription group [" + request.consumergroup() + "] does not exist"};

@@ -44,7 +44,8 @@ private:
 
     void pull(Call& call);
     bool is_refused(Call& call, const wire::PullMessageRequest& request, PullQuery& query);
-    std::optional<Refusal> check_group(const wire::PullMessageRequest& request) const;
+    std::optional<Refusal> check_group(const Call& call,
+                                       const wire::PullMessageRequest& request) const;
     std::optional<Refusal> check_queue(const Call& call,
                                        const wire::PullMessageRequest& request,
                                        PullQuery& query) const;

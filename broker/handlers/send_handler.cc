@@ -305,7 +305,7 @@ void SendHandler::store_stock(Call& call,
             if (status) {
                 loop.reply(to, ResponseCode::kSuccess, {}, &response);
             } else {
-                loop.fail(to, status.error());
+                loop.fail(to, status.error(), ResponseCode::kFlushDiskTimeout, &response);
             }
         });
 }

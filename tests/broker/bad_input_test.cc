@@ -43,16 +43,25 @@ void offend(BrokerFixture& f, const std::string& bytes) {
     }
 }
 
-void check_others_unharmed(BrokerFixture& f) {
+void keep_one(BrokerFixture& f) {
+    REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
+    REQUIRE(send(f.native(), "T", 0, {{"kept"}}).summary() == "0");
+}
+
+/// Goes on with the connection, the topic and the message of keep_one.
+void check_unharmed(BrokerFixture& f) {
     CHECK(f.native().call(RequestCode::kGetAllTopicConfig).summary() == "0");
+    CHECK(read_queue(f.native(), "T", 0) == std::vector<std::string>{"kept"});
     CHECK(send(f.native(), "T", 0, {{"x"}}).summary() == "0");
+    f.restart();
+    CHECK(read_queue(f.native(), "T", 0) == std::vector<std::string>{"kept", "x"});
 }
 
 }  // namespace
 
 TEST_CASE("malformed, truncated and oversize frames cost nobody but their sender") {
     BrokerFixture f;
-    REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
+    keep_one(f);
     const std::string good = frame_of(wire::Codec::kJson, RequestCode::kGetAllTopicConfig);
     std::string unknown_codec = good;
     unknown_codec[4] = 9;
@@ -62,19 +71,38 @@ TEST_CASE("malformed, truncated and oversize frames cost nobody but their sender
     offend(f, std::string("\0\0\0\x02\0\0\0\0", 8));
     offend(f, std::string("\0\0\0\x08\0\0\0\xff{}{}", 12));
     offend(f, std::string("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-    check_others_unharmed(f);
+    check_unharmed(f);
 }
 
 TEST_CASE("a header that does not parse but shows its number is answered before the end") {
     BrokerFixture f;
-    std::string frame = frame_of(wire::Codec::kNative, RequestCode::kGetAllTopicConfig);
-    frame += frame_of(wire::Codec::kJson, static_cast<RequestCode>(999'999));
+    keep_one(f);
+    const std::string good = frame_of(wire::Codec::kJson, RequestCode::kGetAllTopicConfig);
+    std::string broken = good;
+    const std::size_t code = broken.find("\"code\":");
+    REQUIRE(code != std::string::npos);
+    broken[code + 6] = 'x';
     harness::RawConnection connection = connect(f);
-    REQUIRE(connection.send(frame));
+    REQUIRE(connection.send(good + broken + good));
     CHECK(connection.receive_frame());
     const Result<std::string> second = connection.receive_frame();
     REQUIRE(second);
-    CHECK(second->find("not supported") != std::string::npos);
+    CHECK_MESSAGE(second->find("\"code\":1,") != std::string::npos, *second);
+    CHECK_MESSAGE(second->find("\"opaque\":5") != std::string::npos, *second);
+    CHECK_MESSAGE(second->find("not JSON at byte") != std::string::npos, *second);
+    CHECK(connection.receive_rest().value_or("more") == "");
+    check_unharmed(f);
+}
+
+TEST_CASE("an unknown code in a raw frame is answered, and the connection goes on") {
+    BrokerFixture f;
+    harness::RawConnection connection = connect(f);
+    REQUIRE(connection.send(frame_of(wire::Codec::kJson, static_cast<RequestCode>(999'999)) +
+                            frame_of(wire::Codec::kNative, RequestCode::kGetAllTopicConfig)));
+    const Result<std::string> first = connection.receive_frame();
+    REQUIRE(first);
+    CHECK_MESSAGE(first->find("999999 not supported") != std::string::npos, *first);
+    CHECK(connection.receive_frame());
 }
 
 TEST_CASE("random frames and random bytes inside frames never stop the broker") {
@@ -82,7 +110,7 @@ TEST_CASE("random frames and random bytes inside frames never stop the broker") 
     CAPTURE(used);
     Random random(used);
     BrokerFixture f;
-    REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
+    keep_one(f);
     constexpr RequestCode kCodes[] = {RequestCode::kSendMessage,
                                       RequestCode::kSendMessageV2,
                                       RequestCode::kSendBatchMessage,
@@ -118,7 +146,7 @@ TEST_CASE("random frames and random bytes inside frames never stop the broker") 
         bytes += noise(random.below(64));
         offend(f, bytes);
     }
-    check_others_unharmed(f);
+    check_unharmed(f);
 }
 
 TEST_CASE("one-way requests are never answered, not even with an error") {

@@ -4,11 +4,13 @@
 #include <doctest/doctest.h>
 
 #include <stdexcept>
+#include <utility>
 
 namespace gantry::broker {
 
-BrokerFixture::BrokerFixture(const std::function<void(BrokerOptions&)>& adjust)
-    : files_(make_posix_file_system()) {
+BrokerFixture::BrokerFixture(const std::function<void(BrokerOptions&)>& adjust,
+                             std::unique_ptr<FileSystem> files)
+    : files_(std::move(files)) {
     options_.base.listen_address = "127.0.0.1";
     options_.base.listen_port = 0;
     options_.base.http_port = 0;

@@ -21,6 +21,7 @@ using harness::Answer;
 using harness::bodies;
 using harness::held_pull_of;
 using harness::pull_of;
+using harness::read_queue;
 using harness::records;
 using harness::RpcClient;
 using harness::send;
@@ -33,7 +34,8 @@ using wire::ResponseCode;
 class BrokerFixture {
 public:
     /// `adjust` changes the options before the first start.
-    explicit BrokerFixture(const std::function<void(BrokerOptions&)>& adjust = {});
+    explicit BrokerFixture(const std::function<void(BrokerOptions&)>& adjust = {},
+                           std::unique_ptr<FileSystem> files = make_posix_file_system());
 
     /// Stops the broker cleanly and starts it again on the same store.
     void restart();

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/delivery/group_registry.h"
 #include "broker/delivery/queue_locks.h"
 #include "broker/delivery/tag_filter.h"
 #include "broker/work_pool.h"
@@ -23,20 +22,6 @@ public:
 
     SteadyTime now{};
 };
-
-wire::ConsumerData consumer_of(const std::string& group) {
-    wire::ConsumerData consumer;
-    consumer.set_groupname(group);
-    consumer.set_messagemodel("CLUSTERING");
-    return consumer;
-}
-
-ClientInfo client_of(PeerId peer) {
-    ClientInfo client;
-    client.peer = peer;
-    client.client_id = "c" + std::to_string(peer);
-    return client;
-}
 
 }  // namespace
 
@@ -68,43 +53,6 @@ TEST_CASE("a lock lapses when its holder does not renew it") {
     locks.unlock(name, "a");
     CHECK_FALSE(locks.lock(name, "a"));
     CHECK(locks.lock({"G2", "T", 0}, "a"));
-}
-
-TEST_CASE("a member without heartbeats for two minutes is taken out, and the rest is told") {
-    ManualClock clock;
-    GroupRegistry groups(clock);
-    CHECK(groups.join(client_of(1), consumer_of("G")));
-    CHECK(groups.join(client_of(2), consumer_of("G")));
-    clock.now += std::chrono::seconds(100);
-    CHECK_FALSE(groups.join(client_of(2), consumer_of("G")));
-    CHECK(groups.expire().empty());
-    clock.now += std::chrono::seconds(20);
-    const auto changes = groups.expire();
-    REQUIRE(changes.size() == 1);
-    CHECK(changes[0].group == "G");
-    REQUIRE(changes[0].receivers.size() == 1);
-    CHECK(changes[0].receivers[0].peer == 2);
-    CHECK(groups.client_ids("G") == std::vector<std::string>{"c2"});
-    clock.now += std::chrono::seconds(100);
-    CHECK(groups.expire().size() == 1);
-    CHECK(groups.client_ids("G").empty());
-    CHECK(groups.member_count() == 0);
-}
-
-TEST_CASE("leaving one group leaves the others alone") {
-    ManualClock clock;
-    GroupRegistry groups(clock);
-    groups.join(client_of(1), consumer_of("G"));
-    groups.join(client_of(1), consumer_of("H"));
-    groups.join_producer(client_of(1), "G");
-    CHECK(groups.leave(1, "G", "").size() == 1);
-    CHECK(groups.client_ids("G").empty());
-    CHECK(groups.client_ids("H").size() == 1);
-    CHECK(groups.producer_connections("G"));
-    CHECK(groups.leave(1, "", "G").empty());
-    CHECK_FALSE(groups.producer_connections("G"));
-    CHECK(groups.remove_peer(1).size() == 1);
-    CHECK(groups.groups().empty());
 }
 
 TEST_CASE("a full pool refuses, a stopped one too") {
