@@ -17,11 +17,13 @@ void PendingTable::insert(Pending pending) {
 }
 
 void PendingTable::place(Pending&& pending) {
-    std::size_t at = home_of(pending.opaque);
+    const std::size_t home = home_of(pending.opaque);
+    std::size_t at = home;
     while (slots_[at].is_used) {
         GANTRY_ASSERT(slots_[at].pending.opaque != pending.opaque);
         at = (at + 1) & (slots_.size() - 1);
     }
+    away_ += at == home ? 0 : 1;
     slots_[at].pending = std::move(pending);
     slots_[at].is_used = true;
 }
@@ -29,6 +31,7 @@ void PendingTable::place(Pending&& pending) {
 void PendingTable::grow() {
     std::vector<Slot> old(std::max(kCapacityMin, slots_.size() * 2));
     old.swap(slots_);
+    away_ = 0;
     for (Slot& slot : old) {
         if (slot.is_used) {
             place(std::move(slot.pending));
@@ -58,6 +61,7 @@ std::optional<Pending> PendingTable::take(std::int32_t opaque) {
     }
     std::optional<Pending> taken(std::move(slots_[at].pending));
     slots_[at].is_used = false;
+    away_ -= at == home_of(opaque) ? 0 : 1;
     --size_;
     if (size_ == 0) {
         earliest_ = SteadyTime::max();
@@ -68,13 +72,16 @@ std::optional<Pending> PendingTable::take(std::int32_t opaque) {
 
 void PendingTable::close_gap(std::size_t hole) {
     const std::size_t mask = slots_.size() - 1;
-    for (std::size_t at = (hole + 1) & mask; slots_[at].is_used; at = (at + 1) & mask) {
+    // With everybody at home, the rule, nobody stepped over anything.
+    for (std::size_t at = (hole + 1) & mask; away_ > 0 && slots_[at].is_used;
+         at = (at + 1) & mask) {
         const std::size_t home = home_of(slots_[at].pending.opaque);
         // Whoever had to step over the hole moves into it.
         if (((at - home) & mask) >= ((at - hole) & mask)) {
             slots_[hole].pending = std::move(slots_[at].pending);
             slots_[hole].is_used = true;
             slots_[at].is_used = false;
+            away_ -= hole == home ? 1 : 0;
             hole = at;
         }
     }
@@ -116,6 +123,7 @@ std::vector<Pending> PendingTable::take_all() {
     });
     slots_.clear();
     size_ = 0;
+    away_ = 0;
     earliest_ = SteadyTime::max();
     return taken;
 }

@@ -61,6 +61,7 @@ private:
 
     std::vector<Slot> slots_;
     std::size_t size_ = 0;
+    std::size_t away_ = 0;                     // entries that are not at their home
     SteadyTime earliest_ = SteadyTime::max();  // a lower bound
 };
 
