@@ -75,10 +75,11 @@ Status SmallFileSystem::leave_free(std::uint64_t bytes) {
     const std::filesystem::path path = directory_ / "ballast";
     const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     const std::uint64_t free = free_bytes();
-    if (!file || free <= bytes) {
+    const off_t taken = file ? ::lseek(file.get(), 0, SEEK_END) : -1;
+    if (taken < 0 || free <= bytes) {
         return Error{Errc::kIo, path.string() + " with " + std::to_string(free) + " B free"};
     }
-    if (const int failed = ::posix_fallocate(file.get(), 0, static_cast<off_t>(free - bytes));
+    if (const int failed = ::posix_fallocate(file.get(), taken, static_cast<off_t>(free - bytes));
         failed != 0) {
         return io_error(path.string(), failed);
     }

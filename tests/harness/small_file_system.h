@@ -30,7 +30,7 @@ public:
 
     /// Bytes that are free now.
     std::uint64_t free_bytes() const;
-    /// Takes all room but `bytes`, in a file called "ballast".
+    /// Takes all room but `bytes`, in a file called "ballast"; kIo when there is no more than that.
     Status leave_free(std::uint64_t bytes);
     /// Gives back what leave_free took.
     void give_room();
