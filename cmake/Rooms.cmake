@@ -53,9 +53,10 @@ function(gantry_headers_alone name path headers links)
   endif()
 endfunction()
 
-# gantry_program(NAME executable SOURCES ... LINKS ...)
+# gantry_program(NAME executable SOURCES ... LINKS ...): `cmake --install` puts it into bin.
 function(gantry_program)
   cmake_parse_arguments(P "" "NAME" "SOURCES;LINKS" ${ARGN})
   add_executable(${P_NAME} ${P_SOURCES})
   target_link_libraries(${P_NAME} PRIVATE gantry_warnings ${P_LINKS})
+  install(TARGETS ${P_NAME} RUNTIME DESTINATION bin)
 endfunction()

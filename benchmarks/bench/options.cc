@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/options.h"
 
+#include "common/version.h"
+
 #include <cxxopts.hpp>
 
 #include <cstdlib>
 #include <iostream>
+#include <limits>
 
 namespace gantry::bench {
 namespace {
@@ -46,8 +49,8 @@ cxxopts::Options describe() {
         "retry-unknown", "resend after an unknown outcome: at least once");
     all.add_options("Output")("o,output",
                               "text or json (one line)",
-                              cxxopts::value<std::string>()->default_value("text"))("h,help",
-                                                                                    "this text");
+                              cxxopts::value<std::string>()->default_value("text"))(
+        "h,help", "this text")("version", "the version");
     all.parse_positional({"command"});
     return all;
 }
@@ -69,7 +72,11 @@ std::vector<std::string> nameservers_of(const cxxopts::ParseResult& given) {
     return list;
 }
 
-Options take(const cxxopts::ParseResult& given) {
+Result<Options> take(const cxxopts::ParseResult& given) {
+    const auto output = given["output"].as<std::string>();
+    if (output != "text" && output != "json") {
+        return Error{Errc::kRefused, "--output \"" + output + "\" is neither text nor json"};
+    }
     Options options;
     options.command = given.count("command") != 0 ? given["command"].as<std::string>() : "";
     options.nameservers = nameservers_of(given);
@@ -86,8 +93,20 @@ Options take(const cxxopts::ParseResult& given) {
     options.spin_us = given["spin-us"].as<std::uint32_t>();
     options.send_timeout_ms = given["timeout-ms"].as<std::uint32_t>();
     options.retry_unknown = given.count("retry-unknown") != 0;
-    options.json = given["output"].as<std::string>() == "json";
+    options.json = output == "json";
     return options;
+}
+
+Status check_range(std::string_view name,
+                   std::uint64_t value,
+                   std::uint64_t least,
+                   std::uint64_t most) {
+    if (value < least || value > most) {
+        return Error{Errc::kRefused,
+                     std::string(name) + " " + std::to_string(value) + " is not in " +
+                         std::to_string(least) + ".." + std::to_string(most)};
+    }
+    return ok();
 }
 
 Status check(const Options& options) {
@@ -100,11 +119,11 @@ Status check(const Options& options) {
                      "--size " + std::to_string(options.size_bytes) +
                          " < 32: the body carries producer, sequence and time"};
     }
-    if (options.producers == 0 || options.producers > 1024 || options.consumers == 0 ||
-        options.consumers > 64 || options.in_flight == 0 || options.messages == 0) {
-        return Error{Errc::kRefused,
-                     "--producers 1..1024, --consumers 1..64, --in-flight and --messages >= 1"};
-    }
+    constexpr std::uint64_t kAny = std::numeric_limits<std::uint32_t>::max();
+    GANTRY_TRY(check_range("--producers", options.producers, 1, 1024));
+    GANTRY_TRY(check_range("--consumers", options.consumers, 1, 64));
+    GANTRY_TRY(check_range("--in-flight", options.in_flight, 1, kAny));
+    GANTRY_TRY(check_range("--messages", options.messages, 1, std::uint64_t{kAny} << 20U));
     return ok();
 }
 
@@ -118,7 +137,11 @@ Result<Options> parse_options(int argc, char** argv) {
             std::cout << all.help({"Target", "Load", "Output"}) << '\n';
             return Options{};
         }
-        Options options = take(given);
+        if (given.count("version") != 0) {
+            std::cout << "gantry-bench " << kVersion << '\n';
+            return Options{};
+        }
+        GANTRY_ASSIGN_OR_RETURN(Options options, take(given));
         GANTRY_TRY(check(options));
         return options;
     } catch (const cxxopts::exceptions::exception& e) {
