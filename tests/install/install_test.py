@@ -86,7 +86,8 @@ def run(*argv, **more):
     """Runs a command that must succeed; what it printed."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=280, **more)
     if done.returncode != 0:
-        raise SystemExit(f"{shlex.join(argv)}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        raise SystemExit(f"{shlex.join(argv)}: status {done.returncode}\n"
+                         f"{done.stdout}{done.stderr}")
     return done.stdout
 
 
