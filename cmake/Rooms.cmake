@@ -34,6 +34,7 @@ function(gantry_room)
     gantry_${R_NAME}
     PUBLIC ${R_DEPENDS} ${R_PUBLIC_LINKS}
     PRIVATE gantry_warnings ${R_LINKS})
+  gantry_reuse_precompiled(gantry_${R_NAME} gantry_precompiled)
   gantry_headers_alone(${R_NAME} ${R_PATH} "${R_HEADERS}" "${R_LINKS}")
 endfunction()
 

@@ -27,7 +27,7 @@ constexpr std::array<Suffix, 4> kMsSuffixes = {
     {{"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}}};
 constexpr std::array<Suffix, 3> kUsSuffixes = {{{"s", 1'000'000}, {"ms", 1'000}, {"us", 1}}};
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     std::string out = "\"";
     for (const char c : text) {
         if (c == '"' || c == '\\') {
@@ -176,7 +176,7 @@ SettingTable::Setting* SettingTable::find(std::string_view name) {
 }
 
 std::string SettingTable::unknown(std::string_view name) const {
-    std::string text = "unknown setting " + quoted(name);
+    std::string text = "unknown setting " + in_quotes(name);
     const Setting* nearest = nullptr;
     std::size_t least = std::numeric_limits<std::size_t>::max();
     for (const Setting& setting : settings_) {
@@ -189,7 +189,7 @@ std::string SettingTable::unknown(std::string_view name) const {
         }
     }
     if (nearest != nullptr && least <= std::max<std::size_t>(2, nearest->name.size() / 2)) {
-        text += "; did you mean " + quoted(nearest->name) + "?";
+        text += "; did you mean " + in_quotes(nearest->name) + "?";
     }
     return text;
 }
@@ -251,12 +251,12 @@ std::string SettingTable::allowed_of(const Setting& setting) {
 
 std::string SettingTable::toml_of(const Setting& setting) {
     if (const auto* text = std::get_if<std::string*>(&setting.target)) {
-        return quoted(**text);
+        return in_quotes(**text);
     }
     if (const auto* list = std::get_if<std::vector<std::string>*>(&setting.target)) {
         std::vector<std::string> items;
         for (const std::string& item : **list) {
-            items.push_back(quoted(item));
+            items.push_back(in_quotes(item));
         }
         return "[" + joined(items, ", ") + "]";
     }
@@ -278,7 +278,7 @@ Status SettingTable::assign_integer(const Setting& setting,
 }
 
 Status SettingTable::assign(const Setting& setting, std::string_view text) {
-    const std::string shown = setting.name + " = " + quoted(text);
+    const std::string shown = setting.name + " = " + in_quotes(text);
     if (const auto* flag = std::get_if<bool*>(&setting.target)) {
         if (text != "true" && text != "false") {
             return refused(shown + ": allowed is true, false");
@@ -327,7 +327,7 @@ Status SettingTable::assign_number_text(const Setting& setting, std::string_view
         factor = std::max(factor, factor_of(suffix, kUsSuffixes));
         units = ", optionally with us, ms or s";
     }
-    const std::string shown = setting.name + " = " + quoted(text);
+    const std::string shown = setting.name + " = " + in_quotes(text);
     if (parsed.ec == std::errc::invalid_argument || factor == 0) {
         return refused(shown + ": not a whole number" + std::string(units));
     }
@@ -335,13 +335,13 @@ Status SettingTable::assign_number_text(const Setting& setting, std::string_view
     if (parsed.ec != std::errc{} || __builtin_mul_overflow(number, factor, &product)) {
         return refused(shown + ": allowed is " + allowed_of(setting));
     }
-    return assign_integer(setting, product, quoted(text));
+    return assign_integer(setting, product, in_quotes(text));
 }
 
 Status SettingTable::set(std::string_view assignment) {
     const std::size_t equals = assignment.find('=');
     if (equals == std::string_view::npos) {
-        return refused(quoted(assignment) + ": expected key=value");
+        return refused(in_quotes(assignment) + ": expected key=value");
     }
     const std::string_view name = trimmed(assignment.substr(0, equals));
     const Setting* setting = find(name);

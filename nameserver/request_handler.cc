@@ -336,6 +336,7 @@ void RequestHandler::change_write_permission(const net::Received& frame, bool wi
 
 /// Asks for the pass-end work that is due, and publishes the counts.
 void RequestHandler::settle() {
+    loop_.role().assert_held();
     if (watches_.has_due() || (!kv_waiting_.empty() && !is_kv_writing_)) {
         loop_.at_pass_end(*this);
     }

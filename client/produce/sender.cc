@@ -270,6 +270,7 @@ void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
 }
 
 void Sender::mark_busy_in_loop(Lane& lane) {
+    slot_.loop().role().assert_held();
     if (!std::exchange(lane.is_busy, true)) {
         busy_.push_back(&lane);
     }
@@ -329,6 +330,7 @@ Status Sender::close(std::chrono::milliseconds drain_limit) {
 }
 
 void Sender::shut_in_loop() {
+    slot_.loop().role().assert_held();
     drain_inbox_in_loop();
     is_shut_ = true;
     const Error unsent{Errc::kGone, "the producer was closed before the message was sent"};

@@ -264,11 +264,10 @@ void ConsumeQueues::drop(std::string_view topic) {
     }
     p.living -= found->second.size();
     p.topics.erase(found);
-    free_dropped();
+    free_dropped(p.dropping);
 }
 
-void ConsumeQueues::free_dropped() {
-    Parts& p = *parts_;
+void ConsumeQueues::free_dropped(std::vector<QueueIndex*>& dropping) {
     const auto is_freed = [this](QueueIndex* queue) {
         const MutexLock stripe(stripe_of(queue));
         const std::int64_t max = queue->max_.load(std::memory_order_acquire);
@@ -279,8 +278,7 @@ void ConsumeQueues::free_dropped() {
         queue->free_extents_locked();
         return true;
     };
-    p.dropping.erase(std::remove_if(p.dropping.begin(), p.dropping.end(), is_freed),
-                     p.dropping.end());
+    dropping.erase(std::remove_if(dropping.begin(), dropping.end(), is_freed), dropping.end());
 }
 
 void ConsumeQueues::truncate_after(LogOffset end) {
@@ -319,7 +317,7 @@ Result<LogOffset> ConsumeQueues::flush(const std::function<LogOffset()>& publish
     std::uint64_t next_uid = 0;
     {
         const MutexLock lock(p.mutex);
-        free_dropped();
+        free_dropped(p.dropping);
         p.extents->begin_flush();
         for (const auto& [name, queues] : p.topics) {
             writer.begin_topic(name, static_cast<std::uint32_t>(queues.size()));

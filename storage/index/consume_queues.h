@@ -110,8 +110,8 @@ private:
     ExtentFiles& files() const noexcept;
     Status load();
     /// Gives back the extents of dropped queues all of whose reserved units are published. Under
-    /// the lock of the map.
-    void free_dropped();
+    /// the lock of the map, which guards `dropping`.
+    void free_dropped(std::vector<QueueIndex*>& dropping);
 
     std::unique_ptr<Parts> parts_;
 };

@@ -335,42 +335,54 @@ Status ExtentFiles::create_file(std::uint32_t number, std::uint32_t blocks) {
     return ok();
 }
 
-void ExtentFiles::prepare_one(MutexLock& lock, Block block) {
-    const Mapping& mapping = mapped_[block.file]->mapping;
-    mutex_.unlock();
-    const Status done = mapping.populate_for_write(
+void ExtentFiles::fault_in(Block block) {
+    const Mapping* mapping = nullptr;  // stays where it is: files are only added
+    {
+        const MutexLock lock(mutex_);
+        mapping = &mapped_[block.file]->mapping;
+    }
+    const Status done = mapping->populate_for_write(
         kHeaderPageBytes + std::size_t{block.index} * kBlockBytes, kBlockBytes);
-    mutex_.lock();
-    static_cast<void>(lock);
     if (!done) {
         // The stores will fault the pages in themselves.
         kLog.warn("consume_queue_prefault_failed", {{"error", done.error()}});
     }
+    const MutexLock lock(mutex_);
     ready_blocks_.insert(ready_blocks_.begin(), block);
+}
+
+ExtentFiles::HelperWork ExtentFiles::wait_for_work(Block* block) {
+    MutexLock lock(mutex_);
+    while (!is_stopping_ && ready_blocks_.size() >= options_.blocks_ahead) {
+        lock.wait(wake_helper_);
+    }
+    if (is_stopping_) {
+        return HelperWork::kStop;
+    }
+    if (free_blocks_.empty()) {
+        return HelperWork::kAddFile;
+    }
+    *block = free_blocks_.back();
+    free_blocks_.pop_back();
+    return HelperWork::kFaultIn;
 }
 
 void ExtentFiles::prepare_in_thread() {
     set_thread_name("cq-prepare");
-    MutexLock lock(mutex_);
     bool has_failed = false;
-    while (!is_stopping_) {
-        if (ready_blocks_.size() >= options_.blocks_ahead) {
-            lock.wait(wake_helper_);
+    Block block;
+    for (HelperWork work = wait_for_work(&block); work != HelperWork::kStop;
+         work = wait_for_work(&block)) {
+        if (work == HelperWork::kFaultIn) {
+            fault_in(block);
             continue;
         }
-        if (!free_blocks_.empty()) {
-            const Block block = free_blocks_.back();
-            free_blocks_.pop_back();
-            prepare_one(lock, block);
-            continue;
-        }
-        mutex_.unlock();
         const Status added = add_file(true);
-        mutex_.lock();
         if (!added && !has_failed) {
             kLog.warn("consume_queue_file_not_prepared", {{"error", added.error()}});
         }
         has_failed = !added;
+        MutexLock lock(mutex_);
         if (has_failed && !is_stopping_) {
             lock.wait_until(wake_helper_, std::chrono::steady_clock::now() + kRetryAfter);
         }

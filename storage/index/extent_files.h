@@ -140,6 +140,8 @@ private:
         std::vector<bool> taken;
     };
 
+    enum class HelperWork : std::uint8_t { kStop, kFaultIn, kAddFile };
+
     ExtentFiles(FileSystem& files, const Options& options);
     Status open_file(std::uint32_t number);
     Status create_file(std::uint32_t number, std::uint32_t blocks);
@@ -148,7 +150,8 @@ private:
     bool try_take(std::uint32_t extent_class, ExtentPlace* place);
     bool take_block(Block* block) GANTRY_REQUIRES(mutex_);
     void prepare_in_thread();
-    void prepare_one(MutexLock& lock, Block block) GANTRY_REQUIRES(mutex_);
+    HelperWork wait_for_work(Block* block);
+    void fault_in(Block block);
     std::filesystem::path path_of(std::uint32_t number) const;
 
     FileSystem& files_;

@@ -116,10 +116,11 @@ Result<KeyIndex::Opened> KeyIndex::open(FileSystem& files, const Options& option
             parts->index_files.push_back(std::move(file).value());
             parts->next_number = std::strtoull(name.c_str(), nullptr, 10) + 1;
         }
-        const auto& all = parts->index_files;
-        opened.needs_rebuild =
-            !opened.rebuild_reason.empty() ||
-            std::none_of(all.begin(), all.end(), [](const auto& f) { return f->was_flushed(); });
+        bool was_flushed = false;
+        for (const Parts::FilePtr& file : parts->index_files) {
+            was_flushed = was_flushed || file->was_flushed();
+        }
+        opened.needs_rebuild = !opened.rebuild_reason.empty() || !was_flushed;
         if (opened.needs_rebuild) {
             parts->index_files.clear();
             parts->next_number = 0;
@@ -151,9 +152,9 @@ std::vector<LogOffset> KeyIndex::find(const Query& query) const {
     // Heads are taken under the lock, chains are walked without it: puts never wait for a search.
     std::vector<std::pair<Parts::FilePtr, std::uint32_t>> heads;
     {
-        const MutexLock lock(parts_->mutex);
-        const auto& all = parts_->index_files;
-        for (auto file = all.rbegin(); file != all.rend(); ++file) {
+        Parts& p = *parts_;
+        const MutexLock lock(p.mutex);
+        for (auto file = p.index_files.rbegin(); file != p.index_files.rend(); ++file) {
             if (const std::uint32_t head = (*file)->head_of(query); head != 0) {
                 heads.emplace_back(*file, head);
             }

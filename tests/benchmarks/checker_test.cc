@@ -60,7 +60,7 @@ TEST_SUITE("benchmarks/checker") {
     TEST_CASE("a resent block counts as duplicates, not as disorder") {
         Checker checker(7);
         std::int64_t offset = 0;
-        for (const std::uint64_t i : {5, 6, 7, 5, 6, 7, 8}) {
+        for (const std::uint64_t i : {5U, 6U, 7U, 5U, 6U, 7U, 8U}) {
             checker.take(broker, 0, offset++, stamp(1, i));
         }
         CHECK(checker.duplicates() == 3);

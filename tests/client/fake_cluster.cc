@@ -15,7 +15,7 @@ std::uint64_t test_seed() {
     return seed;
 }
 
-FakeNameserver::FakeNameserver(net::EventLoop& loop) : loop_(loop) {
+FakeNameserver::FakeNameserver(net::EventLoop& loop) {
     net::Server::Options options;
     options.address = "127.0.0.1";
     server_ = net::Server::listen(options, {&loop}, *this).value();

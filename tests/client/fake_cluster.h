@@ -78,7 +78,6 @@ private:
     bool try_answer(const Watch& watch);
     void changed(const std::string& topic);
 
-    net::EventLoop& loop_;
     std::map<std::string, wire::TopicRouteData> routes_;
     std::map<std::string, std::uint64_t> versions_;
     std::vector<Watch> watches_;

@@ -441,6 +441,7 @@ TEST_SUITE("net/channel") {
 
     TEST_CASE("channels may die after their loop has stopped") {
         Peer peer;
+        peer.handler.answer_with = [](const Received&) {};
         auto loop = EventLoop::create({}).value();
         auto channel = std::make_unique<Channel>(*loop, peer.options());
         int ended = 0;

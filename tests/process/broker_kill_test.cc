@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "tests/harness/build.h"
 #include "tests/harness/cluster.h"
 #include "tests/harness/http_get.h"
 #include "tests/harness/process.h"
@@ -16,7 +17,7 @@
 namespace gantry::harness {
 namespace {
 
-constexpr int kMessages = 150'000;
+constexpr int kMessages = kIsSanitized ? 60'000 : 150'000;
 constexpr int kInFlight = 256;
 constexpr std::chrono::minutes kBenchLimit{1};
 

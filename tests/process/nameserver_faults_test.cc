@@ -95,10 +95,10 @@ TEST_SUITE("process/nameserver_faults") {
             {"binary header cut short", frame(8, 0x01000004, "\1\2\3\4")},
             {"native header of zeros", frame(8, 0x02000004, std::string(4, '\0'))},
         };
-        for (const auto& [name, bytes] : bad) {
-            CAPTURE(name);
+        for (const auto& fault : bad) {
+            INFO("frame: ", fault.first);
             RawConnection connection = connect();
-            CHECK(connection.send(bytes).has_value());
+            CHECK(connection.send(fault.second).has_value());
             CHECK(connection.receive_rest().has_value());
             CHECK(is_served());
         }

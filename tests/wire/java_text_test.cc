@@ -75,7 +75,7 @@ TEST_SUITE("wire/utf8") {
                                         "\xe2\x82",
                                         "\xc3"};
         for (std::size_t before = 0; before < 20; ++before) {
-            for (const std::size_t after : {0, 1, 7, 8, 9}) {
+            for (const std::size_t after : {0U, 1U, 7U, 8U, 9U}) {
                 for (const std::string_view text : good) {
                     CHECK(is_utf8(std::string(before, 'x').append(text).append(after, 'y')));
                 }

@@ -57,7 +57,7 @@ void check_equal(const Record& a, const Record& b) {
 
 TEST_SUITE("wire/record") {
     TEST_CASE("every version and address family goes there and back") {
-        for (const std::size_t topic_bytes : {0, 1, 127, 128, 255}) {
+        for (const std::size_t topic_bytes : {0U, 1U, 127U, 128U, 255U}) {
             for (const char* born : {"10.0.0.1:4000", "[fd00::1]:4000"}) {
                 for (const char* store : {"10.0.0.2:10911", "[fd00::2]:10911"}) {
                     const std::string topic(topic_bytes, 't');
