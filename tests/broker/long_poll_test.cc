@@ -15,17 +15,20 @@ namespace {
 
 using std::chrono::milliseconds;
 
+/// Longer than any test: who is answered was woken.
+constexpr milliseconds kHold{100'000};
+
 double metric(BrokerFixture& f, const std::string& name) {
     return f.broker().metrics().values()["gantry_broker_" + name];
 }
 
 bool wait_for_parked(BrokerFixture& f, double count) {
-    return harness::wait_until(milliseconds(5'000),
+    return harness::wait_until(RpcClient::kPatience,
                                [&] { return metric(f, "parked_pulls") == count; });
 }
 
 std::future<Answer> start_pull(RpcClient& client, const wire::PullMessageRequest& request) {
-    return client.start(RequestCode::kPullMessage, &request, {}, milliseconds(20'000));
+    return client.start(RequestCode::kPullMessage, &request, {}, kHold + RpcClient::kPatience);
 }
 
 }  // namespace
@@ -33,13 +36,11 @@ std::future<Answer> start_pull(RpcClient& client, const wire::PullMessageRequest
 TEST_CASE("a parked pull is woken by the message it waits for") {
     BrokerFixture f;
     REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
-    std::future<Answer> waiting = start_pull(f.json(), held_pull_of("T", 1, 0, 15'000));
-    std::future<Answer> elsewhere = start_pull(f.json(), held_pull_of("T", 2, 0, 15'000));
+    std::future<Answer> waiting = start_pull(f.json(), held_pull_of("T", 1, 0, kHold.count()));
+    std::future<Answer> elsewhere = start_pull(f.json(), held_pull_of("T", 2, 0, kHold.count()));
     REQUIRE(wait_for_parked(f, 2));
-    const auto before = std::chrono::steady_clock::now();
     REQUIRE(send(f.native(), "T", 1, {{"x"}}).summary() == "0");
     const Answer woken = waiting.get();
-    CHECK(std::chrono::steady_clock::now() - before < milliseconds(2'000));
     CHECK(bodies(woken.body) == std::vector<std::string>{"x"});
     CHECK(metric(f, "parked_pulls") == 1);
     CHECK(elsewhere.wait_for(milliseconds(0)) == std::future_status::timeout);
@@ -49,7 +50,7 @@ TEST_CASE("a parked pull is woken by the message it waits for") {
 TEST_CASE("a pass that appends many messages wakes a consumer once, with all of them") {
     BrokerFixture f;
     REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
-    wire::PullMessageRequest request = held_pull_of("T", 0, 0, 15'000);
+    wire::PullMessageRequest request = held_pull_of("T", 0, 0, kHold.count());
     request.set_maxmsgnums(1'000);
     std::future<Answer> waiting = start_pull(f.native(), request);
     REQUIRE(wait_for_parked(f, 1));
@@ -64,11 +65,10 @@ TEST_CASE("a pull that nothing comes for is answered in time with all its fields
     REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
     REQUIRE(send(f.native(), "T", 0, {{"x"}}).summary() == "0");
     const auto before = std::chrono::steady_clock::now();
-    const Answer answer = start_pull(f.json(), held_pull_of("T", 0, 1, 300)).get();
+    const Answer answer = start_pull(f.json(), held_pull_of("T", 0, 1, 500)).get();
     const auto took = std::chrono::steady_clock::now() - before;
     CHECK(answer.summary() == "19 NO_NEW_MSG");
-    CHECK(took >= milliseconds(300));
-    CHECK(took < milliseconds(3'000));
+    CHECK(took >= milliseconds(250));
     REQUIRE(answer.ext.size() == 4);
     const auto fields = answer.fields<wire::PullMessageResponse>();
     CHECK(fields.nextbeginoffset() == 1);
@@ -78,7 +78,7 @@ TEST_CASE("a pull that nothing comes for is answered in time with all its fields
 TEST_CASE("a filtered pull sleeps through messages it does not want") {
     BrokerFixture f;
     REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
-    wire::PullMessageRequest request = held_pull_of("T", 0, 0, 15'000);
+    wire::PullMessageRequest request = held_pull_of("T", 0, 0, kHold.count());
     request.set_subscription("Wanted");
     std::future<Answer> waiting = start_pull(f.native(), request);
     REQUIRE(wait_for_parked(f, 1));
@@ -93,7 +93,8 @@ TEST_CASE("a filtered pull sleeps through messages it does not want") {
 TEST_CASE("a filtered pull that times out learns how far it got") {
     BrokerFixture f;
     REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
-    wire::PullMessageRequest request = held_pull_of("T", 0, 0, 500);
+    // Long enough for what is sent meanwhile.
+    wire::PullMessageRequest request = held_pull_of("T", 0, 0, 3'000);
     request.set_subscription("Wanted");
     std::future<Answer> waiting = start_pull(f.native(), request);
     REQUIRE(wait_for_parked(f, 1));
@@ -108,7 +109,8 @@ TEST_CASE("the pulls of a closed connection are forgotten") {
     REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
     {
         RpcClient leaving(f.address());
-        const std::future<Answer> waiting = start_pull(leaving, held_pull_of("T", 0, 0, 15'000));
+        const std::future<Answer> waiting =
+            start_pull(leaving, held_pull_of("T", 0, 0, kHold.count()));
         REQUIRE(wait_for_parked(f, 1));
     }
     CHECK(wait_for_parked(f, 0));
@@ -118,7 +120,7 @@ TEST_CASE("the pulls of a closed connection are forgotten") {
 TEST_CASE("deleting a topic answers who waits for it") {
     BrokerFixture f;
     REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
-    std::future<Answer> waiting = start_pull(f.json(), held_pull_of("T", 0, 0, 15'000));
+    std::future<Answer> waiting = start_pull(f.json(), held_pull_of("T", 0, 0, kHold.count()));
     REQUIRE(wait_for_parked(f, 1));
     wire::TopicRequest request;
     request.set_topic("T");
@@ -129,7 +131,7 @@ TEST_CASE("deleting a topic answers who waits for it") {
 TEST_CASE("a clean stop answers what is parked") {
     BrokerFixture f;
     REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
-    std::future<Answer> waiting = start_pull(f.json(), held_pull_of("T", 0, 0, 15'000));
+    std::future<Answer> waiting = start_pull(f.json(), held_pull_of("T", 0, 0, kHold.count()));
     REQUIRE(wait_for_parked(f, 1));
     f.stop();
     CHECK(waiting.get().summary() == "19 NO_NEW_MSG");
@@ -138,9 +140,9 @@ TEST_CASE("a clean stop answers what is parked") {
 TEST_CASE("above the limit on parked pulls one is answered at once") {
     BrokerFixture f([](BrokerOptions& o) { o.parked_pulls_max = 1; });
     REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
-    std::future<Answer> waiting = start_pull(f.json(), held_pull_of("T", 0, 0, 15'000));
+    std::future<Answer> waiting = start_pull(f.json(), held_pull_of("T", 0, 0, kHold.count()));
     REQUIRE(wait_for_parked(f, 1));
-    CHECK(start_pull(f.json(), held_pull_of("T", 0, 0, 15'000)).get().code ==
+    CHECK(start_pull(f.json(), held_pull_of("T", 0, 0, kHold.count())).get().code ==
           ResponseCode::kPullNotFound);
 }
 
@@ -153,7 +155,8 @@ TEST_CASE("with several loops a message wakes pulls wherever they wait") {
         clients.clear();
         for (int i = 0; i < 6; ++i) {
             clients.push_back(std::make_unique<RpcClient>(f.address()));
-            waiting.push_back(start_pull(*clients.back(), held_pull_of("T", 0, round, 15'000)));
+            waiting.push_back(
+                start_pull(*clients.back(), held_pull_of("T", 0, round, kHold.count())));
         }
         REQUIRE(send(f.native(), "T", 0, {{"x"}}).summary() == "0");
         for (std::future<Answer>& answer : waiting) {
@@ -165,7 +168,7 @@ TEST_CASE("with several loops a message wakes pulls wherever they wait") {
 TEST_CASE("with sync flush a message is acknowledged and seen once it is on the disk") {
     BrokerFixture f([](BrokerOptions& o) { o.store_flush = "sync"; });
     REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
-    std::future<Answer> waiting = start_pull(f.json(), held_pull_of("T", 0, 0, 15'000));
+    std::future<Answer> waiting = start_pull(f.json(), held_pull_of("T", 0, 0, kHold.count()));
     REQUIRE(wait_for_parked(f, 1));
     const Answer sent = send(f.native(), "T", 0, {{"x"}, {"y"}});
     REQUIRE(sent.summary() == "0");

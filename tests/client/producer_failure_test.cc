@@ -177,11 +177,9 @@ TEST_SUITE("client/producer failures") {
         Producer::Options options;
         options.deadline = 200ms;
         auto producer = Producer::create(Client::start(client_options).value(), options).value();
-        const auto begin = std::chrono::steady_clock::now();
         const Result<SendReceipt> result = producer->send(message_of("T", "x"));
         REQUIRE_FALSE(result);
         CHECK(result.error().code == Errc::kGone);
-        CHECK(std::chrono::steady_clock::now() - begin < 3s);
     }
 
     TEST_CASE("a dead nameserver in the list costs no send") {

@@ -16,7 +16,7 @@ namespace gantry::harness {
 /// Errors    kGone: the peer closed or reset. kTimeout: nothing came in time. kIo: the rest.
 class RawConnection {
 public:
-    static constexpr std::chrono::milliseconds kPatience{10'000};
+    static constexpr std::chrono::milliseconds kPatience{30'000};
 
     static Result<RawConnection> open(std::uint16_t port);
 

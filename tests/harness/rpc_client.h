@@ -64,7 +64,7 @@ struct Answer {
 /// Threads   any, one at a time.
 class RpcClient {
 public:
-    static constexpr std::chrono::milliseconds kPatience{10'000};
+    static constexpr std::chrono::milliseconds kPatience{30'000};
 
     explicit RpcClient(const std::string& address, wire::Codec codec = wire::Codec::kNative);
     ~RpcClient();

@@ -102,7 +102,7 @@ TEST_SUITE("process/nameserver") {
             CHECK(route(client, "TopicA").summary() == "0");
         }
         // Far below the expiry of 120 s.
-        CHECK(wait_until(std::chrono::seconds(10), [&] {
+        CHECK(wait_until(Process::kPatience, [&] {
             return route(client, "TopicA").code == wire::ResponseCode::kTopicNotExist;
         }));
     }
@@ -113,7 +113,7 @@ TEST_SUITE("process/nameserver") {
         RpcClient broker(nameserver.address());
         CHECK(add_broker(broker, "TopicA") == "0");
         RpcClient client(nameserver.address());
-        CHECK(wait_until(std::chrono::seconds(20), [&] {
+        CHECK(wait_until(Process::kPatience, [&] {
             return route(client, "TopicA").code == wire::ResponseCode::kTopicNotExist;
         }));
         CHECK(metric(nameserver.http_port(), "gantry_nameserver_expired_brokers_total")
