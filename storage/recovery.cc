@@ -35,7 +35,7 @@ QueueUnit unit_of(const LogEntry& entry) {
 class Recovery {
 public:
     Recovery(Store::Parts& parts, bool is_clean, RecoveryReport& report)
-        : parts_(parts), is_clean_(is_clean), report_(report), reader_(*parts.log) {}
+        : parts_(parts), is_clean_(is_clean), report_(report), reader_(parts.log->segments()) {}
 
     Status run() {
         GANTRY_TRY(open_parts());

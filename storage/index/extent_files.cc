@@ -17,7 +17,6 @@ constexpr Logger kLog("storage");
 constexpr std::uint32_t kFileMagic = 0x47435146U;    // GCQF
 constexpr std::uint32_t kExtentMagic = 0x47435145U;  // GCQE
 constexpr std::uint32_t kVersion = 1;
-constexpr std::size_t kHeaderPageBytes = 4'096;
 constexpr std::size_t kHashAt = 56;
 constexpr std::chrono::seconds kRetryAfter{1};
 
@@ -57,7 +56,7 @@ std::uint32_t blocks_of_header(const std::byte* header, std::uint32_t number) no
 }
 
 std::uint64_t file_bytes_of(std::uint32_t blocks) noexcept {
-    return kHeaderPageBytes + std::uint64_t{blocks} * kBlockBytes;
+    return kExtentFileHeaderBytes + std::uint64_t{blocks} * kBlockBytes;
 }
 
 /// The number in an 8-digit name, or kExtentFilesMax when it is none of our files.
@@ -170,7 +169,8 @@ Status ExtentFiles::open_file(std::uint32_t number) {
         claims_.resize(number + 1);
     }
     claims_[number].resize(blocks);
-    bases_[number].store(mapped->mapping.data() + kHeaderPageBytes, std::memory_order_release);
+    bases_[number].store(mapped->mapping.data() + kExtentFileHeaderBytes,
+                         std::memory_order_release);
     mapped_[number] = std::move(mapped);
     return ok();
 }
@@ -322,7 +322,8 @@ Status ExtentFiles::create_file(std::uint32_t number, std::uint32_t blocks) {
     mapped->file = std::move(file);
     mapped->mapping = std::move(mapping);
     mapped->blocks = blocks;
-    bases_[number].store(mapped->mapping.data() + kHeaderPageBytes, std::memory_order_release);
+    bases_[number].store(mapped->mapping.data() + kExtentFileHeaderBytes,
+                         std::memory_order_release);
     const MutexLock lock(mutex_);
     if (mapped_.size() <= number) {
         mapped_.resize(number + 1);
@@ -342,7 +343,7 @@ void ExtentFiles::fault_in(Block block) {
         mapping = &mapped_[block.file]->mapping;
     }
     const Status done = mapping->populate_for_write(
-        kHeaderPageBytes + std::size_t{block.index} * kBlockBytes, kBlockBytes);
+        kExtentFileHeaderBytes + std::size_t{block.index} * kBlockBytes, kBlockBytes);
     if (!done) {
         // The stores will fault the pages in themselves.
         kLog.warn("consume_queue_prefault_failed", {{"error", done.error()}});

@@ -19,6 +19,7 @@ namespace gantry::storage {
 
 inline constexpr std::uint32_t kExtentClasses = 6;
 inline constexpr std::uint32_t kExtentHeaderBytes = 64;
+inline constexpr std::size_t kExtentFileHeaderBytes = 4'096;  ///< before the first block
 inline constexpr std::uint32_t kBlockBytes = 1U << 20U;
 inline constexpr std::uint32_t kExtentFilesMax = 4'096;
 inline constexpr std::uint32_t kFileBlocksMax = 1'000;

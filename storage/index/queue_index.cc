@@ -22,13 +22,13 @@ void encode_unit(std::byte* at, const QueueUnit& unit) noexcept {
     store_be(at + 12, unit.tag_hash);
 }
 
+}  // namespace
+
 QueueUnit decode_unit(const std::byte* at) noexcept {
     return {LogOffset(load_be<std::int64_t>(at)),
             load_be<std::int32_t>(at + 8),
             load_be<std::int64_t>(at + 12)};
 }
-
-}  // namespace
 
 QueueIndex::QueueIndex(ConsumeQueues& owner, std::uint64_t uid)
     : owner_(&owner), extents_(std::make_unique<ExtentList>()) {

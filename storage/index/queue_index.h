@@ -39,6 +39,9 @@ struct QueueUnit {
 /// Bytes of a unit on disk: i64 log offset, i32 size, i64 tag hash, big-endian (RocketMQ's).
 inline constexpr std::size_t kUnitBytes = 20;
 
+/// A unit of kUnitBytes as it stands in an extent.
+QueueUnit decode_unit(const std::byte* at) noexcept;
+
 /// The consume queue of one (topic, queue id): an array of units in extents of shared files.
 ///
 ///   min                        max              next            room end

@@ -308,20 +308,7 @@ void CommitLog::on_progress(std::function<void()> on_progress) {
 }
 
 Result<std::size_t> CommitLog::copy(LogOffset at, MutableBytes into) const {
-    const SegmentPtr segment = segments_.find(at);
-    if (segment == nullptr) {
-        return Error{Errc::kNotFound,
-                     "log offset " + std::to_string(at.value) + " is outside the log [" +
-                         std::to_string(first().value) + ", " + std::to_string(appended().value) +
-                         ")"};
-    }
-    const std::uint64_t room = bytes_between(at, segment->end());
-    const std::size_t length = std::min<std::uint64_t>(room, into.size());
-    if (segment->is_mapped()) {
-        std::memcpy(into.data(), segment->memory(at), length);
-        return length;
-    }
-    return segment->file().read_at(bytes_between(segment->base(), at), into.first(length));
+    return read_log(segments_, at, into);
 }
 
 Status CommitLog::wait_flushed(LogOffset at) {

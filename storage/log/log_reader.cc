@@ -37,7 +37,7 @@ Result<Bytes> LogReader::view(LogOffset at, std::size_t bytes) {
     if (at < buffer_at_ || at + static_cast<std::int64_t>(bytes) > buffer_end) {
         buffer_bytes_ = 0;
         buffer_.resize(std::max(kChunkBytes, bytes));
-        GANTRY_ASSIGN_OR_RETURN(buffer_bytes_, log_.copy(at, buffer_));
+        GANTRY_ASSIGN_OR_RETURN(buffer_bytes_, read_log(segments_, at, buffer_));
         buffer_at_ = at;
     }
     const auto offset = static_cast<std::size_t>(at - buffer_at_);
@@ -45,7 +45,7 @@ Result<Bytes> LogReader::view(LogOffset at, std::size_t bytes) {
 }
 
 Result<LogEntry> LogReader::read(LogOffset at) {
-    const SegmentPtr segment = log_.segments().find(at);
+    const SegmentPtr segment = segments_.find(at);
     if (segment == nullptr) {
         LogEntry entry;
         entry.at = entry.end = at;
@@ -94,14 +94,14 @@ Result<LogEntry> LogReader::judge(LogOffset at, const Segment& segment) {
         entry.why = record.error().detail;
         return entry;
     }
-    if (!wire::body_crc_matches(*record)) {
-        entry.why = "the CRC of its body does not match";
-        return entry;
-    }
-    entry.kind = LogEntry::Kind::kRecord;
     entry.record = *record;
     entry.bytes = bytes;
     entry.end = at + size;
+    if (wire::body_crc_matches(*record)) {
+        entry.kind = LogEntry::Kind::kRecord;
+    } else {
+        entry.why = "the CRC of its body does not match";
+    }
     return entry;
 }
 
@@ -109,7 +109,7 @@ Result<LogOffset> LogReader::find_record(LogOffset from, LogOffset to) {
     constexpr std::size_t kStepBytes = 1 << 16;
     LogOffset at = from;
     while (at < to) {
-        const SegmentPtr segment = log_.segments().find(at);
+        const SegmentPtr segment = segments_.find(at);
         if (segment == nullptr) {
             return to;
         }
@@ -142,7 +142,7 @@ Result<LogOffset> LogReader::end_of_data(LogOffset from, LogOffset to) {
     LogOffset end = from;
     LogOffset at = from;
     while (at < to) {
-        const SegmentPtr segment = log_.segments().find(at);
+        const SegmentPtr segment = segments_.find(at);
         if (segment == nullptr) {
             break;
         }

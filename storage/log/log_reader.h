@@ -3,7 +3,7 @@
 
 #include "common/result.h"
 #include "protocol/wire/record.h"
-#include "storage/log/commit_log.h"
+#include "storage/log/segment.h"
 
 #include <cstdint>
 #include <string>
@@ -18,7 +18,8 @@ struct LogEntry {
         kRecord,   ///< whole, its CRC matches, its log offset is its position
         kBlank,    ///< the rest of the segment is unused
         kNothing,  ///< zeros, or the end of the last segment
-        kBad,      ///< anything else: torn, stale or damaged; `why` says
+        kBad,  ///< anything else: torn, stale or damaged; `why` says. With `end` > `at` only the
+               ///< body is damaged, the record says whose
     };
 
     Kind kind = Kind::kNothing;
@@ -31,10 +32,10 @@ struct LogEntry {
 
 /// Walks the log record by record, from disk, without trusting a byte of it.
 ///
-/// Threads   one at a time. Lifetime: `log` outlives it.
+/// Threads   one at a time. Lifetime: `segments` outlives it.
 class LogReader {
 public:
-    explicit LogReader(const CommitLog& log) noexcept : log_(log) {}
+    explicit LogReader(const SegmentSet& segments) noexcept : segments_(segments) {}
 
     /// The entry at `at`. Blocks on the disk. kIo: the disk does not give the bytes.
     Result<LogEntry> read(LogOffset at);
@@ -50,7 +51,7 @@ private:
     Result<Bytes> view(LogOffset at, std::size_t bytes);
     Result<LogEntry> judge(LogOffset at, const Segment& segment);
 
-    const CommitLog& log_;
+    const SegmentSet& segments_;
     std::vector<std::byte> buffer_;
     LogOffset buffer_at_;
     std::size_t buffer_bytes_ = 0;

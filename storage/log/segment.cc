@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cstring>
 #include <utility>
 
 namespace gantry::storage {
@@ -24,6 +25,23 @@ Status check_order(const SegmentList& list) {
         }
     }
     return ok();
+}
+
+Result<SegmentList> open_all(FileSystem& files, const fs::path& directory, FileSystem::Open how) {
+    GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.list(directory));
+    SegmentList list;
+    for (const std::string& name : names) {
+        const std::optional<LogOffset> base = parse_segment_name(name);
+        if (!base) {
+            continue;
+        }
+        const fs::path path = directory / name;
+        GANTRY_ASSIGN_OR_RETURN(std::shared_ptr<File> file, files.open(path, how));
+        GANTRY_ASSIGN_OR_RETURN(const std::uint64_t bytes, file->size());
+        list.push_back(
+            std::make_shared<const Segment>(*base, path, std::move(file), Mapping(), bytes));
+    }
+    return list;
 }
 
 }  // namespace
@@ -87,25 +105,19 @@ Result<SegmentPtr> create_segment(FileSystem& files,
 
 Result<SegmentList> open_segments(FileSystem& files, const fs::path& directory) {
     GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.list(directory));
-    SegmentList list;
     for (const std::string& name : names) {
         if (name.ends_with(kUnfinished)) {
             GANTRY_TRY(files.remove(directory / name));
-            continue;
         }
-        const std::optional<LogOffset> base = parse_segment_name(name);
-        if (!base) {
-            continue;
-        }
-        const fs::path path = directory / name;
-        GANTRY_ASSIGN_OR_RETURN(std::shared_ptr<File> file,
-                                files.open(path, FileSystem::Open::kReadWrite));
-        GANTRY_ASSIGN_OR_RETURN(const std::uint64_t bytes, file->size());
-        list.push_back(
-            std::make_shared<const Segment>(*base, path, std::move(file), Mapping(), bytes));
     }
+    GANTRY_ASSIGN_OR_RETURN(SegmentList list,
+                            open_all(files, directory, FileSystem::Open::kReadWrite));
     GANTRY_TRY(check_order(list));
     return list;
+}
+
+Result<SegmentList> list_segments(FileSystem& files, const fs::path& directory) {
+    return open_all(files, directory, FileSystem::Open::kRead);
 }
 
 void SegmentSet::assign(SegmentList list) {
@@ -141,6 +153,21 @@ std::shared_ptr<const SegmentList> SegmentSet::snapshot() const {
 
 SegmentPtr SegmentSet::find(LogOffset at) const {
     return find_segment(*snapshot(), at);
+}
+
+Result<std::size_t> read_log(const SegmentSet& segments, LogOffset at, MutableBytes into) {
+    const SegmentPtr segment = segments.find(at);
+    if (segment == nullptr) {
+        return Error{Errc::kNotFound,
+                     "log offset " + std::to_string(at.value) + " is in no segment"};
+    }
+    const std::uint64_t room = bytes_between(at, segment->end());
+    const std::size_t length = std::min<std::uint64_t>(room, into.size());
+    if (segment->is_mapped()) {
+        std::memcpy(into.data(), segment->memory(at), length);
+        return length;
+    }
+    return segment->file().read_at(bytes_between(segment->base(), at), into.first(length));
 }
 
 SegmentPtr find_segment(const SegmentList& list, LogOffset at) {

@@ -93,6 +93,9 @@ Result<SegmentPtr> create_segment(FileSystem& files,
 /// kCorrupt: a gap or an overlap between two files, named.
 Result<SegmentList> open_segments(FileSystem& files, const std::filesystem::path& directory);
 
+/// The same for looking only: changes nothing, and takes gaps as they are.
+Result<SegmentList> list_segments(FileSystem& files, const std::filesystem::path& directory);
+
 /// The segments that exist. Readers take a snapshot; changes make a new list.
 ///
 /// Threads   any; one short lock.
@@ -114,6 +117,10 @@ private:
     std::shared_ptr<const SegmentList> list_ GANTRY_GUARDED_BY(mutex_) =
         std::make_shared<const SegmentList>();
 };
+
+/// Copies log bytes of one segment, from its mapping or its file. kNotFound: `at` is in none.
+/// Shorter than `into` at the segment's end.
+Result<std::size_t> read_log(const SegmentSet& segments, LogOffset at, MutableBytes into);
 
 /// The segment of `list` that contains `at`, or null.
 SegmentPtr find_segment(const SegmentList& list, LogOffset at);

@@ -37,7 +37,8 @@ std::vector<Command> all_commands() {
                       group_commands(),
                       cluster_commands(),
                       message_commands(),
-                      stream_commands()}) {
+                      stream_commands(),
+                      store_commands()}) {
         all.insert(all.end(), area.begin(), area.end());
     }
     return all;
