@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/session.h"
 #include "cli/table.h"
+#include "common/clock.h"
+#include "common/file_system.h"
+#include "common/metrics.h"
+#include "storage/store.h"
+#include "tests/harness/temp_directory.h"
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include <sstream>
 #include <string>
@@ -46,6 +52,7 @@ TEST_SUITE("tools/cli") {
                                     "message query",
                                     "produce",
                                     "consume",
+                                    "store check",
                                     "Exit codes"}) {
             CHECK(help.out.find(command) != std::string::npos);
         }
@@ -77,6 +84,40 @@ TEST_SUITE("tools/cli") {
         const Outcome refused = run({"topic", "delete", "orders", "-n", "127.0.0.1:1"});
         CHECK(refused.code == 1);
         CHECK(refused.err.find("--yes") != std::string::npos);
+    }
+
+    TEST_CASE("store check wants a store, and names what is none") {
+        const Outcome none = run({"store", "check", "/nonexistent-store"});
+        CHECK(none.code == 3);
+        CHECK(none.err.find("/nonexistent-store is no store") != std::string::npos);
+        CHECK(none.out.empty());
+        CHECK(run({"store", "check"}).code == 2);
+    }
+
+    TEST_CASE("store check says what it read, as a table and as JSON") {
+        const harness::TempDirectory directory;
+        const std::unique_ptr<FileSystem> files = make_posix_file_system();
+        {
+            SystemClock clock;
+            MetricRegistry metrics;
+            storage::StoreOptions options;
+            options.directory = directory.path();
+            options.segment_bytes = 1 << 20;
+            options.free_bytes_min = 0;
+            auto opened = storage::Store::open(*files, clock, metrics, options);
+            REQUIRE(opened);
+            const Outcome busy = run({"store", "check", directory.path().c_str()});
+            CHECK(busy.code == 6);
+            REQUIRE(opened->store->close());
+        }
+        const Outcome table = run({"store", "check", directory.path().c_str()});
+        CHECK(table.code == 0);
+        CHECK(table.out.find("verdict") != std::string::npos);
+        const Outcome json = run({"store", "check", directory.path().c_str(), "-o", "json"});
+        CHECK(json.code == 0);
+        const auto report = nlohmann::json::parse(json.out);
+        CHECK(report["good"] == true);
+        CHECK(report["findings"].empty());
     }
 
     TEST_CASE("a nameserver that is not there exits with 4") {
