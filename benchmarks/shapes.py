@@ -10,6 +10,7 @@ Every run gets a fresh store. A run whose checker finds loss, gaps or disorder f
 """
 
 import argparse
+import collections
 import json
 import os
 import shutil
@@ -76,6 +77,7 @@ class PageCache:
     CHUNK = 4 << 20
 
     def __init__(self, directory):
+        self.stores = collections.deque()  # oldest first, with their bytes
         self.file = tempfile.TemporaryFile(dir=directory, buffering=0)
         self.size = 2 * self.meminfo("MemTotal") * 1024
         self.file.truncate(self.size)  # a hole: its pages cost memory, not disk
@@ -94,6 +96,22 @@ class PageCache:
             self.file.seek(self.at)
             self.file.readinto(buffer)
             self.at = (self.at + self.CHUNK) % self.size
+
+
+    def keep(self, directory):
+        """Takes a finished run's store, whose pages would be free once it is removed. It goes when
+        newer stores have pushed it out of memory."""
+        size = sum(os.path.getsize(os.path.join(at, name))
+                   for at, _, names in os.walk(directory) for name in names)
+        self.stores.append((directory, size))
+        while sum(size for _, size in self.stores) > self.size / 2:
+            shutil.rmtree(self.stores.popleft()[0])
+
+    def close(self):
+        """Removes what is left."""
+        for directory, _ in self.stores:
+            shutil.rmtree(directory)
+        self.file.close()
 
 
 class Daemon:
@@ -169,10 +187,12 @@ class Cluster:
                     return int(line.split()[1])
         return 0
 
-    def close(self, keep):
+    def close(self, keep, page_cache):
         self.broker.stop()
         self.nameserver.stop()
-        if not keep:
+        if page_cache and not keep:
+            page_cache.keep(self.directory)
+        elif not keep:
             shutil.rmtree(self.directory)
 
 
@@ -199,7 +219,7 @@ def measure(args, shape, messages, page_cache):
         if perf:
             result["top_ten"] = top_ten(perf)
     finally:
-        cluster.close(args.keep)
+        cluster.close(args.keep, page_cache)
     return result
 
 
@@ -254,6 +274,8 @@ def main():
             print(f"| {shape.title} | FAILED: {error} | | |", flush=True)
             failed += 1
         time.sleep(0 if args.smoke else 1)
+    if page_cache:
+        page_cache.close()
     print(f"\n{passed} passed, {failed} failed")
     return 1 if failed else 0
 
