@@ -31,11 +31,22 @@ Status make_marker(FileSystem& files, const std::filesystem::path& path) {
     return files.sync_directory(path.parent_path());
 }
 
+/// Makes the directory and its name durable: what is synced in it later is lost with the name.
+Status make_directory(FileSystem& files, const std::filesystem::path& directory) {
+    if (directory.empty() || files.exists(directory)) {
+        return ok();
+    }
+    const std::filesystem::path parent = directory.parent_path();
+    GANTRY_TRY(make_directory(files, parent));
+    GANTRY_TRY(files.create_directories(directory));
+    return files.sync_directory(parent.empty() ? std::filesystem::path(".") : parent);
+}
+
 }  // namespace
 
 Status Store::Parts::open(RecoveryReport& report) {
     GANTRY_TRY(check_options(options));
-    GANTRY_TRY(files.create_directories(options.directory));
+    GANTRY_TRY(make_directory(files, options.directory));
     GANTRY_ASSIGN_OR_RETURN(lock, files.lock(path("lock")));
     const bool is_clean = !files.exists(path("abort"));
     GANTRY_TRY(make_marker(files, path("abort")));
@@ -202,12 +213,12 @@ Status Checkpointer::write() {
     LogOffset from;
     const wire::StateSnapshot snapshot =
         parts_.state->snapshot([&] { return from = parts_.log->appended(); });
-    GANTRY_ASSIGN_OR_RETURN(const LogOffset end, parts_.queues->flush(published));
+    const auto sync_log = [this](LogOffset end) {
+        return parts_.log->flushed() < end ? parts_.log->wait_flushed(end) : ok();
+    };
+    GANTRY_TRY(parts_.queues->flush(published, sync_log));
     GANTRY_TRY(parts_.keys->flush());
-    const LogOffset needed = std::max(end, LogOffset(snapshot.logoffset()));
-    if (parts_.log->flushed() < needed) {
-        GANTRY_TRY(parts_.log->wait_flushed(needed));
-    }
+    GANTRY_TRY(sync_log(LogOffset(snapshot.logoffset())));
     GANTRY_TRY(save_snapshot(parts_.files, parts_.path("state"), snapshot));
     return save_checkpoint(parts_.files, parts_.path("checkpoint"), {from});
 }

@@ -8,12 +8,16 @@
 #include "storage/log/block_sums.h"
 #include "storage/log/log_reader.h"
 #include "storage/state_snapshot.h"
+#include "storage/topic_table.h"
 
 #include <algorithm>
 #include <cstddef>
 #include <fcntl.h>
+#include <map>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 namespace gantry::storage {
 namespace {
@@ -23,6 +27,12 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kProgressBytes = std::uint64_t{64} << 20U;
 constexpr std::size_t kSumBlocksAtOnce = 64;
 constexpr std::size_t kNamesMax = 1'000;  // more than a block holds records
+
+/// Findings about the units of one topic, the first of `total`.
+struct Waiting {
+    std::uint64_t total = 0;
+    std::vector<Finding> findings;
+};
 
 /// Adjacent positions that a finding is about.
 struct Range {
@@ -54,6 +64,8 @@ private:
     void report_blocks(const Segment& segment, const std::vector<Range>& wrong);
     void tell(std::uint64_t done);
     void add(Finding finding);
+    void forget_deleted(const LogEntry& entry);
+    void add_waiting();
 
     FileSystem& files_;
     const CheckOptions& options_;
@@ -68,6 +80,7 @@ private:
     bool is_over_ = false;
     std::uint64_t bytes_total_ = 0;
     std::uint64_t told_ = 0;
+    std::map<std::string, Waiting> waiting_;  ///< by topic, until it is known not to be deleted
     std::vector<Range> in_wrong_;  ///< records in blocks of the segment whose sum is wrong
     std::vector<Range> unsound_;   ///< found to be damaged or missing
     std::vector<std::byte> buffer_;
@@ -323,6 +336,7 @@ void StoreCheck::take_record(const LogEntry& entry, bool is_doubtful) {
         in_wrong_.push_back({entry.at, entry.end});
     } else if (queues_ && entry.end <= queues_->published()) {
         compare_unit(entry);
+        forget_deleted(entry);
     }
 }
 
@@ -350,12 +364,41 @@ void StoreCheck::compare_unit(const LogEntry& entry) {
                                          std::to_string(unit->size) + " B, tag hash " +
                                          std::to_string(unit->tag_hash)
                                    : std::string("is missing");
-    add({.kind = Finding::Kind::kIndex,
-         .file = path("consumequeue").string(),
-         .at = entry.at,
-         .bytes = record.stored_bytes,
-         .what = "the unit of this message " + found,
-         .messages = {message_name(record.topic, record.queue_id, record.queue_offset.value)}});
+    Waiting& waiting = waiting_[std::string(record.topic)];
+    ++waiting.total;
+    if (waiting.findings.size() < options_.findings_max) {
+        waiting.findings.push_back(
+            {.kind = Finding::Kind::kIndex,
+             .file = path("consumequeue").string(),
+             .at = entry.at,
+             .bytes = record.stored_bytes,
+             .what = "the unit of this message " + found,
+             .messages = {message_name(record.topic, record.queue_id, record.queue_offset.value)}});
+    }
+}
+
+/// A topic that was deleted and made again may have no unit yet that would tell its lives apart.
+void StoreCheck::forget_deleted(const LogEntry& entry) {
+    wire::StateRecord record;
+    const Bytes body = entry.record.body;
+    if (waiting_.empty() || entry.record.topic != kStateTopic || entry.record.queue_id != 0 ||
+        !record.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
+        return;
+    }
+    for (const wire::StateChange& change : record.changes()) {
+        if (change.change_case() == wire::StateChange::kTopicDelete) {
+            waiting_.erase(change.topicdelete());
+        }
+    }
+}
+
+void StoreCheck::add_waiting() {
+    for (auto& [topic, waiting] : waiting_) {
+        report_.findings_total += waiting.total - waiting.findings.size();
+        for (Finding& finding : waiting.findings) {
+            add(std::move(finding));
+        }
+    }
 }
 
 /// Units that no record has asked for.
@@ -396,6 +439,7 @@ Result<CheckReport> StoreCheck::run() {
         ++report_.segments;
         GANTRY_TRY(check_segment(segment));
     }
+    add_waiting();
     // Lost records explain units that point nowhere.
     if (queues_ && unsound_.empty()) {
         compare_counts();

@@ -310,7 +310,8 @@ void ConsumeQueues::advance_min(LogOffset first) {
     }
 }
 
-Result<LogOffset> ConsumeQueues::flush(const std::function<LogOffset()>& published) {
+Status ConsumeQueues::flush(const std::function<LogOffset()>& published,
+                            const std::function<Status(LogOffset)>& sync_log) {
     Parts& p = *parts_;
     DirectoryWriter writer;
     LogOffset bound;
@@ -336,16 +337,15 @@ Result<LogOffset> ConsumeQueues::flush(const std::function<LogOffset()>& publish
     }
     const auto make_durable = [&]() -> Status {
         GANTRY_TRY(p.extents->sync());
+        // A directory without a topic whose deletion the log then lost would lose its messages.
+        GANTRY_TRY(sync_log(bound));
         return write_file_atomically(p.files,
                                      p.options.directory / kDirectoryName,
                                      as_bytes(std::move(writer).finish(next_uid, bound)));
     };
-    const Status done = make_durable();
+    Status done = make_durable();
     p.extents->end_flush(done.has_value());
-    if (!done) {
-        return done.error();
-    }
-    return bound;
+    return done;
 }
 
 std::uint64_t ConsumeQueues::file_bytes() const {

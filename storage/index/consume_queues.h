@@ -29,8 +29,8 @@ class ExtentFiles;
 /// rebuilt from the log.
 ///
 /// Checkpoint  1. from = StateMachine snapshot's log offset, or the published end of the log;
-///             2. end = flush(published end of the log); 3. sync the log up to `end`;
-///             4. make `from` durable in the store's checkpoint.
+///             2. flush(published end of the log), which syncs the log that far first;
+///             3. make `from` durable in the store's checkpoint.
 /// Recovery    open(); when needs_rebuild: replay the log from its first record, else from the
 ///             checkpoint, which retention never passes: queue(topic, id).restore(...) per record,
 ///             drop(topic) per deletion in log order; finally truncate_after(recovered end of the
@@ -95,9 +95,11 @@ public:
     void advance_min(LogOffset first);
 
     /// Makes units, extents and the directory durable: every unit published before the call.
-    /// `published` returns the published end of the log; called once inside. Returns that: sync
-    /// the log up to it before relying on this flush. Blocks.
-    Result<LogOffset> flush(const std::function<LogOffset()>& published);
+    /// `published` returns the published end of the log; called once inside. `sync_log` makes the
+    /// log durable up to that, before the directory is replaced: a directory never knows of units
+    /// or deletions that a power cut may take from the log. Blocks. Errors of `sync_log` too.
+    Status flush(const std::function<LogOffset()>& published,
+                 const std::function<Status(LogOffset)>& sync_log);
 
     /// Bytes of the extent files, for metrics.
     std::uint64_t file_bytes() const;

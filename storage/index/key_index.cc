@@ -37,6 +37,11 @@ Status remove_all(FileSystem& files, const std::filesystem::path& directory) {
     return files.sync_directory(directory);
 }
 
+bool has_flushed(const std::vector<std::shared_ptr<KeyIndexFile>>& files) {
+    return std::any_of(
+        files.begin(), files.end(), [](const auto& file) { return file->was_flushed(); });
+}
+
 }  // namespace
 
 std::uint64_t key_hash(std::string_view topic, std::string_view key) {
@@ -99,6 +104,7 @@ Result<KeyIndex::Opened> KeyIndex::open(FileSystem& files, const Options& option
     GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.list(options.directory));
     Opened opened;
     auto parts = std::make_unique<Parts>(files, options);
+    std::vector<std::string> unwritten;  ///< made after the last flush: nothing in them counts
     {
         const MutexLock lock(parts->mutex);
         for (const std::string& name : names) {
@@ -107,24 +113,32 @@ Result<KeyIndex::Opened> KeyIndex::open(FileSystem& files, const Options& option
             }
             Result<Parts::FilePtr> file = KeyIndexFile::open(files, options.directory / name);
             if (!file) {
-                if (file.error().code != Errc::kCorrupt) {
+                if (file.error().code == Errc::kNotFound && has_flushed(parts->index_files)) {
+                    unwritten.push_back(name);
+                    continue;
+                }
+                if (file.error().code != Errc::kCorrupt && file.error().code != Errc::kNotFound) {
                     return file.error();
                 }
                 opened.rebuild_reason = file.error().detail;
                 break;
             }
+            if (!unwritten.empty() && (*file)->was_flushed()) {
+                opened.rebuild_reason = "index file " + unwritten.back() + ": no header";
+                break;
+            }
             parts->index_files.push_back(std::move(file).value());
             parts->next_number = std::strtoull(name.c_str(), nullptr, 10) + 1;
         }
-        bool was_flushed = false;
-        for (const Parts::FilePtr& file : parts->index_files) {
-            was_flushed = was_flushed || file->was_flushed();
-        }
-        opened.needs_rebuild = !opened.rebuild_reason.empty() || !was_flushed;
+        opened.needs_rebuild = !opened.rebuild_reason.empty() || !has_flushed(parts->index_files);
         if (opened.needs_rebuild) {
             parts->index_files.clear();
             parts->next_number = 0;
             GANTRY_TRY(remove_all(files, options.directory));
+            unwritten.clear();
+        }
+        for (const std::string& name : unwritten) {
+            GANTRY_TRY(files.remove(options.directory / name));
         }
         if (parts->index_files.size() > 1 && parts->index_files.back()->count() == 0) {
             parts->spare = std::move(parts->index_files.back());
@@ -220,12 +234,15 @@ Status KeyIndex::truncate_after(LogOffset end) {
         file->truncate_after(end);
     }
     // Files that are empty now are made anew when needed; the first one stays.
+    bool has_removed = false;
     while (p.index_files.size() > 1 && p.index_files.back()->count() == 0) {
         const Parts::FilePtr empty = std::move(p.index_files.back());
         p.index_files.pop_back();
         GANTRY_TRY(p.files.remove(empty->path()));
+        has_removed = true;
     }
-    return ok();
+    // One that came back later would bring entries that the replay has put elsewhere.
+    return has_removed ? p.files.sync_directory(p.options.directory) : ok();
 }
 
 Status KeyIndex::remove_before(LogOffset first) {

@@ -112,6 +112,9 @@ Result<std::shared_ptr<KeyIndexFile>> KeyIndexFile::open(FileSystem& files,
                             files.open(path, FileSystem::Open::kReadWrite));
     std::array<std::byte, kHeaderBytes> header{};
     GANTRY_ASSIGN_OR_RETURN(const std::size_t read, file->read_at(0, header));
+    if (header == std::array<std::byte, kHeaderBytes>{}) {
+        return Error{Errc::kNotFound, "index file " + path.string() + ": no header"};
+    }
     Facts facts;
     if (!decode(Bytes(header).first(read), &facts)) {
         return Error{Errc::kCorrupt, "index file " + path.string() + ": bad header"};

@@ -27,7 +27,8 @@ public:
     static Result<std::shared_ptr<KeyIndexFile>> create(FileSystem& files,
                                                         const std::filesystem::path& path,
                                                         std::uint32_t entries);
-    /// kCorrupt: short, or a bad header. Entries put since its last flush are forgotten.
+    /// Entries put since its last flush are forgotten. kCorrupt: short, or a bad header. kNotFound:
+    /// its header is zeros, as a power cut before the first flush leaves it.
     static Result<std::shared_ptr<KeyIndexFile>> open(FileSystem& files,
                                                       const std::filesystem::path& path);
     ~KeyIndexFile();

@@ -193,6 +193,20 @@ TEST_SUITE("storage/consume_queues recovery") {
         CHECK(all_units(queue).back() == unit_at_log(99 * kMessageBytes));
     }
 
+    TEST_CASE("a deletion that the log could not make durable is in no directory") {
+        QueueFixture f;
+        f.append(f.queues->queue("t", 0), 10);
+        f.flush();
+        f.queues->drop("t");
+        const Status flushed = f.queues->flush([&] { return LogOffset(f.log_end); },
+                                               [](LogOffset) {
+                                                   return Status(Error{Errc::kReadOnly, "no sync"});
+                                               });
+        CHECK_FALSE(flushed.has_value());
+        f.open();
+        CHECK(all_units(f.queues->queue("t", 0)).size() == 10);
+    }
+
     TEST_CASE("units of messages beyond the recovered end of the log are cut") {
         QueueFixture f;
         f.append(f.queues->queue("a", 0), 5'000);

@@ -241,7 +241,8 @@ TEST_SUITE("storage/consume_queues") {
         std::atomic<std::int64_t> log_end{0};
         std::thread flusher([&] {
             while (!is_done) {
-                if (!f.queues->flush([&] { return LogOffset(log_end.load()); })) {
+                if (!f.queues->flush([&] { return LogOffset(log_end.load()); },
+                                     [](LogOffset) { return ok(); })) {
                     return;
                 }
                 f.queues->advance_min(LogOffset(log_end.load() / 2));
@@ -274,7 +275,9 @@ TEST_SUITE("storage/consume_queues") {
         is_done = true;
         flusher.join();
         reader.join();
-        CHECK(f.queues->flush([&] { return LogOffset(log_end.load()); }).has_value());
+        CHECK(f.queues
+                  ->flush([&] { return LogOffset(log_end.load()); }, [](LogOffset) { return ok(); })
+                  .has_value());
     }
 }
 

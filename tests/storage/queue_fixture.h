@@ -74,9 +74,14 @@ struct QueueFixture {
     }
 
     void flush() {
-        const Result<LogOffset> end = queues->flush([this] { return LogOffset(log_end); });
-        REQUIRE(end.has_value());
-        CHECK(*end == LogOffset(log_end));
+        LogOffset synced;
+        const Status flushed = queues->flush([this] { return LogOffset(log_end); },
+                                             [&](LogOffset end) {
+                                                 synced = end;
+                                                 return ok();
+                                             });
+        REQUIRE(flushed.has_value());
+        CHECK(synced == LogOffset(log_end));
     }
 };
 

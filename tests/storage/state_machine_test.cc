@@ -353,7 +353,8 @@ TEST_SUITE("storage/state_machine") {
                 }
                 if (random.below(60) == 0) {
                     checkpoint = w.end().value;
-                    REQUIRE(w.queues->flush([&] { return w.end(); }).has_value());
+                    REQUIRE(w.queues->flush([&] { return w.end(); }, [](LogOffset) { return ok(); })
+                                .has_value());
                 }
                 if (random.below(60) == 0) {
                     saved = w.snapshot();

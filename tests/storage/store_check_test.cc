@@ -164,6 +164,23 @@ TEST_SUITE("storage/store_check") {
         CHECK(report.units_compared == 0);
     }
 
+    TEST_CASE("messages of a topic that was deleted and made again are no finding") {
+        const TemporaryDirectory directory(fast_directory());
+        StoreFixture at(directory.path() / "store");
+        at.open();
+        REQUIRE(at.append(at.queue("t"), {{"first life", "", ""}}));
+        wire::StateRecord changes;
+        changes.add_changes()->set_topicdelete("t");
+        REQUIRE(at.store->state().commit(changes));
+        CHECK(at.queue("t").max() == QueueOffset(0));
+        REQUIRE(at.store->close());
+        at.store.reset();
+        const auto report = check_store(*at.files, {.directory = at.options.directory});
+        REQUIRE(report);
+        CHECK(report->is_good);
+        CHECK(report->findings_total == 0);
+    }
+
     TEST_CASE("a missing segment is told with its messages") {
         Stopped store(1'500);
         REQUIRE(fs::remove(store.segment(kTestSegmentBytes)));
