@@ -111,6 +111,10 @@ void bind_store(SettingTable& table, BrokerOptions& o) {
               &o.store_hot_bytes,
               {0, 1024 * kGiB},
               "Bytes behind the tail that are taken as cached when read.");
+    table.add("store.cache_bytes",
+              &o.store_cache_bytes,
+              {0, 1024 * kGiB},
+              "Bytes of the log kept in the page cache; 0: the system decides.");
     table.add("store.free_bytes_min",
               &o.store_free_bytes_min,
               {0, 1024 * kGiB},
@@ -172,6 +176,12 @@ Status check_options(const BrokerOptions& options) {
                          " must hold a message of limits.message_bytes_max " +
                          std::to_string(options.message_bytes_max)};
     }
+    if (options.store_cache_bytes != 0 && options.store_cache_bytes < options.store_hot_bytes) {
+        return Error{Errc::kRefused,
+                     "store.cache_bytes " + std::to_string(options.store_cache_bytes) +
+                         " must be 0 or at least store.hot_bytes " +
+                         std::to_string(options.store_hot_bytes)};
+    }
     if (options.listen_vip && options.base.listen_port > 0 && options.base.listen_port <= 2) {
         return Error{Errc::kRefused,
                      "listen.port " + std::to_string(options.base.listen_port) +
@@ -198,6 +208,7 @@ storage::StoreOptions store_options(const BrokerOptions& options, const wire::Ho
     store.flush_bytes = static_cast<std::uint64_t>(options.store_flush_bytes);
     store.checkpoint_bytes = static_cast<std::uint64_t>(options.store_checkpoint_bytes);
     store.hot_bytes = static_cast<std::uint64_t>(options.store_hot_bytes);
+    store.cache_bytes = static_cast<std::uint64_t>(options.store_cache_bytes);
     store.free_bytes_min = static_cast<std::uint64_t>(options.store_free_bytes_min);
     store.store_host = store_host;
     return store;

@@ -39,6 +39,7 @@ struct BrokerOptions {
     std::int64_t store_prefault_bytes = std::int64_t{64} << 20;
     std::int64_t store_checkpoint_bytes = std::int64_t{256} << 20;
     std::int64_t store_hot_bytes = std::int64_t{256} << 20;
+    std::int64_t store_cache_bytes = 0;
     std::int64_t store_free_bytes_min = std::int64_t{256} << 20;
 
     bool topic_auto_create = false;

@@ -102,8 +102,9 @@ struct StoreOptions {
     std::uint64_t flush_bytes = std::uint64_t{64}
                                 << 20U;  ///< async: flush at that many dirty bytes
     std::uint64_t checkpoint_bytes = std::uint64_t{256}
-                                     << 20U;                   ///< log written between checkpoints
-    std::uint64_t hot_bytes = std::uint64_t{256} << 20U;       ///< behind the tail: taken as cached
+                                     << 20U;              ///< log written between checkpoints
+    std::uint64_t hot_bytes = std::uint64_t{256} << 20U;  ///< behind the tail: taken as cached
+    std::uint64_t cache_bytes = 0;  ///< of the log kept in the page cache; 0: the system decides
     std::uint64_t free_bytes_min = std::uint64_t{256} << 20U;  ///< below: kDiskFull before damage
     std::uint32_t queue_file_mib = 8;            ///< first consume queue file; the next double
     std::uint32_t key_file_entries = 256 << 10;  ///< first key index file; the next double

@@ -18,6 +18,9 @@ constexpr std::int64_t kPrefaultStep = 4 << 20;
 }  // namespace
 
 void Preparer::start() {
+    // What is cached from before this process is the system's.
+    dropped_ = std::max(log_.first(),
+                        log_.appended() - static_cast<std::int64_t>(log_.options_.cache_bytes));
     thread_ = std::thread([this] {
         set_thread_name("log-prepare");
         run();
@@ -110,11 +113,30 @@ void Preparer::prefault(LogOffset tail) {
             return;
         }
         const LogOffset to = std::min({prefaulted_ + kPrefaultStep, goal, segment->end()});
+        // First, so that the memory given back is there for the pages taken now.
+        drop_behind(to - prefaulted_);
         const auto from = static_cast<std::size_t>(bytes_between(segment->base(), prefaulted_));
         // Only speed is lost when it fails: the stores then fault the pages in.
         static_cast<void>(
             segment->mapping().populate_for_write(from, bytes_between(prefaulted_, to)));
         prefaulted_ = to;
+    }
+}
+
+/// Twice as fast as pages are faulted in, so that it catches up after waiting for a flush.
+void Preparer::drop_behind(std::int64_t bytes) {
+    const auto kept = static_cast<std::int64_t>(log_.options_.cache_bytes);
+    if (kept == 0) {
+        return;
+    }
+    const LogOffset goal = std::min(dropped_ + 2 * bytes, log_.flushed() - kept);
+    while (dropped_ < goal) {
+        const SegmentPtr segment = log_.segments_.find(dropped_);
+        const LogOffset to = segment != nullptr ? std::min(goal, segment->end()) : goal;
+        if (segment != nullptr) {
+            segment->drop_cached(dropped_, to);
+        }
+        dropped_ = to;
     }
 }
 

@@ -14,7 +14,8 @@ class CommitLog;
 
 /// The helper thread that keeps page faults, file creation and unmapping off the append path:
 /// makes the next segment when the active one is half full, faults pages in ahead of the tail,
-/// unmaps segments that have become cold, looks at the free space.
+/// unmaps segments that have become cold, drops from the page cache what StoreOptions::cache_bytes
+/// leaves no room for, looks at the free space.
 ///
 /// Threads   one inside; wake: any.
 /// Errors    a segment that cannot be made is tried again every retry_interval; appends that need
@@ -41,12 +42,14 @@ private:
     void wait(bool retry);
     Result<SegmentPtr> make_next(LogOffset base);
     void prefault(LogOffset tail);
+    void drop_behind(std::int64_t bytes);
     void arm(LogOffset tail);
     bool is_stopping();
 
     CommitLog& log_;
     bool is_failing_ = false;
     LogOffset prefaulted_;
+    LogOffset dropped_;  ///< from the page cache, everything below
     Mutex mutex_;
     std::condition_variable woken_;
     bool is_woken_ GANTRY_GUARDED_BY(mutex_) = false;

@@ -5,6 +5,8 @@
 #include <cctype>
 #include <charconv>
 #include <cstring>
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <utility>
 
 namespace gantry::storage {
@@ -58,6 +60,23 @@ Result<SegmentPtr> Segment::mapped() const {
     GANTRY_ASSIGN_OR_RETURN(Mapping mapping, file_->map(bytes_, true));
     return SegmentPtr(
         std::make_shared<const Segment>(base_, path_, file_, std::move(mapping), bytes_));
+}
+
+void Segment::drop_cached(LogOffset from, LogOffset to) const noexcept {
+    constexpr std::uint64_t kPageBytes = 4'096;
+    const std::uint64_t begin = bytes_between(base_, from) / kPageBytes * kPageBytes;
+    const std::uint64_t end = bytes_between(base_, to) / kPageBytes * kPageBytes;
+    if (begin >= end) {
+        return;
+    }
+    if (is_mapped()) {
+        // Pages that a mapping holds stay; the bytes are the file's, mapped again when touched.
+        ::madvise(mapping_.data() + begin, end - begin, MADV_DONTNEED);
+    }
+    static_cast<void>(::posix_fadvise(file_->descriptor(),
+                                      static_cast<off_t>(begin),
+                                      static_cast<off_t>(end - begin),
+                                      POSIX_FADV_DONTNEED));
 }
 
 std::string segment_name(LogOffset base) {

@@ -56,6 +56,10 @@ public:
 
     const std::filesystem::path& path() const noexcept { return path_; }
 
+    /// Asks the system to drop the clean pages from the one of `from` to the one before that of
+    /// `to` from its cache: readers get them from the disk again. Advice: what is in use stays.
+    void drop_cached(LogOffset from, LogOffset to) const noexcept;
+
     /// The same file without the mapping, for cold data.
     std::shared_ptr<const Segment> unmapped() const;
 

@@ -118,6 +118,9 @@ TEST_SUITE("process/broker_start") {
                     {"store.segment_bytes", "\"1KiB\"", "1MiB to 16GiB"});
         check_ended(
             run({{"limits.connections_max", "0"}}), 2, {"limits.connections_max", "\"0\"", "1 to"});
+        check_ended(run({{"store.directory", store}, {"store.cache_bytes", "1MiB"}}),
+                    2,
+                    {"store.cache_bytes 1048576", "store.hot_bytes 268435456"});
         check_ended(run({{"store.directory", store}, {"store.segment_bytes", "1MiB"}}),
                     2,
                     {"store.segment_bytes 1048576", "limits.message_bytes_max 4194304"});

@@ -1,12 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "common/unique_fd.h"
+#include "storage/log/segment.h"
+#include "tests/harness/wait.h"
 #include "tests/storage/store_fixture.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
 #include <thread>
 
 namespace gantry::storage {
 namespace {
+
+constexpr std::chrono::seconds kPatience{60};
+constexpr std::size_t kPageBytes = 4'096;
+
+bool is_in_memory(const std::filesystem::path& path) {
+    struct statfs system {};
+
+    REQUIRE(::statfs(path.c_str(), &system) == 0);
+    return system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC;
+}
+
+/// Pages of a segment that are in the page cache.
+std::size_t resident_pages(const std::filesystem::path& path) {
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    void* const at = ::mmap(nullptr, kTestSegmentBytes, PROT_READ, MAP_SHARED, file.get(), 0);
+    REQUIRE(at != MAP_FAILED);
+    std::vector<unsigned char> pages(kTestSegmentBytes / kPageBytes);
+    REQUIRE(::mincore(at, kTestSegmentBytes, pages.data()) == 0);
+    ::munmap(at, kTestSegmentBytes);
+    return static_cast<std::size_t>(
+        std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return page & 1U; }));
+}
 
 std::vector<TestMessage> plain(const std::vector<std::string>& bodies) {
     std::vector<TestMessage> messages;
@@ -17,6 +47,32 @@ std::vector<TestMessage> plain(const std::vector<std::string>& bodies) {
 }
 
 TEST_SUITE("storage/store_read") {
+    TEST_CASE("what the cache has no room for is read from the disk, byte by byte the same") {
+        TemporaryDirectory directory;
+        StoreFixture at(directory.path() / "store");
+        at.options.cache_bytes = 2 * kTestSegmentBytes;
+        at.options.flush_interval_ms = 1;
+        at.open();
+        Queue& queue = at.queue("t");
+        std::vector<std::string> bodies;
+        for (std::size_t i = 0; i < 2'000; ++i) {
+            bodies.push_back(numbered_body(i, 900));
+            REQUIRE(at.append(queue, {{bodies.back(), "", ""}}));
+        }
+        const std::filesystem::path first =
+            at.options.directory / "commitlog" / segment_name(LogOffset(0));
+        const auto is_dropped = [&] {
+            bodies.push_back(numbered_body(bodies.size(), 900));
+            REQUIRE(at.append(queue, {{bodies.back(), "", ""}}));
+            return resident_pages(first) < kTestSegmentBytes / kPageBytes / 2;
+        };
+        // A file system in memory has nowhere else to keep them.
+        CHECK((is_in_memory(first) || harness::wait_until(kPatience, is_dropped)));
+        CHECK(read_bodies(*at.store, queue) == bodies);
+        at.open();
+        CHECK(read_bodies(*at.store, at.queue("t")) == bodies);
+    }
+
     TEST_CASE("records adjacent in the log come as one run, others as one run each") {
         const TemporaryDirectory directory;
         StoreFixture at(directory.path());
