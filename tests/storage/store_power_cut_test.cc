@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/check/store_check.h"
 #include "storage/checkpoint.h"
+#include "tests/harness/build.h"
 #include "tests/storage/crash_file_system.h"
 #include "tests/storage/store_workload.h"
 
@@ -191,7 +192,8 @@ TEST_SUITE("storage/power_cut") {
 
     TEST_CASE("whatever a power cut leaves, what was durable is there and nothing is half there") {
         const std::uint64_t seed = number_from_environment("GANTRY_TEST_SEED", random_seed());
-        const std::uint64_t images = number_from_environment("GANTRY_TEST_IMAGES", 200);
+        const std::uint64_t images =
+            number_from_environment("GANTRY_TEST_IMAGES", harness::kIsSanitized ? 30 : 200);
         MESSAGE("GANTRY_TEST_SEED=" << seed << " GANTRY_TEST_IMAGES=" << images);
         CAPTURE(seed);
         Random random(seed);
