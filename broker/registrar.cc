@@ -112,12 +112,12 @@ void Registrar::topics_changed() {
             changes.swap(gathered_);
         }
         if (!changes.empty() && !is_stopping_) {
-            take_changes_in_loop(std::move(changes));
+            take_changes_in_loop(changes);
         }
     });
 }
 
-void Registrar::take_changes_in_loop(Changes changes) {
+void Registrar::take_changes_in_loop(const Changes& changes) {
     ++change_number_;
     for (const auto& link : links_) {
         for (const auto& [name, config] : changes) {

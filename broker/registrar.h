@@ -85,7 +85,7 @@ private:
 
     void make_link(const std::string& address);
     void on_link_state(Link& link, bool is_up);
-    void take_changes_in_loop(Changes changes);
+    void take_changes_in_loop(const Changes& changes);
     void send(Link& link);
     void send_full(Link& link);
     void send_delta(Link& link);

@@ -16,6 +16,11 @@ std::uint64_t entry_bytes(const std::string& name_space,
     return name_space.size() + key.size() + value.size();
 }
 
+Error no_string(const std::string& key, const std::string& name_space) {
+    return {Errc::kCorrupt,
+            "value of \"" + key + "\" in namespace \"" + name_space + "\" is no string"};
+}
+
 }  // namespace
 
 Status KvStore::load(const std::string& text) {
@@ -35,9 +40,7 @@ Status KvStore::load(const std::string& text) {
         }
         for (const auto& [key, value] : table.items()) {
             if (!value.is_string()) {
-                return Error{
-                    Errc::kCorrupt,
-                    "value of \"" + key + "\" in namespace \"" + name_space + "\" is no string"};
+                return no_string(key, name_space);
             }
             GANTRY_TRY(put(name_space, key, value.get_ref<const std::string&>()));
         }

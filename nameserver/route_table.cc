@@ -305,7 +305,8 @@ void RouteTable::put_topic(Group& group, const std::string& name, const wire::To
 }
 
 void RouteTable::remove_topic(Group& group, const std::string& topic) {
-    const std::string name = topic;  // the caller's may be the key erased here
+    // The caller's may be the key erased here.
+    const std::string name(topic);  // NOLINT(performance-unnecessary-copy-initialization)
     if (group.topics.erase(name) == 0) {
         return;
     }

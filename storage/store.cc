@@ -52,7 +52,7 @@ Status Store::Parts::open(RecoveryReport& report) {
     GANTRY_TRY(make_marker(files, path("abort")));
     GANTRY_ASSIGN_OR_RETURN(log, CommitLog::open(files, clock, metrics, options));
     GANTRY_TRY(recover(*this, is_clean, report));
-    state->set_append([this](std::string body) -> Result<Appended> {
+    state->set_append([this](const std::string& body) -> Result<Appended> {
         Queue* const queue = topics->find(kStateTopic)->queue(0);
         wire::Record record;
         record.born_ms = clock.wall_ms();

@@ -36,11 +36,11 @@ std::uint64_t page_bytes() noexcept {
 /// Whether the mapped pages are in memory.
 bool is_resident(Bytes memory) {
     const std::uint64_t page = page_bytes();
-    const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
-    const std::uintptr_t begin = address / page * page;
-    const std::size_t length = address + memory.size() - begin;
+    const std::size_t before = reinterpret_cast<std::uintptr_t>(memory.data()) % page;
+    const std::size_t length = before + memory.size();
+    auto* const begin = const_cast<std::byte*>(memory.data() - before);  // not written to
     std::vector<unsigned char> pages((length + page - 1) / page);
-    return ::mincore(reinterpret_cast<void*>(begin), length, pages.data()) == 0 &&
+    return ::mincore(begin, length, pages.data()) == 0 &&
            std::all_of(pages.begin(), pages.end(), [](unsigned char in) { return (in & 1U) != 0; });
 }
 

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs clang-tidy 14 over the sources of the tree, skipping what has passed before.
 
-tools/tidy.py --build build/clang [--jobs N] [FILE...]
+tools/tidy.py --build build/clang [--jobs N] [--checks LIST] [FILE...]
 
-A result is cached under the hash of the preprocessed source (so of every header it includes), its
-comments, the compile command and .clang-tidy. Only clean results are cached. The last line is
-"N passed, N failed", counted in files.
+LIST is added to the checks of .clang-tidy. A result is cached under the hash of the preprocessed
+source (so of every header it includes), its comments, the compile command, the .clang-tidy files
+that apply and LIST. Only clean results are cached. The last line is "N passed, N failed", counted
+in files.
 """
 
 import argparse
@@ -48,15 +49,30 @@ def digest(entry, rules):
     return hashlib.sha256(b"\0".join([run.stdout, rules, entry["command"].encode()])).hexdigest()
 
 
-def check(path, entry, rules, build, cache):
+def rules_of(path, checks):
+    """The .clang-tidy files from the root to the folder of `path`, and what was added to them."""
+    rules = [checks.encode()]
+    folder = os.path.dirname(path)
+    while True:
+        file_name = os.path.join(ROOT, folder, ".clang-tidy")
+        if os.path.exists(file_name):
+            with open(file_name, "rb") as file:
+                rules.append(file.read())
+        if not folder:
+            return b"\0".join(reversed(rules))
+        folder = os.path.dirname(folder)
+
+
+def check(path, entry, rules, arguments, cache):
     """(path, output or None if clean)"""
     key = digest(entry, rules)
     mark = os.path.join(cache, key) if key else None
     if mark and os.path.exists(mark):
         os.utime(mark)
         return path, None
-    run = subprocess.run([TIDY, "--quiet", "-p", build, path], cwd=ROOT, text=True,
-                         capture_output=True)
+    run = subprocess.run(
+        [TIDY, "--quiet", "-p", arguments.build, "--checks=" + arguments.checks, path], cwd=ROOT,
+        text=True, capture_output=True)
     if run.returncode == 0:
         if mark:
             open(mark, "w", encoding="utf-8").close()
@@ -69,11 +85,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default=os.path.join(ROOT, "build/clang"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--checks", default="")
     parser.add_argument("files", nargs="*")
     arguments = parser.parse_args()
 
-    with open(os.path.join(ROOT, ".clang-tidy"), "rb") as file:
-        rules = file.read()
     commands = compile_commands(arguments.build)
     chosen = [os.path.relpath(f, ROOT) for f in arguments.files] or sorted(commands)
     unknown = [path for path in chosen if path not in commands]
@@ -85,8 +100,10 @@ def main():
 
     failed = 0
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for path, output in pool.map(
-                lambda p: check(p, commands[p], rules, arguments.build, cache), chosen):
+        results = pool.map(
+            lambda p: check(p, commands[p], rules_of(p, arguments.checks), arguments, cache),
+            chosen)
+        for path, output in results:
             if output is not None:
                 failed += 1
                 print(f"---- {path}\n{output}", flush=True)

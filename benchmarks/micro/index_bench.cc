@@ -227,7 +227,7 @@ struct Machine {
             *files, {.directory = scratch.path() / "cq", .helper_thread = false}));
         queues = std::move(opened.queues);
         topics = std::make_unique<TopicTable>(*queues);
-        state = std::make_unique<LogStateMachine>(*topics, [this](std::string body) {
+        state = std::make_unique<LogStateMachine>(*topics, [this](const std::string& body) {
             const LogOffset at(end);
             end += static_cast<std::int64_t>(body.size());
             return Result<Appended>(Appended{at, LogOffset(end), QueueOffset(next++), 1, 0});

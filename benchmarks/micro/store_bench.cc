@@ -82,6 +82,7 @@ void append_records(benchmark::State& state) {
     BenchStore bench(FlushMode::kAsync);
     const std::int64_t count = state.range(0);
     std::vector<std::string> batches;
+    batches.reserve(kQueues);
     for (std::int32_t id = 0; id < kQueues; ++id) {
         batches.push_back(make_records(id, count));
     }

@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace gantry::client {
@@ -39,7 +40,7 @@ public:
             auto shared = std::make_shared<decltype(done)>(std::move(done));
             runtime_.control().run_and_wait([&] {
                 runtime_.nameservers().ask(
-                    Question{code, fields, {}},
+                    Question{code, std::move(fields), {}},
                     timeout_,
                     std::chrono::milliseconds{0},
                     [shared](Result<net::Received>& result, const std::string& address) {

@@ -135,7 +135,7 @@ Status AdminClient::delete_topic(std::string_view topic) {
         }
     }
     for (const std::string& address : state_->calls.runtime().nameservers().addresses()) {
-        const Status status =
+        Status status =
             state_->calls.ask_status(address, wire::RequestCode::kDeleteTopicInNamesrv, &fields);
         if (!status && status.error().code != Errc::kNotFound) {
             return status;

@@ -19,14 +19,14 @@ Stamp stamp(std::uint32_t producer, std::uint64_t sequence, std::uint64_t run = 
 }  // namespace
 
 TEST_SUITE("benchmarks/checker") {
-    const std::string broker = "b";
+    const std::string kBroker = "b";
 
     TEST_CASE("a clean run has no findings and a checksum independent of the queue") {
         Checker one(7);
         Checker two(7);
         for (std::uint64_t i = 0; i < 200; ++i) {
-            CHECK(one.take(broker, 0, static_cast<std::int64_t>(i), stamp(1, i)));
-            CHECK(two.take(broker,
+            CHECK(one.take(kBroker, 0, static_cast<std::int64_t>(i), stamp(1, i)));
+            CHECK(two.take(kBroker,
                            static_cast<std::int32_t>(i % 2),
                            static_cast<std::int64_t>(i / 2),
                            stamp(1, i)));
@@ -44,11 +44,11 @@ TEST_SUITE("benchmarks/checker") {
         for (std::uint64_t i = 0; i < 5; ++i) {
             acked.insert(i);
         }
-        checker.take(broker, 0, 0, stamp(1, 0));
-        checker.take(broker, 0, 1, stamp(1, 2));
-        checker.take(broker, 0, 2, stamp(1, 1));  // behind 2
-        checker.take(broker, 0, 2, stamp(1, 1));  // again
-        checker.take(broker, 0, 5, stamp(1, 3));  // offsets 3 and 4 are missing
+        checker.take(kBroker, 0, 0, stamp(1, 0));
+        checker.take(kBroker, 0, 1, stamp(1, 2));
+        checker.take(kBroker, 0, 2, stamp(1, 1));  // behind 2
+        checker.take(kBroker, 0, 2, stamp(1, 1));  // again
+        checker.take(kBroker, 0, 5, stamp(1, 3));  // offsets 3 and 4 are missing
         CHECK(checker.distinct() == 4);
         CHECK(checker.duplicates() == 1);
         CHECK(checker.out_of_order() == 1);
@@ -61,7 +61,7 @@ TEST_SUITE("benchmarks/checker") {
         Checker checker(7);
         std::int64_t offset = 0;
         for (const std::uint64_t i : {5U, 6U, 7U, 5U, 6U, 7U, 8U}) {
-            checker.take(broker, 0, offset++, stamp(1, i));
+            checker.take(kBroker, 0, offset++, stamp(1, i));
         }
         CHECK(checker.duplicates() == 3);
         CHECK(checker.out_of_order() == 0);
@@ -69,7 +69,7 @@ TEST_SUITE("benchmarks/checker") {
 
     TEST_CASE("messages of other runs are not counted") {
         Checker checker(7);
-        CHECK_FALSE(checker.take(broker, 0, 0, stamp(1, 0, 8)));
+        CHECK_FALSE(checker.take(kBroker, 0, 0, stamp(1, 0, 8)));
         CHECK(checker.received() == 0);
     }
 

@@ -9,6 +9,7 @@
 
 /// What libFuzzer calls with each input, and corpus_main.cc with each file of the corpus. A broken
 /// promise of the code under test ends the process.
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer's name
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace gantry::wire {

@@ -128,8 +128,10 @@ private:
                                                const FieldDescriptor& field,
                                                const FieldDescriptor& key) {
         const auto& reflection = *message.GetReflection();
+        const int count = reflection.FieldSize(message, &field);
         std::vector<const Message*> all;
-        for (int i = 0; i < reflection.FieldSize(message, &field); ++i) {
+        all.reserve(static_cast<std::size_t>(count));
+        for (int i = 0; i < count; ++i) {
             all.push_back(&reflection.GetRepeatedMessage(message, &field, i));
         }
         if (!field.is_map()) {
