@@ -74,6 +74,34 @@ struct KeyIndex::Parts {
         return KeyIndexFile::create(files, options.directory / name_of(number), entries);
     }
 
+    /// Opens the files in order. Why the index must be rebuilt, nothing when it need not be.
+    /// `unwritten`: those made after the last flush; nothing in them counts.
+    Result<std::string> load(const std::vector<std::string>& names,
+                             std::vector<std::string>* unwritten) GANTRY_REQUIRES(mutex) {
+        for (const std::string& name : names) {
+            if (!is_index_name(name)) {
+                continue;
+            }
+            Result<FilePtr> file = KeyIndexFile::open(files, options.directory / name);
+            if (!file) {
+                if (file.error().code == Errc::kNotFound && has_flushed(index_files)) {
+                    unwritten->push_back(name);
+                    continue;
+                }
+                if (file.error().code != Errc::kCorrupt && file.error().code != Errc::kNotFound) {
+                    return file.error();
+                }
+                return std::string(file.error().detail);
+            }
+            if (!unwritten->empty() && (*file)->was_flushed()) {
+                return "index file " + unwritten->back() + ": no header";
+            }
+            index_files.push_back(std::move(file).value());
+            next_number = std::strtoull(name.c_str(), nullptr, 10) + 1;
+        }
+        return std::string();
+    }
+
     /// Gives the index a file that is not full: the one prepared by a flush, or a new one.
     Status add_file() GANTRY_REQUIRES(mutex) {
         if (spare == nullptr) {
@@ -104,32 +132,10 @@ Result<KeyIndex::Opened> KeyIndex::open(FileSystem& files, const Options& option
     GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.list(options.directory));
     Opened opened;
     auto parts = std::make_unique<Parts>(files, options);
-    std::vector<std::string> unwritten;  ///< made after the last flush: nothing in them counts
     {
         const MutexLock lock(parts->mutex);
-        for (const std::string& name : names) {
-            if (!is_index_name(name)) {
-                continue;
-            }
-            Result<Parts::FilePtr> file = KeyIndexFile::open(files, options.directory / name);
-            if (!file) {
-                if (file.error().code == Errc::kNotFound && has_flushed(parts->index_files)) {
-                    unwritten.push_back(name);
-                    continue;
-                }
-                if (file.error().code != Errc::kCorrupt && file.error().code != Errc::kNotFound) {
-                    return file.error();
-                }
-                opened.rebuild_reason = file.error().detail;
-                break;
-            }
-            if (!unwritten.empty() && (*file)->was_flushed()) {
-                opened.rebuild_reason = "index file " + unwritten.back() + ": no header";
-                break;
-            }
-            parts->index_files.push_back(std::move(file).value());
-            parts->next_number = std::strtoull(name.c_str(), nullptr, 10) + 1;
-        }
+        std::vector<std::string> unwritten;
+        GANTRY_ASSIGN_OR_RETURN(opened.rebuild_reason, parts->load(names, &unwritten));
         opened.needs_rebuild = !opened.rebuild_reason.empty() || !has_flushed(parts->index_files);
         if (opened.needs_rebuild) {
             parts->index_files.clear();

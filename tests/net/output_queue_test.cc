@@ -75,7 +75,7 @@ std::string append_random(OutputQueue& queue,
                           int fd) {
     constexpr std::array<std::size_t, 6> kSizes = {1, 40, 300, 5'000, 30'000, 150'000};
     const std::size_t size = 1 + random.below(kSizes[random.below(kSizes.size())]);
-    const std::string bytes = random_bytes(random, size);
+    std::string bytes = random_bytes(random, size);
     switch (random.below(5)) {
         case 0:
             queue.tail().append(bytes);

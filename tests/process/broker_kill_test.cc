@@ -25,7 +25,7 @@ constexpr int kMessagesPerSecondMax = 100'000;
 constexpr std::chrono::minutes kBenchLimit{3};
 
 nlohmann::json parse_report(const std::string& line) {
-    const nlohmann::json report = nlohmann::json::parse(line, nullptr, false);
+    nlohmann::json report = nlohmann::json::parse(line, nullptr, false);
     REQUIRE_MESSAGE(report.is_object(), line);
     return report;
 }

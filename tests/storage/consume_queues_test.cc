@@ -1,17 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/index/consume_queues.h"
 
+#include "common/mutex.h"
 #include "storage/index/extent_files.h"
 #include "tests/storage/queue_fixture.h"
 
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace gantry::storage {
+namespace {
+
+/// The end of a log that several threads append to.
+class SharedLog {
+public:
+    struct Place {
+        QueueOffset at;
+        std::int64_t log_at = 0;
+    };
+
+    /// The next message's place, in the queue and in the log; none when the queue gets no room.
+    std::optional<Place> reserve(QueueIndex& queue) {
+        do {
+            const MutexLock lock(mutex_);
+            if (queue.has_room(1)) {
+                return Place{queue.reserve(1), std::exchange(end_, end_ + kMessageBytes)};
+            }
+        } while (queue.ensure_room(1));
+        return std::nullopt;
+    }
+
+private:
+    Mutex mutex_;
+    std::int64_t end_ GANTRY_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace
 
 TEST_SUITE("storage/consume_queues") {
     TEST_CASE("units are read back over all extent classes and survive a flush and reopening") {
@@ -184,35 +214,22 @@ TEST_SUITE("storage/consume_queues") {
         QueueIndex& queue = f.queues->queue("t", 0);
         constexpr int kWriters = 3;
         constexpr std::int64_t kEach = 8'000;
-        Mutex log_mutex;
-        std::int64_t log_end = 0;
+        SharedLog log;
         std::atomic<std::int64_t> published{0};
         std::vector<std::thread> threads;
         for (int w = 0; w < kWriters; ++w) {
             threads.emplace_back([&] {
                 for (std::int64_t i = 0; i < kEach; ++i) {
-                    QueueOffset at;
-                    std::int64_t log_at = 0;
-                    for (bool has_room = false; !has_room;) {
-                        {
-                            const MutexLock lock(log_mutex);
-                            has_room = queue.has_room(1);
-                            if (has_room) {
-                                at = queue.reserve(1);
-                                log_at = log_end;
-                                log_end += kMessageBytes;
-                            }
-                        }
-                        if (!has_room && !queue.ensure_room(1)) {
-                            return;
-                        }
+                    const auto place = log.reserve(queue);
+                    if (!place) {
+                        return;
                     }
-                    queue.put(at, unit_at_log(log_at));
-                    while (published.load(std::memory_order_acquire) != at.value) {
+                    queue.put(place->at, unit_at_log(place->log_at));
+                    while (published.load(std::memory_order_acquire) != place->at.value) {
                         std::this_thread::yield();
                     }
-                    queue.publish(at + 1);
-                    published.store(at.value + 1, std::memory_order_release);
+                    queue.publish(place->at + 1);
+                    published.store(place->at.value + 1, std::memory_order_release);
                 }
             });
         }
@@ -222,7 +239,7 @@ TEST_SUITE("storage/consume_queues") {
         while (seen < kWriters * kEach) {
             const std::size_t count = queue.read(QueueOffset(seen), units);
             for (std::size_t i = 0; i < count; ++i, ++seen) {
-                wrong += units[i] == unit_at_log(seen * kMessageBytes) ? 0 : 1;
+                wrong += static_cast<int>(units[i] != unit_at_log(seen * kMessageBytes));
             }
             if (count == 0) {
                 std::this_thread::yield();

@@ -73,7 +73,7 @@ struct Killed {
 
     /// A fresh copy of what is left.
     fs::path copy() const {
-        const fs::path path = directory.path() / "copy";
+        fs::path path = directory.path() / "copy";
         copy_store(image, path);
         return path;
     }

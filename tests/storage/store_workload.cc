@@ -49,6 +49,19 @@ void require_queue(StoreFixture& at,
     }
 }
 
+std::set<LogOffset> places_with_key(
+    const std::map<std::int32_t, std::vector<const LoggedEvent*>>& queues, const std::string& key) {
+    std::set<LogOffset> places;
+    for (const auto& [id, messages] : queues) {
+        for (const LoggedEvent* message : messages) {
+            if (message->message.keys == key) {
+                places.insert(message->at);
+            }
+        }
+    }
+    return places;
+}
+
 /// Messages of topics that were deleted may be found or not; nothing twice.
 void require_keys(StoreFixture& at, const LoggedEvents& events, const ExpectedStore& expected) {
     const LogOffset end = at.store->watermarks().confirmed;
@@ -61,15 +74,8 @@ void require_keys(StoreFixture& at, const LoggedEvents& events, const ExpectedSt
                 at.store->find_by_key({topic, key_of(i), 0, at.clock.wall_ms(), 10'000});
             const std::set<LogOffset> found(all.begin(), all.end());
             REQUIRE(found.size() == all.size());
-            std::set<LogOffset> living;
+            const std::set<LogOffset> living = places_with_key(living_topic.second, key_of(i));
             std::set<LogOffset> ever;
-            for (const auto& [id, messages] : living_topic.second) {
-                for (const LoggedEvent* message : messages) {
-                    if (message->message.keys == key_of(i)) {
-                        living.insert(message->at);
-                    }
-                }
-            }
             for (const LoggedEvent& event : events) {
                 if (event.kind == Kind::kMessage && event.topic == topic && event.end <= end &&
                     event.message.keys == key_of(i)) {

@@ -11,8 +11,6 @@
 namespace gantry::wire {
 namespace {
 
-using google::protobuf::Message;
-
 // Encodes `header` and expects the golden bytes; decodes these and expects what went in.
 template <class Fields>
 void check_frame(const std::string& name,

@@ -120,14 +120,25 @@ void print(Session& session, const client::MessageView& message, Totals& totals)
     totals.checksum += xxh3(as_bytes(message.body()));
 }
 
+/// How many messages to ask for at once.
+std::size_t wanted_at_once(const Plan& plan, const Totals& totals) {
+    constexpr std::uint64_t kAtOnceMax = 4'096;
+    return static_cast<std::size_t>(
+        plan.count_max == 0 ? kAtOnceMax : std::min(kAtOnceMax, plan.count_max - totals.messages));
+}
+
+Status written(Session& session) {
+    if (session.streams().out.good() || interrupted != 0) {
+        return ok();
+    }
+    return Error{Errc::kIo, "cannot write to standard output"};
+}
+
 Status drain(Session& session, const Plan& plan, client::PullConsumer& consumer, Totals& totals) {
     auto last_message = SteadyClock::now();
     while (interrupted == 0 && session.streams().out.good()) {
-        const std::uint64_t left =
-            plan.count_max == 0 ? 4'096
-                                : std::min<std::uint64_t>(4'096, plan.count_max - totals.messages);
         const auto messages =
-            consumer.poll(std::chrono::milliseconds(200), static_cast<std::size_t>(left));
+            consumer.poll(std::chrono::milliseconds(200), wanted_at_once(plan, totals));
         for (const client::MessageView& message : messages) {
             print(session, message, totals);
         }
@@ -149,9 +160,7 @@ Status drain(Session& session, const Plan& plan, client::PullConsumer& consumer,
             return ok();
         }
     }
-    return session.streams().out.good() || interrupted != 0
-               ? ok()
-               : Status(Error{Errc::kIo, "cannot write to standard output"});
+    return written(session);
 }
 
 void tell(Session& session, const Totals& totals) {
@@ -196,7 +205,7 @@ Status consume(Session& session,
     GANTRY_ASSIGN_OR_RETURN(auto consumer, client::PullConsumer::create(std::move(shared), wanted));
     GANTRY_TRY(join(*consumer, plan));
     Totals totals;
-    const Status drained = drain(session, plan, *consumer, totals);
+    Status drained = drain(session, plan, *consumer, totals);
     consumer->close();
     tell(session, totals);
     return drained;

@@ -170,8 +170,8 @@ Status send_one(client::Producer& producer, const client::Message& message, Prog
         auto done = [&progress](const Result<client::SendReceipt>& result) {
             progress.done(result);
         };
-        const Status sent = order_key.empty() ? producer.send_async(message, done)
-                                              : producer.send_async(message, order_key, done);
+        Status sent = order_key.empty() ? producer.send_async(message, done)
+                                        : producer.send_async(message, order_key, done);
         if (sent) {
             return ok();
         }
@@ -183,18 +183,23 @@ Status send_one(client::Producer& producer, const client::Message& message, Prog
     }
 }
 
+/// Lines and what they mean.
+struct Input {
+    const Plan& plan;
+    std::istream& lines;
+};
+
 Status send_lines(Session& session,
-                  const Plan& plan,
-                  std::istream& in,
+                  const Input& input,
                   client::Producer& producer,
                   Progress& progress,
                   Totals& totals) {
     std::string line;
     auto last_told = SteadyClock::now();
-    while (std::getline(in, line)) {
+    while (std::getline(input.lines, line)) {
         ++totals.lines;
         GANTRY_ASSIGN_OR_RETURN(const client::Message message,
-                                message_from_line(plan, line, totals.lines));
+                                message_from_line(input.plan, line, totals.lines));
         totals.bytes += message.body.size();
         totals.checksum += xxh3(as_bytes(message.body));
         GANTRY_TRY(send_one(producer, message, progress));
@@ -275,8 +280,8 @@ Status produce(Session& session,
     // An unknown topic is told before the input is read.
     GANTRY_TRY(producer->queues(plan.topic));
     const auto start = SteadyClock::now();
-    const Status sent = send_lines(
-        session, plan, file.is_open() ? file : session.streams().in, *producer, progress, totals);
+    const Input input{plan, file.is_open() ? file : session.streams().in};
+    const Status sent = send_lines(session, input, *producer, progress, totals);
     progress.wait_for_all();
     const std::chrono::duration<double> took = SteadyClock::now() - start;
     GANTRY_TRY(producer->close(std::chrono::seconds(1)));
