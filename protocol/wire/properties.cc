@@ -63,8 +63,15 @@ std::string without_property(std::string_view properties, std::string_view name)
 }
 
 std::int64_t tag_hash(std::string_view tag) noexcept {
+    constexpr unsigned char kAsciiEnd = 0x80;
     std::uint32_t hash = 0;
     while (!tag.empty()) {
+        // Most tags are ASCII: one unit of UTF-16 a byte.
+        if (const auto byte = static_cast<unsigned char>(tag.front()); byte < kAsciiEnd) {
+            hash = 31 * hash + byte;
+            tag.remove_prefix(1);
+            continue;
+        }
         const char32_t c = next_code_point(tag).value_or(kReplacement);
         if (c >= 0x10000) {
             hash = 31 * hash + (0xD7C0U + (c >> 10U));
