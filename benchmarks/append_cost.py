@@ -5,8 +5,8 @@
   benchmarks/append_cost.py --build build/release    nanoseconds and instructions of each part
   benchmarks/append_cost.py --no-instructions        without valgrind, which takes a minute
 
-Time: median over --runs runs of append_bench. Instructions: counted by valgrind, whose processor has
-no AVX-512.
+Time: median over --runs runs of append_bench. Instructions: counted by valgrind, whose processor
+has no AVX-512.
 """
 
 import argparse
