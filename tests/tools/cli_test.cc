@@ -80,6 +80,20 @@ TEST_SUITE("tools/cli") {
         CHECK(help.out.find("--read-queues") != std::string::npos);
     }
 
+    TEST_CASE("a noun alone shows what can be done with it") {
+        const Outcome help = run({"message", "--help"});
+        CHECK(help.code == 0);
+        CHECK(help.out.find("message get ID") != std::string::npos);
+        CHECK(help.out.find("message query TOPIC") != std::string::npos);
+        CHECK(help.out.find("topic") == std::string::npos);
+        const Outcome bare = run({"message"});
+        CHECK(bare.code == 2);
+        CHECK(bare.err == help.out);
+        const Outcome unknown = run({"message", "gett"});
+        CHECK(unknown.code == 2);
+        CHECK(unknown.err.find("message gett") != std::string::npos);
+    }
+
     TEST_CASE("deleting asks for --yes before it talks to anybody") {
         const Outcome refused = run({"topic", "delete", "orders", "-n", "127.0.0.1:1"});
         CHECK(refused.code == 1);

@@ -53,13 +53,29 @@ std::string name_of(const Command& command) {
     return name;
 }
 
+/// What a command does, in a line.
+std::string summary(const Command& command) {
+    std::string line = "  " + name_of(command) + ' ' + std::string(command.arguments);
+    line.resize(std::max<std::size_t>(line.size() + 2, 34), ' ');
+    return line + std::string(command.purpose) + '\n';
+}
+
+/// The commands about one thing; empty when there are none.
+std::string commands_of(std::string_view noun) {
+    std::string text;
+    for (const Command& command : all_commands()) {
+        if (command.noun == noun && !command.verb.empty()) {
+            text += summary(command);
+        }
+    }
+    return text;
+}
+
 std::string overview() {
     std::string text = "Administers a Gantry cluster and pipes messages through it.\n\n";
     text += "  gantry COMMAND [ARGUMENT...] [OPTION...]\n\n";
     for (const Command& command : all_commands()) {
-        std::string line = "  " + name_of(command) + ' ' + std::string(command.arguments);
-        line.resize(std::max<std::size_t>(line.size() + 2, 34), ' ');
-        text += line + std::string(command.purpose) + '\n';
+        text += summary(command);
     }
     text +=
         "\n  gantry COMMAND --help shows its options. The nameserver is taken from --nameserver,\n"
@@ -145,6 +161,12 @@ int dispatch(int argc, const char* const* argv, Session& session) {
     const std::vector<Command> all = all_commands();
     const Command* command = find_command(all, words);
     if (command == nullptr) {
+        const bool asks_help = words.size() > 1 && (words[1] == "--help" || words[1] == "-h");
+        if (const std::string about = commands_of(words[0]);
+            !about.empty() && (words.size() == 1 || asks_help)) {
+            (asks_help ? session.streams().out : session.streams().err) << about;
+            return asks_help ? 0 : 2;
+        }
         std::string named(words[0]);
         if (words.size() > 1) {
             named += ' ';
