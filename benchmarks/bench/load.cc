@@ -8,11 +8,16 @@ namespace gantry::bench {
 
 Load::Load(const Options& options, const Plan& plan)
     : options_(options), plan_(plan), body_(options.size_bytes, 'g') {
-    const std::uint64_t per_frame =
+    turn_messages_ =
         options.batch_bytes == 0
             ? 1
             : std::max<std::uint64_t>(1, options.batch_bytes / (options.size_bytes + 128));
-    in_flight_max_ = options.in_flight * per_frame;
+    in_flight_max_ = options.in_flight * turn_messages_;
+    for (std::uint32_t i = 0; i < options.topics; ++i) {
+        // Producers begin at different topics.
+        const std::uint32_t first = options.topics / options.producers * plan.producer;
+        topics_.push_back(topic_name(options, (first + i) % options.topics));
+    }
 }
 
 Result<std::unique_ptr<Load>> Load::create(std::shared_ptr<client::Client> client,
@@ -43,6 +48,10 @@ void Load::pump() {
     pump_locked();
 }
 
+const std::string& Load::topic_of(std::uint64_t sequence) const noexcept {
+    return topics_[sequence / turn_messages_ % topics_.size()];
+}
+
 bool Load::may_send_locked(std::uint64_t now) const {
     if (next_ >= plan_.messages || next_ - completed_ >= in_flight_max_) {
         return false;
@@ -65,7 +74,7 @@ void Load::pump_locked() {
                             : now;
         write_stamp(body_, stamp);
         client::Message message;
-        message.topic = options_.topic;
+        message.topic = topic_of(next_);
         message.body = body_;
         const Status sent = producer_->send_async(
             std::move(message),

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace gantry::bench {
 
@@ -65,6 +66,7 @@ public:
 private:
     Load(const Options& options, const Plan& plan);
 
+    const std::string& topic_of(std::uint64_t sequence) const noexcept;
     bool may_send_locked(std::uint64_t now) const GANTRY_REQUIRES(mutex_);
     void pump_locked() GANTRY_REQUIRES(mutex_);
     void refused_locked(const Error& why) GANTRY_REQUIRES(mutex_);
@@ -72,7 +74,9 @@ private:
 
     const Options& options_;
     Plan plan_;
+    std::uint64_t turn_messages_;  ///< a full frame: so many to one topic before the next one
     std::uint64_t in_flight_max_;
+    std::vector<std::string> topics_;
     std::unique_ptr<client::Producer> producer_;
     std::string body_;
     mutable Mutex mutex_;

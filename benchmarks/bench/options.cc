@@ -23,7 +23,10 @@ cxxopts::Options describe() {
         "created when missing",
         cxxopts::value<std::string>()->default_value("gantry-bench"))(
         "g,group", "consumer group", cxxopts::value<std::string>()->default_value("gantry-bench"))(
-        "queues", "queues of a created topic", cxxopts::value<std::uint32_t>()->default_value("8"));
+        "queues", "queues of a created topic", cxxopts::value<std::uint32_t>()->default_value("8"))(
+        "topics",
+        "so many, named <topic>-0 and up, a frame each in turn (produce only)",
+        cxxopts::value<std::uint32_t>()->default_value("1"));
     all.add_options("Load")(
         "messages", "how many", cxxopts::value<std::uint64_t>()->default_value("1000000"))(
         "size", "body bytes", cxxopts::value<std::uint32_t>()->default_value("1024"))(
@@ -82,6 +85,7 @@ Result<Options> take(const cxxopts::ParseResult& given) {
     options.nameservers = nameservers_of(given);
     options.topic = given["topic"].as<std::string>();
     options.group = given["group"].as<std::string>();
+    options.topics = given["topics"].as<std::uint32_t>();
     options.queues = given["queues"].as<std::uint32_t>();
     options.messages = given["messages"].as<std::uint64_t>();
     options.size_bytes = given["size"].as<std::uint32_t>();
@@ -120,6 +124,8 @@ Status check(const Options& options) {
                          " < 32: the body carries producer, sequence and time"};
     }
     constexpr std::uint64_t kAny = std::numeric_limits<std::uint32_t>::max();
+    GANTRY_TRY(
+        check_range("--topics", options.topics, 1, options.command == "produce" ? 10'000 : 1));
     GANTRY_TRY(check_range("--producers", options.producers, 1, 1024));
     GANTRY_TRY(check_range("--consumers", options.consumers, 1, 64));
     GANTRY_TRY(check_range("--in-flight", options.in_flight, 1, kAny));
@@ -128,6 +134,10 @@ Status check(const Options& options) {
 }
 
 }  // namespace
+
+std::string topic_name(const Options& options, std::uint32_t index) {
+    return options.topics == 1 ? options.topic : options.topic + '-' + std::to_string(index);
+}
 
 Result<Options> parse_options(int argc, char** argv) {
     try {

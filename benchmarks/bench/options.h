@@ -15,7 +15,8 @@ struct Options {
     std::vector<std::string> nameservers;
     std::string topic = "gantry-bench";
     std::string group = "gantry-bench";
-    std::uint32_t queues = 8;
+    std::uint32_t topics = 1;  ///< above 1: `topic` with -0, -1 … behind it, in turn
+    std::uint32_t queues = 8;  ///< of each
     std::uint64_t messages = 1'000'000;
     std::uint32_t size_bytes = 1024;
     std::uint32_t producers = 1;
@@ -28,6 +29,9 @@ struct Options {
     bool retry_unknown = false;
     bool json = false;
 };
+
+/// Name of the topic `index` of options.topics.
+std::string topic_name(const Options& options, std::uint32_t index);
 
 /// Parses the command line. kRefused: unknown option or value, names it. An empty command with an
 /// empty error text means that help was printed.

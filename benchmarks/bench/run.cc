@@ -25,14 +25,16 @@ Result<std::shared_ptr<Client>> start_client(const Options& options) {
     return Client::start(wanted);
 }
 
-Status make_topic(const std::shared_ptr<Client>& client, const Options& options) {
+Status make_topics(const std::shared_ptr<Client>& client, const Options& options) {
     GANTRY_ASSIGN_OR_RETURN(const auto admin, client::AdminClient::create(client, {}));
     client::TopicSpec spec;
-    spec.topic = options.topic;
     spec.read_queues = spec.write_queues = static_cast<std::int32_t>(options.queues);
-    const Status made = admin->create_topic(spec);
-    if (!made && made.error().code != Errc::kConflict) {
-        return made.error();
+    for (std::uint32_t i = 0; i < options.topics; ++i) {
+        spec.topic = topic_name(options, i);
+        const Status made = admin->create_topic(spec);
+        if (!made && made.error().code != Errc::kConflict) {
+            return made.error();
+        }
     }
     return ok();
 }
@@ -47,6 +49,17 @@ std::uint64_t stored_of(const std::vector<client::QueueStatus>& status) {
     std::uint64_t stored = 0;
     for (const client::QueueStatus& queue : status) {
         stored += static_cast<std::uint64_t>(queue.max_offset - queue.min_offset);
+    }
+    return stored;
+}
+
+/// Messages in all topics.
+Result<std::uint64_t> count_stored(const std::shared_ptr<Client>& client, const Options& options) {
+    GANTRY_ASSIGN_OR_RETURN(const auto admin, client::AdminClient::create(client, {}));
+    std::uint64_t stored = 0;
+    for (std::uint32_t i = 0; i < options.topics; ++i) {
+        GANTRY_ASSIGN_OR_RETURN(const auto status, admin->topic_status(topic_name(options, i)));
+        stored += stored_of(status);
     }
     return stored;
 }
@@ -109,8 +122,8 @@ std::uint64_t add_loads(const Loads& loads, Report& report) {
 }
 
 Result<Report> run_produce(const std::shared_ptr<Client>& client, const Options& options) {
-    GANTRY_TRY(make_topic(client, options));
-    GANTRY_ASSIGN_OR_RETURN(const auto before, status_of(client, options));
+    GANTRY_TRY(make_topics(client, options));
+    GANTRY_ASSIGN_OR_RETURN(const std::uint64_t before, count_stored(client, options));
     GANTRY_ASSIGN_OR_RETURN(const Loads loads, make_loads(client, options, random_seed()));
     const std::uint64_t start = run_loads(loads, options);
     Report report;
@@ -122,8 +135,8 @@ Result<Report> run_produce(const std::shared_ptr<Client>& client, const Options&
     report.bytes = report.messages * options.size_bytes;
     report.seconds = static_cast<double>(last - start) / 1e9;
     report.checksum = report.checksum_expected;
-    GANTRY_ASSIGN_OR_RETURN(const auto after, status_of(client, options));
-    const std::uint64_t stored = stored_of(after) - stored_of(before);
+    GANTRY_ASSIGN_OR_RETURN(const std::uint64_t after, count_stored(client, options));
+    const std::uint64_t stored = after - before;
     report.lost = stored < report.acked ? report.acked - stored : 0;
     report.duplicates =
         stored > report.acked + report.unknown ? stored - report.acked - report.unknown : 0;
@@ -207,7 +220,7 @@ Result<Report> run_consume(const Clients& clients, const Options& options) {
 }
 
 Result<Report> run_e2e(const Clients& clients, const Options& options) {
-    GANTRY_TRY(make_topic(clients.front(), options));
+    GANTRY_TRY(make_topics(clients.front(), options));
     Drain::Plan plan;
     plan.run = random_seed() | 1U;
     plan.from_start = false;

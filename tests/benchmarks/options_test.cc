@@ -34,10 +34,21 @@ TEST_SUITE("bench/options") {
         CHECK(options->nameservers == std::vector<std::string>{"a:1", "b:2"});
     }
 
+    TEST_CASE("many topics are told apart by a number behind the name, one is named as given") {
+        const auto many = parse({"produce", "--topic", "orders", "--topics", "3"});
+        REQUIRE(many);
+        CHECK(topic_name(*many, 2) == "orders-2");
+        const auto one = parse({"produce", "--topic", "orders"});
+        REQUIRE(one);
+        CHECK(topic_name(*one, 0) == "orders");
+    }
+
     TEST_CASE("what is out of range is refused by option, value and limit") {
         const std::vector<std::pair<std::vector<std::string>, std::string>> bad = {
             {{"consum"}, "command \"consum\" is none of produce, consume, e2e"},
             {{"produce", "--size", "31"}, "--size 31 < 32"},
+            {{"produce", "--topics", "10001"}, "--topics 10001 is not in 1..10000"},
+            {{"consume", "--topics", "2"}, "--topics 2 is not in 1..1"},
             {{"produce", "--producers", "0"}, "--producers 0 is not in 1..1024"},
             {{"produce", "--consumers", "65"}, "--consumers 65 is not in 1..64"},
             {{"produce", "--in-flight", "0"}, "--in-flight 0 is not in 1.."},
