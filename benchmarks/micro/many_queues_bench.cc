@@ -173,11 +173,12 @@ void replay(benchmark::State& state) {
     const std::int64_t records = state.range(1);
     const BenchDirectory directory;
     in_process([&] {
-        auto* const store = new ManyQueues(directory.path());
+        auto store = std::make_unique<ManyQueues>(directory.path());
         store->make_queues(queues);
         for (std::int64_t i = 0; i < records; ++i) {
             store->append(i % queues);
         }
+        static_cast<void>(store.release());  // the process ends here
         return records;
     });
     for (auto _ : state) {
