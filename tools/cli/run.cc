@@ -145,6 +145,22 @@ const Command* find_command(const std::vector<Command>& all,
     return nullptr;
 }
 
+/// No command has these words: maybe a noun alone, or with --help.
+int no_command(const std::vector<std::string_view>& words, Session& session) {
+    const bool asks_help = words.size() > 1 && (words[1] == "--help" || words[1] == "-h");
+    if (const std::string about = commands_of(words[0]);
+        !about.empty() && (words.size() == 1 || asks_help)) {
+        (asks_help ? session.streams().out : session.streams().err) << about;
+        return asks_help ? 0 : 2;
+    }
+    std::string named(words[0]);
+    if (words.size() > 1) {
+        named += ' ';
+        named += words[1];
+    }
+    return usage(session, "no command \"" + named + "\"");
+}
+
 int dispatch(int argc, const char* const* argv, Session& session) {
     std::vector<std::string_view> words;
     for (int i = 1; i < argc; ++i) {
@@ -161,18 +177,7 @@ int dispatch(int argc, const char* const* argv, Session& session) {
     const std::vector<Command> all = all_commands();
     const Command* command = find_command(all, words);
     if (command == nullptr) {
-        const bool asks_help = words.size() > 1 && (words[1] == "--help" || words[1] == "-h");
-        if (const std::string about = commands_of(words[0]);
-            !about.empty() && (words.size() == 1 || asks_help)) {
-            (asks_help ? session.streams().out : session.streams().err) << about;
-            return asks_help ? 0 : 2;
-        }
-        std::string named(words[0]);
-        if (words.size() > 1) {
-            named += ' ';
-            named += words[1];
-        }
-        return usage(session, "no command \"" + named + "\"");
+        return no_command(words, session);
     }
     std::vector<const char*> rest = {argv[0]};
     for (int i = command->verb.empty() ? 2 : 3; i < argc; ++i) {
