@@ -169,6 +169,8 @@ Status Recovery::discard_newer(LogOffset tail) {
         }
     }
     report_ = {};
+    report_.note = "the log ends at " + std::to_string(tail.value) +
+                   ", before what was durable once, " + std::to_string(newest_.value);
     return files.sync_directory(directory);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/storage/writer_child.h"
+#include "tests/storage/faults/writer_child.h"
 
 #include "common/failpoint/failpoint.h"
 #include "common/random.h"

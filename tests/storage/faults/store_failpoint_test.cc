@@ -4,7 +4,7 @@
 #include "storage/check/store_check.h"
 #include "tests/harness/build.h"
 #include "tests/storage/store_fixture.h"
-#include "tests/storage/writer_child.h"
+#include "tests/storage/faults/writer_child.h"
 
 #include <algorithm>
 #include <array>
