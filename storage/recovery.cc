@@ -2,9 +2,9 @@
 #include "storage/recovery.h"
 
 #include "common/checksum.h"
-#include "common/failpoint/failpoint.h"
 #include "common/log.h"
 #include "protocol/wire/properties.h"
+#include "storage/import/import_mark.h"
 #include "storage/log/log_reader.h"
 #include "storage/state_snapshot.h"
 
@@ -40,15 +40,12 @@ public:
 
     Status run() {
         GANTRY_TRY(open_parts());
-        GANTRY_FAILPOINT_TRY("recovery.opened");
         GANTRY_TRY(check_files());
         const LogOffset from = starts_.earliest();
         LogOffset tail = from;
         report_.was_clean = is_clean_ && checkpoint_.has_value();
         GANTRY_TRY(walk(report_.was_clean ? checkpoint_->at : log_end(), tail));
-        GANTRY_FAILPOINT_TRY("recovery.walked");
         GANTRY_TRY(check_sums(from, tail));
-        GANTRY_FAILPOINT_TRY("recovery.checked");
         if (report_.was_clean) {
             return parts_.log->start(tail, std::nullopt);
         }
@@ -68,6 +65,8 @@ private:
 
     Status open_parts();
     Status discard_newer(LogOffset tail);
+    Status begin_imported();
+    bool is_unlisted(const LogEntry& entry) const;
     Status check_files();
     Status walk(LogOffset limit, LogOffset& at);
     Status take(const LogEntry& entry);
@@ -81,6 +80,7 @@ private:
     RecoveryReport& report_;
     LogReader reader_;
     std::optional<Checkpoint> checkpoint_;
+    std::optional<ImportMark> imported_;
     Starts starts_;
     std::unordered_map<const QueueIndex*, QueueOffset> next_;  ///< as far as walked
     LogOffset newest_;   ///< the later of checkpoint and snapshot
@@ -129,7 +129,24 @@ Status Recovery::open_parts() {
     if (!keys.needs_rebuild) {
         GANTRY_TRY(parts_.keys->truncate_after(starts_.keys));
     }
+    return begin_imported();
+}
+
+/// Queues whose messages RocketMQ had deleted before the import go on where they stood.
+Status Recovery::begin_imported() {
+    GANTRY_ASSIGN_OR_RETURN(imported_, ImportMark::load(parts_.files, parts_.options.directory));
+    if (imported_ && starts_.queues < imported_->until()) {
+        for (const wire::ImportedQueue& queue : imported_->log().queues()) {
+            parts_.queues->queue(queue.topic(), queue.queueid())
+                .begin_at(QueueOffset(queue.beginsat()));
+        }
+    }
     return ok();
+}
+
+bool Recovery::is_unlisted(const LogEntry& entry) const {
+    return imported_ && imported_->covers(entry.at) &&
+           imported_->is_unlisted(entry.record, entry.at);
 }
 
 /// Everything that was durable once must have its file.
@@ -169,8 +186,6 @@ Status Recovery::discard_newer(LogOffset tail) {
         }
     }
     report_ = {};
-    report_.note = "the log ends at " + std::to_string(tail.value) +
-                   ", before what was durable once, " + std::to_string(newest_.value);
     return files.sync_directory(directory);
 }
 
@@ -209,11 +224,15 @@ std::string Recovery::objection(const LogEntry& entry) {
     if (record.queue_id < 0 || record.queue_id >= kQueuesPerTopicMax) {
         return "its queue id is " + std::to_string(record.queue_id);
     }
-    if (entry.at < starts_.queues) {
+    if (entry.at < starts_.queues || is_unlisted(entry)) {
         return {};
     }
     QueueIndex& queue = parts_.queues->queue(record.topic, record.queue_id);
     const auto next = next_.try_emplace(&queue, record.queue_offset).first;
+    // RocketMQ may leave gaps; what an appender of ours wrote has none.
+    if (imported_ && imported_->covers(entry.at) && record.queue_offset > next->second) {
+        next->second = record.queue_offset;
+    }
     if (record.queue_offset != next->second) {
         return "its queue offset is " + std::to_string(record.queue_offset.value) + ", not " +
                std::to_string(next->second.value);
@@ -230,7 +249,7 @@ Status Recovery::take(const LogEntry& entry) {
     const wire::Record& record = entry.record;
     ++report_.records_replayed;
     const bool is_state = record.topic == kStateTopic && record.queue_id == 0;
-    if (entry.at >= starts_.keys) {
+    if (entry.at >= starts_.keys && !is_unlisted(entry)) {
         parts_.index_keys(record.topic, record.properties, entry.at, record.store_ms);
     }
     if (is_state) {

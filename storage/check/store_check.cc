@@ -5,6 +5,7 @@
 #include "protocol/wire/properties.h"
 #include "storage/check/stored_queues.h"
 #include "storage/checkpoint.h"
+#include "storage/import/import_mark.h"
 #include "storage/log/block_sums.h"
 #include "storage/log/log_reader.h"
 #include "storage/state_snapshot.h"
@@ -76,6 +77,7 @@ private:
     SegmentSet segments_;
     std::optional<LogReader> reader_;
     std::optional<StoredQueues> queues_;
+    std::optional<ImportMark> imported_;
     LogOffset durable_;  ///< what checkpoint and sums say was durable once
     bool is_over_ = false;
     std::uint64_t bytes_total_ = 0;
@@ -138,6 +140,14 @@ Status StoreCheck::read_marks() {
             GANTRY_ASSIGN_OR_RETURN(const std::vector<BlockSum> last, sums_.load(bases.back()));
             durable_ = last.empty() ? durable_ : std::max(durable_, last.back().end());
         }
+    }
+    Result<std::optional<ImportMark>> imported = ImportMark::load(files_, options_.directory);
+    if (imported) {
+        imported_ = std::move(imported).value();
+    } else {
+        add({.kind = Finding::Kind::kDamage,
+             .file = path("imported").string(),
+             .what = imported.error().detail});
     }
     if (files_.exists(path("state"))) {
         GANTRY_ASSIGN_OR_RETURN(const LoadedSnapshot snapshot,
@@ -345,6 +355,9 @@ void StoreCheck::compare_unit(const LogEntry& entry) {
     StoredQueues::Queue* const queue = queues_->find(record.topic, record.queue_id);
     if (queue == nullptr || record.queue_offset.value < queue->listed->entry.min) {
         return;  // of a deleted topic, or behind the queue
+    }
+    if (imported_ && imported_->covers(entry.at) && imported_->is_unlisted(record, entry.at)) {
+        return;
     }
     const std::optional<QueueUnit> first = queues_->unit(*queue, queue->listed->entry.min);
     if (first && !first->is_hole() && entry.at < first->at) {

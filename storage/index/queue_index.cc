@@ -192,6 +192,21 @@ void QueueIndex::free_extents_locked() {
     std::vector<ExtentEntry>().swap(extents_->entries);
 }
 
+void QueueIndex::move_empty_to(std::int64_t at) {
+    free_extents_locked();
+    next_.store(at, kRelaxed);
+    min_.store(at, kRelaxed);
+    max_.store(at, kRelease);
+    set_tail();
+}
+
+void QueueIndex::begin_at(QueueOffset at) {
+    const MutexLock lock(stripe());
+    if (min_.load(kRelaxed) == max_.load(kRelaxed) && at.value > max_.load(kRelaxed)) {
+        move_empty_to(at.value);
+    }
+}
+
 Status QueueIndex::restore(QueueOffset at, const QueueUnit& unit) {
     const MutexLock lock(stripe());
     const std::int64_t min = min_.load(kRelaxed);
@@ -209,11 +224,7 @@ Status QueueIndex::restore(QueueOffset at, const QueueUnit& unit) {
         return ok();
     }
     if (at.value > max && min == max) {
-        free_extents_locked();
-        next_.store(at.value, kRelaxed);
-        min_.store(at.value, kRelaxed);
-        max_.store(at.value, kRelease);
-        set_tail();
+        move_empty_to(at.value);
     } else if (at.value - max > kGapMax) {
         return Error{Errc::kCorrupt,
                      "queue offset " + std::to_string(at.value) + " in the log is " +

@@ -114,6 +114,9 @@ public:
     /// than kGapMax.
     Status restore(QueueOffset at, const QueueUnit& unit);
 
+    /// Recovery: an empty queue goes on at `at`. One with units stays as it is.
+    void begin_at(QueueOffset at);
+
     static constexpr std::int64_t kGapMax = 1'000'000;
 
     /// For ConsumeQueues, which makes and owns them.
@@ -133,6 +136,7 @@ private:
     void free_extents_locked();
     void truncate_to(LogOffset end);
     void advance_min_to(LogOffset first);
+    void move_empty_to(std::int64_t at);
 
     static constexpr std::int64_t kNoTail = std::numeric_limits<std::int64_t>::max();
     static constexpr std::int64_t kSealed = -1;  ///< room end of a queue that takes nothing more

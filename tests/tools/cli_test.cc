@@ -53,6 +53,7 @@ TEST_SUITE("tools/cli") {
                                     "produce",
                                     "consume",
                                     "store check",
+                                    "store import",
                                     "Exit codes"}) {
             CHECK(help.out.find(command) != std::string::npos);
         }

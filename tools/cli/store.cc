@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Commands on a store that no broker has open.
-#include "cli/session.h"
+#include "cli/store_commands.h"
 #include "cli/table.h"
 #include "storage/check/store_check.h"
 
@@ -89,16 +89,13 @@ Status check(Session& session, const cxxopts::ParseResult& given, const Argument
     storage::CheckOptions options;
     options.directory = arguments[0];
     options.findings_max = given["findings"].as<std::uint32_t>();
-    if (streams.err_is_terminal) {
-        options.on_progress = [&err = streams.err](std::uint64_t done, std::uint64_t total) {
-            err << "\r" << bytes_text(done) << " of " << bytes_text(total) << "   " << std::flush;
-        };
-    }
+    ProgressLine line(streams);
+    options.on_progress = [&line](std::uint64_t done, std::uint64_t total) {
+        line.show(bytes_text(done) + " of " + bytes_text(total));
+    };
     const std::unique_ptr<FileSystem> files = make_posix_file_system();
     GANTRY_ASSIGN_OR_RETURN(const CheckReport report, storage::check_store(*files, options));
-    if (streams.err_is_terminal) {
-        streams.err << "\r\033[K";
-    }
+    line.clear();
     if (session.json()) {
         session.print(json_of(report));
     } else {
@@ -114,15 +111,33 @@ Status check(Session& session, const cxxopts::ParseResult& given, const Argument
 
 }  // namespace
 
+void ProgressLine::show(const std::string& text) {
+    if (streams_.err_is_terminal) {
+        streams_.err << "\r\033[K" << text << std::flush;
+        is_shown_ = true;
+    }
+}
+
+void ProgressLine::clear() {
+    if (is_shown_) {
+        streams_.err << "\r\033[K" << std::flush;
+        is_shown_ = false;
+    }
+}
+
+Command store_check_command() {
+    return {.noun = "store",
+            .verb = "check",
+            .arguments = "DIRECTORY",
+            .purpose = "compares a stopped broker's store with its checksums and indexes",
+            .arguments_min = 1,
+            .arguments_max = 1,
+            .add_options = add_check_options,
+            .run = check};
+}
+
 std::vector<Command> store_commands() {
-    return {{.noun = "store",
-             .verb = "check",
-             .arguments = "DIRECTORY",
-             .purpose = "compares a stopped broker's store with its checksums and indexes",
-             .arguments_min = 1,
-             .arguments_max = 1,
-             .add_options = add_check_options,
-             .run = check}};
+    return {store_check_command(), store_import_command()};
 }
 
 }  // namespace gantry::cli

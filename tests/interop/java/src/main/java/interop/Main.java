@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package interop;
 
+import java.nio.file.Path;
+
 /**
  * Stock RocketMQ clients, configured with nothing but the nameserver's address, against a cluster.
- * Arguments: nameserver address, broker address, suite (admin, messages or cleanup).
+ * Arguments: nameserver address, broker address, suite (admin, messages, cleanup,
+ * source or imported), and for the last two the folder of the store they share.
  */
 public final class Main {
     static final String TOPIC = "InteropTopic";
@@ -24,6 +27,10 @@ public final class Main {
             case "admin" -> new AdminSuite(nameserver, broker, checks).run();
             case "messages" -> new MessageSuite(nameserver, checks).run();
             case "cleanup" -> new CleanupSuite(nameserver, broker, checks).run();
+            case "source" ->
+                new SourceSuite(nameserver, broker, Path.of(arguments[3]), checks).run();
+            case "imported" ->
+                new ImportSuite(nameserver, broker, Path.of(arguments[3]), checks).run();
             default -> throw new IllegalArgumentException("unknown suite " + arguments[2]);
         }
         System.out.println("DONE");
