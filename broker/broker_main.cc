@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/broker.h"
+#include "common/failpoint/failpoint.h"
 
 int main(int argc, char** argv) {
     gantry::SystemClock clock;
@@ -12,6 +13,7 @@ int main(int argc, char** argv) {
                                     table,
                                     options.base,
                                     [&]() -> gantry::Result<std::unique_ptr<gantry::net::Daemon>> {
+                                        GANTRY_TRY(gantry::failpoint::set_from_environment());
                                         GANTRY_ASSIGN_OR_RETURN(
                                             std::unique_ptr<gantry::net::Daemon> daemon,
                                             gantry::broker::Broker::start(options, clock, *files));

@@ -31,6 +31,9 @@ Counters::Counters(MetricRegistry& r)
         failed_by_class[i] = &r.counter("gantry_broker_requests_failed_" + name + "_total",
                                         "Requests refused as " + name + ".");
     }
+    r.gauge("gantry_broker_pending_acks", "Requests that wait for the disk.", [this] {
+        return static_cast<double>(pending_acks.load(std::memory_order_relaxed));
+    });
     r.gauge("gantry_broker_connections", "Open client connections.", [this] {
         return static_cast<double>(connections.load(std::memory_order_relaxed));
     });

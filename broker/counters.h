@@ -34,6 +34,7 @@ struct Counters {
     std::array<Counter*, kErrcCount> failed_by_class{};
 
     std::atomic<std::int64_t> connections{0};
+    std::atomic<std::int64_t> pending_acks{0};
 };
 
 }  // namespace gantry::broker

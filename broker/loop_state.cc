@@ -2,6 +2,7 @@
 #include "broker/loop_state.h"
 
 #include "broker/context.h"
+#include "common/failpoint/failpoint.h"
 #include "common/log.h"
 #include "protocol/wire/status.h"
 
@@ -84,7 +85,26 @@ void LoopState::fail(const Addressee& to,
     }
 }
 
+Status LoopState::room_for_message() const {
+    const auto acks_max = static_cast<std::size_t>(context_.options.pending_acks_max);
+    if (acks_.size() >= acks_max) {
+        return Error{Errc::kBusy,
+                     "the disk is slow: " + std::to_string(acks_.size()) +
+                         " sends wait for it, limits.pending_acks_max " + std::to_string(acks_max)};
+    }
+    const storage::Watermarks marks = context_.store->watermarks();
+    const std::int64_t bytes = marks.appended - marks.flushed;
+    if (bytes > context_.options.unflushed_bytes_max) {
+        return Error{Errc::kBusy,
+                     "the disk is slow: " + std::to_string(bytes) +
+                         " B are not on it > limits.unflushed_bytes_max " +
+                         std::to_string(context_.options.unflushed_bytes_max) + " B"};
+    }
+    return ok();
+}
+
 void LoopState::appended(const storage::Queue& queue, LogOffset end) {
+    GANTRY_FAILPOINT("send.appended");
     if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
         touch(&queue);
         return;
@@ -143,6 +163,7 @@ void LoopState::when_durable(LogOffset end, PendingAcks::Done done) {
         end = std::max(end, acks_.last_end());
     }
     acks_.add(end, std::move(done));
+    count_pending();
     wants_flush_ = true;
     want_pass_end();
 }
@@ -152,6 +173,7 @@ void LoopState::acknowledge_send(const Addressee& to, const storage::Appended& a
         return;
     }
     acks_.add(to, appended);
+    count_pending();
     wants_flush_ = true;
     want_pass_end();
 }
@@ -161,6 +183,7 @@ void LoopState::reply_to_send(const PendingAcks::Send& send, const Status& statu
         fail(send.to, status.error());
         return;
     }
+    GANTRY_FAILPOINT("ack.durable");
     send_response.set_queueoffset(send.appended.queue_offset.value);
     send_response.set_logoffset(send.appended.first.value);
     send_response.set_storetimestamp(send.appended.store_ms);
@@ -198,10 +221,8 @@ void LoopState::release_acks() {
     if (acks_.empty()) {
         return;
     }
-    const auto reply = [this](const PendingAcks::Send& send, const Status& status) {
-        reply_to_send(send, status);
-    };
-    acks_.release(context_.store->watermarks().flushed, ok(), reply);
+    release_acks_to(context_.store->watermarks().flushed, ok());
+    GANTRY_FAILPOINT("ack.replied");
     if (acks_.empty()) {
         return;
     }
@@ -210,8 +231,21 @@ void LoopState::release_acks() {
         kLog.error("acknowledgements_failed",
                    {{"count", acks_.size()}, {"reason", std::string_view(reason)}});
         const Error unknown{Errc::kUnknown, "may or may not be stored: " + reason};
-        acks_.release(acks_.last_end(), unknown, reply);
+        release_acks_to(acks_.last_end(), unknown);
     }
+}
+
+void LoopState::release_acks_to(LogOffset end, const Status& status) {
+    acks_.release(end, status, [this](const PendingAcks::Send& send, const Status& outcome) {
+        reply_to_send(send, outcome);
+    });
+    count_pending();
+}
+
+void LoopState::count_pending() {
+    const std::int64_t before =
+        std::exchange(pending_counted_, static_cast<std::int64_t>(acks_.size()));
+    context_.counters.pending_acks.fetch_add(pending_counted_ - before, std::memory_order_relaxed);
 }
 
 void LoopState::release_readers() {

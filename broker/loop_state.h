@@ -63,6 +63,9 @@ public:
               wire::ResponseCode stock,
               const google::protobuf::Message* fields);
 
+    /// To be called before a message is appended. kBusy: the disk does not keep up, and as much
+    /// waits for it as the limits allow.
+    Status room_for_message() const;
     /// To be called after every append: wakes who waits for `queue` once readers may see `end`.
     void appended(const storage::Queue& queue, LogOffset end);
     /// Sync mode: asks for a flush at the end of the pass, though nobody waits for it.
@@ -105,6 +108,8 @@ public:
 
 private:
     void release_acks();
+    void release_acks_to(LogOffset end, const Status& status);
+    void count_pending();
     void release_readers();
     void touch(const storage::Queue* queue);
     void reply_to_send(const PendingAcks::Send& send, const Status& status);
@@ -116,6 +121,7 @@ private:
     std::unordered_map<PeerId, std::unique_ptr<Peer>> peers_;
     Random random_;
     PendingAcks acks_;
+    std::int64_t pending_counted_ = 0;  ///< of acks_, as the gauge has them
     OffsetCommits offsets_;
     LongPoll long_poll_;
     /// Appended or asked for, but not yet visible to readers: end offset and queue, in log order.

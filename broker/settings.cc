@@ -44,6 +44,14 @@ void bind_network(SettingTable& table, BrokerOptions& o) {
               &o.parked_pulls_max,
               {0, 10'000'000},
               "Long polls held by one loop; further ones are answered at once.");
+    table.add("limits.pending_acks_max",
+              &o.pending_acks_max,
+              {1, 100'000'000},
+              "Sends of one loop that wait for the disk; further ones are refused as busy.");
+    table.add("limits.unflushed_bytes_max",
+              &o.unflushed_bytes_max,
+              {kMiB, 1024 * kGiB},
+              "Log that is not yet on the disk above which sends are refused as busy.");
     table.add("limits.message_bytes_max",
               &o.message_bytes_max,
               {1, 512 * kMiB},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/file_system.h"
 
+#include "common/failpoint/failpoint.h"
 #include "common/unique_fd.h"
 
 #include <algorithm>
@@ -286,9 +287,13 @@ Status write_file_atomically(FileSystem& files, const fs::path& path, Bytes cont
     temporary += ".new";
     const auto write_all = [&]() -> Status {
         GANTRY_ASSIGN_OR_RETURN(const auto file, files.open(temporary, FileSystem::Open::kCreate));
+        GANTRY_FAILPOINT_TRY("file.created");
         GANTRY_TRY(file->truncate(0));
         GANTRY_TRY(file->write_at(0, content));
-        return file->sync_data();
+        GANTRY_FAILPOINT_TRY("file.written");
+        GANTRY_TRY(file->sync_data());
+        GANTRY_FAILPOINT_TRY("file.synced");
+        return ok();
     };
     if (Status written = write_all(); !written) {
         // The failure to report is the first one; a left-over is overwritten next time.
@@ -296,7 +301,10 @@ Status write_file_atomically(FileSystem& files, const fs::path& path, Bytes cont
         return written;
     }
     GANTRY_TRY(files.rename(temporary, path));
-    return files.sync_directory(path.has_parent_path() ? path.parent_path() : fs::path("."));
+    GANTRY_FAILPOINT_TRY("file.renamed");
+    GANTRY_TRY(files.sync_directory(path.has_parent_path() ? path.parent_path() : fs::path(".")));
+    GANTRY_FAILPOINT("file.done");
+    return ok();
 }
 
 }  // namespace gantry

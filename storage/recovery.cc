@@ -2,6 +2,7 @@
 #include "storage/recovery.h"
 
 #include "common/checksum.h"
+#include "common/failpoint/failpoint.h"
 #include "common/log.h"
 #include "protocol/wire/properties.h"
 #include "storage/import/import_mark.h"
@@ -40,12 +41,15 @@ public:
 
     Status run() {
         GANTRY_TRY(open_parts());
+        GANTRY_FAILPOINT_TRY("recovery.opened");
         GANTRY_TRY(check_files());
         const LogOffset from = starts_.earliest();
         LogOffset tail = from;
         report_.was_clean = is_clean_ && checkpoint_.has_value();
         GANTRY_TRY(walk(report_.was_clean ? checkpoint_->at : log_end(), tail));
+        GANTRY_FAILPOINT_TRY("recovery.walked");
         GANTRY_TRY(check_sums(from, tail));
+        GANTRY_FAILPOINT_TRY("recovery.checked");
         if (report_.was_clean) {
             return parts_.log->start(tail, std::nullopt);
         }
@@ -186,6 +190,8 @@ Status Recovery::discard_newer(LogOffset tail) {
         }
     }
     report_ = {};
+    report_.note = "the log ends at " + std::to_string(tail.value) +
+                   ", before what was durable once, " + std::to_string(newest_.value);
     return files.sync_directory(directory);
 }
 

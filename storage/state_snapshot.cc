@@ -3,6 +3,7 @@
 
 #include "common/bytes.h"
 #include "common/checksum.h"
+#include "common/failpoint/failpoint.h"
 
 #include <algorithm>
 #include <array>
@@ -95,6 +96,7 @@ Status save_snapshot(FileSystem& files,
     store_be(reinterpret_cast<std::byte*>(file.data()) + file.size() - kHashBytes, hash);
     GANTRY_TRY(
         write_file_atomically(files, directory / name_of(snapshot.logoffset()), as_bytes(file)));
+    GANTRY_FAILPOINT_TRY("snapshot.saved");
     GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, list_snapshots(files, directory));
     for (std::size_t i = kKept; i < names.size(); ++i) {
         GANTRY_TRY(files.remove(directory / names[i]));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/store.h"
 
+#include "common/failpoint/failpoint.h"
 #include "common/log.h"
 #include "storage/recovery.h"
 #include "storage/state_snapshot.h"
@@ -50,7 +51,9 @@ Status Store::Parts::open(RecoveryReport& report) {
     GANTRY_ASSIGN_OR_RETURN(lock, files.lock(path("lock")));
     const bool is_clean = !files.exists(path("abort"));
     GANTRY_TRY(make_marker(files, path("abort")));
+    GANTRY_FAILPOINT_TRY("open.marked");
     GANTRY_ASSIGN_OR_RETURN(log, CommitLog::open(files, clock, metrics, options));
+    GANTRY_FAILPOINT_TRY("open.log");
     GANTRY_TRY(recover(*this, is_clean, report));
     state->set_append([this](const std::string& body) -> Result<Appended> {
         Queue* const queue = topics->find(kStateTopic)->queue(0);
@@ -76,6 +79,7 @@ Status Store::Parts::open(RecoveryReport& report) {
         GANTRY_TRY(checkpointer->write());
     }
     checkpointer->start(log->flushed());
+    GANTRY_FAILPOINT_TRY("open.done");
     return ok();
 }
 
@@ -85,8 +89,11 @@ Status Store::Parts::close() {
     }
     checkpointer->stop();
     GANTRY_TRY(log->close());
+    GANTRY_FAILPOINT_TRY("close.log");
     GANTRY_TRY(checkpointer->write());
+    GANTRY_FAILPOINT_TRY("close.checkpointed");
     GANTRY_TRY(files.remove(path("abort")));
+    GANTRY_FAILPOINT_TRY("close.unmarked");
     return files.sync_directory(options.directory);
 }
 
@@ -209,6 +216,7 @@ void Checkpointer::run() {
 }
 
 Status Checkpointer::write() {
+    GANTRY_FAILPOINT_TRY("checkpoint.begin");
     const auto published = [this] { return parts_.log->appended(); };
     LogOffset from;
     const wire::StateSnapshot snapshot =
@@ -217,10 +225,16 @@ Status Checkpointer::write() {
         return parts_.log->flushed() < end ? parts_.log->wait_flushed(end) : ok();
     };
     GANTRY_TRY(parts_.queues->flush(published, sync_log));
+    GANTRY_FAILPOINT_TRY("checkpoint.queues");
     GANTRY_TRY(parts_.keys->flush());
+    GANTRY_FAILPOINT_TRY("checkpoint.keys");
     GANTRY_TRY(sync_log(LogOffset(snapshot.logoffset())));
+    GANTRY_FAILPOINT_TRY("checkpoint.log");
     GANTRY_TRY(save_snapshot(parts_.files, parts_.path("state"), snapshot));
-    return save_checkpoint(parts_.files, parts_.path("checkpoint"), {from});
+    GANTRY_FAILPOINT_TRY("checkpoint.state");
+    GANTRY_TRY(save_checkpoint(parts_.files, parts_.path("checkpoint"), {from}));
+    GANTRY_FAILPOINT("checkpoint.done");
+    return ok();
 }
 
 }  // namespace gantry::storage

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "common/failpoint/failpoint.h"
 #include "protocol/wire/properties.h"
 #include "storage/store_parts.h"
 
@@ -126,7 +127,9 @@ Result<Appended> Store::Parts::append_records(Queue& queue,
                             check_records(queue, records, count, options));
     GANTRY_ASSIGN_OR_RETURN(const Reservation reserved,
                             log->reserve(records.size(), *queue.index, count));
+    GANTRY_FAILPOINT("append.reserved");
     std::memcpy(reserved.memory, records.data(), records.size());
+    GANTRY_FAILPOINT("append.copied");
     wire::StorePatch patch{
         reserved.queue_offset, reserved.first, reserved.store_ms, options.store_host};
     std::byte* record = reserved.memory;
@@ -141,8 +144,11 @@ Result<Appended> Store::Parts::append_records(Queue& queue,
         record += shape.bytes;
         patch.queue_offset += 1;
         patch.log_offset += shape.bytes;
+        GANTRY_FAILPOINT("append.record");
     }
+    GANTRY_FAILPOINT("append.filled");
     log->publish(reserved);
+    GANTRY_FAILPOINT("append.published");
     appended_messages.add(count);
     appended_bytes.add(records.size());
     return receipt(reserved);
@@ -168,6 +174,7 @@ Result<Appended> Store::Parts::append_messages(Queue& queue,
     }
     const auto count = static_cast<std::uint32_t>(records.size());
     GANTRY_ASSIGN_OR_RETURN(const Reservation reserved, log->reserve(total, *queue.index, count));
+    GANTRY_FAILPOINT("append.reserved");
     LogOffset at = reserved.first;
     QueueOffset queue_at = reserved.queue_offset;
     for (wire::Record& record : records) {
@@ -180,8 +187,11 @@ Result<Appended> Store::Parts::append_messages(Queue& queue,
         index_keys(queue.topic, record.properties, at, record.store_ms);
         at += bytes;
         queue_at += 1;
+        GANTRY_FAILPOINT("append.record");
     }
+    GANTRY_FAILPOINT("append.filled");
     log->publish(reserved);
+    GANTRY_FAILPOINT("append.published");
     appended_messages.add(count);
     appended_bytes.add(total);
     return receipt(reserved);

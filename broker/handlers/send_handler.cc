@@ -121,6 +121,7 @@ void SendHandler::send_records(Call& call) {
     const auto append = [&]() -> Result<storage::Appended> {
         GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic, find_topic(call, request.topic()));
         GANTRY_TRY(check_writable(context_, *topic));
+        GANTRY_TRY(call.loop.room_for_message());
         GANTRY_ASSIGN_OR_RETURN(storage::Queue* const queue, find_queue(*topic, request.queueid()));
         GANTRY_TRY(check_body_sizes(call.body(), context_.options.message_bytes_max));
         GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
@@ -187,6 +188,7 @@ void SendHandler::send_message(Call& call, const Request& request) {
         return;
     }
     const auto prepare = [&]() -> Result<storage::Queue*> {
+        GANTRY_TRY(call.loop.room_for_message());
         GANTRY_ASSIGN_OR_RETURN(storage::Topic * topic, topic_for_stock(call, request));
         GANTRY_TRY(check_writable(context_, *topic));
         if (is_dead(call, request)) {

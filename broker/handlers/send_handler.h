@@ -25,6 +25,7 @@ class TopicCreator;
 ///   queue id outside the topic           refused         1
 ///   message or batch illegal, too large  refused         13
 ///   disk full, read-only store           10001, 10002    14
+///   disk slower than the senders         2               2
 ///   stored, its sync failed              10004           10, with a send's fields
 ///
 /// Threads   any loop.

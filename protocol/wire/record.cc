@@ -4,6 +4,7 @@
 #include "common/check.h"
 #include "common/checksum.h"
 
+#include <atomic>
 #include <cstring>
 
 namespace gantry::wire {
@@ -121,7 +122,6 @@ void encode_record(const Record& record, MutableBytes into) noexcept {
     const bool is_v2 = has_long_topic(record.topic);
     std::byte* const start = into.data();
     store_be(start + record_at::kSize, static_cast<std::int32_t>(into.size()));
-    store_be(start + record_at::kMagic, is_v2 ? kMagicV2 : kMagicV1);
     store_be(start + record_at::kBodyCrc, record_body_crc(record.body));
     store_be(start + record_at::kQueueId, record.queue_id);
     store_be(start + record_at::kFlag, record.flag);
@@ -146,6 +146,9 @@ void encode_record(const Record& record, MutableBytes into) noexcept {
     at = store_bytes(at, record.topic.data(), record.topic.size());
     store_be(at, static_cast<std::int16_t>(record.properties.size()));
     store_bytes(at + 2, record.properties.data(), record.properties.size());
+    // Last: a process that is killed before leaves no record that looks whole.
+    std::atomic_signal_fence(std::memory_order_release);
+    store_be(start + record_at::kMagic, is_v2 ? kMagicV2 : kMagicV1);
 }
 
 Result<Record> parse_record(Bytes bytes) {
@@ -193,13 +196,15 @@ std::uint32_t record_body_crc(Bytes body) noexcept {
 
 void patch_record(std::byte* record, const StorePatch& patch) noexcept {
     store_be(record + record_at::kQueueOffset, patch.queue_offset.value);
-    store_be(record + record_at::kLogOffset, patch.log_offset.value);
     const auto flag = load_be<std::int32_t>(record + record_at::kSysFlag);
     const bool born_v6 = (flag & sys_flag::kBornHostV6) != 0;
     GANTRY_ASSERT(((flag & sys_flag::kStoreHostV6) != 0) == patch.store_host.is_v6);
     std::byte* const at = record + record_at::kBornHost + (born_v6 ? kHostBytesV6 : kHostBytesV4);
     store_be(at, patch.store_ms);
     store_host(at + 8, patch.store_host);
+    // Last: as long as it is not the record's place, the record is not there.
+    std::atomic_signal_fence(std::memory_order_release);
+    store_be(record + record_at::kLogOffset, patch.log_offset.value);
 }
 
 }  // namespace gantry::wire

@@ -2,6 +2,7 @@
 #include "storage/index/extent_files.h"
 
 #include "common/checksum.h"
+#include "common/failpoint/failpoint.h"
 #include "common/log.h"
 
 #include <algorithm>
@@ -316,6 +317,7 @@ Status ExtentFiles::create_file(std::uint32_t number, std::uint32_t blocks) {
     GANTRY_ASSIGN_OR_RETURN(std::unique_ptr<File> file,
                             files_.open(path_of(number), FileSystem::Open::kCreate));
     GANTRY_TRY(file->allocate(file_bytes_of(blocks)));
+    GANTRY_FAILPOINT_TRY("queues.file_allocated");
     GANTRY_ASSIGN_OR_RETURN(Mapping mapping, file->map(file_bytes_of(blocks), true));
     write_file_header(mapping.data(), number, blocks);
     auto mapped = std::make_unique<MappedFile>();
@@ -395,6 +397,9 @@ Status ExtentFiles::sync() {
     bool has_new_file = false;
     {
         const MutexLock lock(mutex_);
+        if (sync_failure_) {
+            return *sync_failure_;
+        }
         for (const auto& mapped : mapped_) {
             if (mapped != nullptr) {
                 all.push_back(mapped->file.get());
@@ -402,10 +407,21 @@ Status ExtentFiles::sync() {
         }
         has_new_file = std::exchange(has_new_file_, false);
     }
-    for (File* file : all) {
-        GANTRY_TRY(file->sync_data());
+    const auto sync_all = [&]() -> Status {
+        GANTRY_FAILPOINT_TRY("queues.before_sync");
+        for (File* file : all) {
+            GANTRY_TRY(file->sync_data());
+        }
+        GANTRY_TRY(has_new_file ? files_.sync_directory(options_.directory) : ok());
+        GANTRY_FAILPOINT_TRY("queues.after_sync");
+        return ok();
+    };
+    Status synced = sync_all();
+    if (!synced) {
+        const MutexLock lock(mutex_);
+        sync_failure_ = synced.error();
     }
-    return has_new_file ? files_.sync_directory(options_.directory) : ok();
+    return synced;
 }
 
 std::uint64_t ExtentFiles::file_bytes() const {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -170,6 +171,7 @@ private:
     std::vector<ExtentPlace> cooling_ GANTRY_GUARDED_BY(mutex_);
     std::vector<ExtentPlace> cooled_ GANTRY_GUARDED_BY(mutex_);
     bool has_new_file_ GANTRY_GUARDED_BY(mutex_) = false;
+    std::optional<Error> sync_failure_ GANTRY_GUARDED_BY(mutex_);
     bool is_stopping_ GANTRY_GUARDED_BY(mutex_) = false;
     std::condition_variable wake_helper_;
     std::thread helper_;

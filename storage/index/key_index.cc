@@ -3,6 +3,7 @@
 
 #include "common/check.h"
 #include "common/checksum.h"
+#include "common/failpoint/failpoint.h"
 #include "common/log.h"
 #include "common/mutex.h"
 #include "storage/index/key_index_file.h"
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 namespace gantry::storage {
@@ -113,6 +115,20 @@ struct KeyIndex::Parts {
         return ok();
     }
 
+    /// Syncs what is due, and the names of new files.
+    Status make_durable(const std::vector<std::pair<FilePtr, KeyIndexFile::Flush>>& due,
+                        bool syncs_names) {
+        GANTRY_FAILPOINT_TRY("keys.before_sync");
+        for (const auto& [file, flush] : due) {
+            GANTRY_TRY(file->make_durable(flush));
+            const MutexLock lock(mutex);
+            file->end_flush(flush);
+        }
+        GANTRY_TRY(syncs_names ? files.sync_directory(options.directory) : ok());
+        GANTRY_FAILPOINT_TRY("keys.after_sync");
+        return ok();
+    }
+
     FileSystem& files;
     const Options options;
     Mutex flush_mutex;  ///< one flush, truncation or removal at a time; before mutex
@@ -121,6 +137,7 @@ struct KeyIndex::Parts {
     FilePtr spare GANTRY_GUARDED_BY(mutex);                     ///< empty, for when that is full
     std::uint64_t next_number GANTRY_GUARDED_BY(mutex) = 0;
     bool has_new_file GANTRY_GUARDED_BY(mutex) = false;  ///< its name is not durable yet
+    std::optional<Error> sync_failure GANTRY_GUARDED_BY(mutex);
 };
 
 KeyIndex::KeyIndex(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -196,6 +213,9 @@ Status KeyIndex::flush() {
     bool needs_spare = false;
     {
         const MutexLock lock(p.mutex);
+        if (p.sync_failure) {
+            return *p.sync_failure;
+        }
         if (p.index_files.empty()) {
             // An index without any key is an index too, and needs no rebuild.
             GANTRY_TRY(p.add_file());
@@ -211,10 +231,10 @@ Status KeyIndex::flush() {
         spare_number = p.next_number;
         p.next_number += needs_spare ? 1 : 0;
     }
-    for (auto& [file, flush] : due) {
-        GANTRY_TRY(file->make_durable(flush));
+    if (const Status synced = p.make_durable(due, has_new_file); !synced) {
         const MutexLock lock(p.mutex);
-        file->end_flush(flush);
+        p.sync_failure = synced.error();
+        return synced;
     }
     if (needs_spare) {
         // Made here so that no put waits for it. Without it, put makes one, or says why not.
@@ -229,7 +249,7 @@ Status KeyIndex::flush() {
             }
         }
     }
-    return has_new_file ? p.files.sync_directory(p.options.directory) : ok();
+    return ok();
 }
 
 Status KeyIndex::truncate_after(LogOffset end) {

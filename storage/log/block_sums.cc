@@ -3,6 +3,7 @@
 
 #include "common/bytes.h"
 #include "common/checksum.h"
+#include "common/failpoint/failpoint.h"
 
 #include <algorithm>
 #include <array>
@@ -66,6 +67,7 @@ Status BlockSums::add(const Segment& segment, LogOffset from, LogOffset to) {
         const Slot slot = encode(block);
         slots.insert(slots.end(), slot.begin(), slot.end());
     }
+    GANTRY_FAILPOINT_TRY("flush.sums");
     GANTRY_ASSIGN_OR_RETURN(File* const file, file_of(segment.base()));
     return file->write_at(first * kSlotBytes, slots);
 }

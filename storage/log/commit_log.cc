@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/log/commit_log.h"
 
+#include "common/failpoint/failpoint.h"
 #include "common/log.h"
 #include "storage/log/flusher.h"
 #include "storage/log/preparer.h"
@@ -123,6 +124,7 @@ Status CommitLog::start(LogOffset tail, std::optional<LogOffset> unclean_from) {
 Status CommitLog::cut_at(LogOffset tail, std::optional<LogOffset> unclean_from) {
     if (unclean_from) {
         GANTRY_TRY(sums_.cut(tail));
+        GANTRY_FAILPOINT_TRY("cut.sums");
     }
     SegmentList kept;
     bool removed = false;
@@ -137,6 +139,7 @@ Status CommitLog::cut_at(LogOffset tail, std::optional<LogOffset> unclean_from) 
     }
     if (removed) {
         GANTRY_TRY(files_.sync_directory(directory_));
+        GANTRY_FAILPOINT_TRY("cut.removed");
     }
     if (unclean_from) {
         if (!kept.empty() && kept.back()->end() > tail) {
@@ -144,7 +147,9 @@ Status CommitLog::cut_at(LogOffset tail, std::optional<LogOffset> unclean_from) 
             const SegmentPtr last = kept.back();
             const std::uint64_t bytes = std::max(last->bytes(), options_.segment_bytes);
             GANTRY_TRY(last->file().truncate(bytes_between(last->base(), tail)));
+            GANTRY_FAILPOINT_TRY("cut.truncated");
             GANTRY_TRY(last->file().allocate(bytes));
+            GANTRY_FAILPOINT_TRY("cut.allocated");
             kept.back() = last->resized(bytes);
         }
         for (const SegmentPtr& segment : kept) {
@@ -152,6 +157,7 @@ Status CommitLog::cut_at(LogOffset tail, std::optional<LogOffset> unclean_from) 
                 GANTRY_TRY(segment->file().sync_data());
             }
         }
+        GANTRY_FAILPOINT_TRY("cut.synced");
     }
     segments_.assign(std::move(kept));
     if (unclean_from) {
@@ -261,6 +267,7 @@ Status CommitLog::wait_for_segment(std::uint64_t bytes) {
 void CommitLog::finish_before(const Reservation& reserved) {
     if (reserved.blank.memory != nullptr) {
         write_blank(reserved.blank);
+        GANTRY_FAILPOINT("append.rolled");
     }
     int spins = 0;
     while (numbers_->appended.load(std::memory_order_acquire) != reserved.from.value) {
@@ -392,6 +399,7 @@ void CommitLog::retire_cold_segments() {
 
 void CommitLog::flushed_to(LogOffset at) {
     numbers_->flushed.store(at.value, std::memory_order_release);
+    GANTRY_FAILPOINT("flush.published");
     report_progress();
 }
 
@@ -412,6 +420,7 @@ void CommitLog::add_sums(LogOffset from, LogOffset to) {
 
 void CommitLog::poison(const Error& why) {
     kLog.error("log became read-only", {{"reason", why}});
+    is_poisoned_.store(true, std::memory_order_release);
     {
         const MutexLock lock(mutex_);
         if (!stopped_) {

@@ -157,6 +157,9 @@ private:
     void flushed_to(LogOffset at);
     void add_sums(LogOffset from, LogOffset to);
     void poison(const Error& why);
+
+    bool is_poisoned() const noexcept { return is_poisoned_.load(std::memory_order_acquire); }
+
     void report_progress();
 
     FileSystem& files_;
@@ -168,6 +171,7 @@ private:
     BlockSums sums_;  ///< the flusher's once started, as is the next
     bool is_missing_sums_ = false;
 
+    std::atomic<bool> is_poisoned_{false};
     std::atomic<std::int64_t> wake_preparer_at_{0};
     std::atomic<std::int64_t> wake_flusher_at_{0};
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/log/flusher.h"
 
+#include "common/failpoint/failpoint.h"
 #include "storage/log/commit_log.h"
 
 #include <chrono>
@@ -63,6 +64,9 @@ bool Flusher::wait() {
 }
 
 bool Flusher::flush() {
+    if (log_.is_poisoned()) {
+        return false;
+    }
     const LogOffset from = log_.flushed();
     const LogOffset to = log_.appended();
     if (from != to) {
@@ -71,12 +75,14 @@ bool Flusher::flush() {
             log_.poison(synced.error());
             return false;
         }
+        GANTRY_FAILPOINT("flush.after_sync");
         const auto took = std::chrono::steady_clock::now() - begin;
         flushes_.add();
         flush_microseconds_.add(static_cast<std::uint64_t>(
             std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
         log_.flushed_to(to);
         log_.add_sums(from, to);
+        GANTRY_FAILPOINT("flush.after_sums");
     }
     wake_after(to);
     return true;
@@ -91,6 +97,7 @@ Status Flusher::sync_range(LogOffset from, LogOffset to) {
     const auto list = log_.segments_.snapshot();
     for (const SegmentPtr& segment : *list) {
         if (segment->end() > from && segment->base() < to) {
+            GANTRY_FAILPOINT_TRY("flush.before_sync");
             GANTRY_TRY(segment->file().sync_data());
         }
     }

@@ -72,6 +72,10 @@ bool Preparer::work() {
     bool retry = false;
     if (log_.needs_next()) {
         Result<SegmentPtr> made = make_next(log_.next_base());
+        if (!made && made.error().code == Errc::kReadOnly) {
+            log_.poison(made.error());
+            return false;
+        }
         retry = !made;
         if (retry != is_failing_) {
             is_failing_ = retry;

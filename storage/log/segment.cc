@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/log/segment.h"
 
+#include "common/failpoint/failpoint.h"
+
 #include <algorithm>
 #include <cctype>
 #include <charconv>
@@ -27,6 +29,11 @@ Status check_order(const SegmentList& list) {
         }
     }
     return ok();
+}
+
+/// A sync that failed is final, whatever it was that could not be written.
+Status or_poison(Status synced) {
+    return synced ? synced : Status(Error{Errc::kReadOnly, synced.error().detail});
 }
 
 Result<SegmentList> open_all(FileSystem& files, const fs::path& directory, FileSystem::Open how) {
@@ -106,12 +113,17 @@ Result<SegmentPtr> create_segment(FileSystem& files,
     const auto make = [&]() -> Result<SegmentPtr> {
         GANTRY_ASSIGN_OR_RETURN(std::shared_ptr<File> file,
                                 files.open(unfinished, FileSystem::Open::kCreate));
+        GANTRY_FAILPOINT_TRY("segment.created");
         GANTRY_TRY(file->truncate(0));
         GANTRY_TRY(file->allocate(bytes));
-        GANTRY_TRY(file->sync_data());
+        GANTRY_FAILPOINT_TRY("segment.allocated");
+        GANTRY_TRY(or_poison(file->sync_data()));
+        GANTRY_FAILPOINT_TRY("segment.synced");
         GANTRY_ASSIGN_OR_RETURN(Mapping mapping, file->map(bytes, true));
         GANTRY_TRY(files.rename(unfinished, path));
-        GANTRY_TRY(files.sync_directory(directory));
+        GANTRY_FAILPOINT_TRY("segment.renamed");
+        GANTRY_TRY(or_poison(files.sync_directory(directory)));
+        GANTRY_FAILPOINT("segment.named");
         return SegmentPtr(std::make_shared<const Segment>(
             base, path, std::move(file), std::move(mapping), bytes));
     };

@@ -87,7 +87,7 @@ std::string segment_name(LogOffset base);
 std::optional<LogOffset> parse_segment_name(std::string_view name);
 
 /// Makes a segment of `bytes` zero bytes with its blocks reserved, durably under its final name;
-/// mapped. kDiskFull: no room; nothing is left behind.
+/// mapped. kDiskFull: no room; nothing is left behind. kReadOnly: a sync failed, which is final.
 Result<SegmentPtr> create_segment(FileSystem& files,
                                   const std::filesystem::path& directory,
                                   LogOffset base,

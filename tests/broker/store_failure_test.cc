@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <future>
 #include <memory>
 #include <string>
@@ -207,6 +208,86 @@ TEST_SUITE("broker/store_failures") {
         kept.push_back(body);
         CHECK(read_queue(f.native(), "T", 0) == kept);
         f.restart();
+        CHECK(read_queue(f.native(), "T", 0) == kept);
+    }
+
+    TEST_CASE("a disk slower than its senders bounds what waits for it, with a typed refusal") {
+        auto files = std::make_unique<FaultyFileSystem>();
+        FaultyFileSystem& faulty = *files;
+        constexpr std::int64_t kPendingMax = 8;
+        BrokerFixture f(
+            [](BrokerOptions& o) {
+                o.store_flush = "sync";
+                o.loop_count = 1;
+                o.pending_acks_max = kPendingMax;
+            },
+            std::move(files));
+        REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
+        const auto pending = [&] {
+            return harness::metric(f.broker().http_port(), "gantry_broker_pending_acks")
+                .value_or(-1);
+        };
+        faulty.hold_syncs("commitlog/0");
+        wire::SendRecordsRequest request;
+        request.set_topic("T");
+        request.set_count(1);
+        std::vector<std::future<Answer>> answers;
+        Bodies kept;
+        for (std::int64_t i = 0; i < kPendingMax; ++i) {
+            kept.push_back("kept " + std::to_string(i));
+            answers.push_back(f.native().start(
+                RequestCode::kSendRecords, &request, records("T", 0, {{kept.back()}})));
+        }
+        REQUIRE(harness::wait_until(std::chrono::seconds(30),
+                                    [&] { return pending() == double(kPendingMax); }));
+        for (int i = 0; i < 20; ++i) {
+            const Answer native = send(f.native(), "T", 0, {{"refused"}});
+            CHECK_MESSAGE(native.code == ResponseCode::kSystemBusy, native.summary());
+            CHECK_MESSAGE(has(native.remark, "limits.pending_acks_max 8"), native.summary());
+            const wire::SendMessageRequest stock = stock_send("T", 0);
+            CHECK(f.json().call(RequestCode::kSendMessageV2, &stock, "refused").code ==
+                  ResponseCode::kSystemBusy);
+        }
+        CHECK(pending() == double(kPendingMax));
+        CHECK(read_queue(f.native(), "T", 0).empty());
+
+        faulty.let_go(1'000'000);
+        for (std::future<Answer>& answer : answers) {
+            CHECK(answer.get().summary() == "0");
+        }
+        kept.emplace_back("after");
+        CHECK(send(f.native(), "T", 0, {{"after"}}).summary() == "0");
+        CHECK(read_queue(f.native(), "T", 0) == kept);
+        CHECK(pending() == 0);
+    }
+
+    TEST_CASE("log that the disk has not taken yet is bounded in bytes, with async flush too") {
+        auto files = std::make_unique<FaultyFileSystem>();
+        FaultyFileSystem& faulty = *files;
+        BrokerFixture f([](BrokerOptions& o) { o.unflushed_bytes_max = 100'000; },
+                        std::move(files));
+        REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
+        faulty.hold_syncs("commitlog/0");
+        Bodies kept;
+        Answer answer;
+        while (kept.size() < 1'000) {
+            const std::string body(10'000, static_cast<char>('a' + kept.size() % 26));
+            answer = send(f.native(), "T", 0, {{body}});
+            if (answer.summary() != "0") {
+                break;
+            }
+            kept.push_back(body);
+        }
+        CHECK_MESSAGE(answer.code == ResponseCode::kSystemBusy, answer.summary());
+        CHECK_MESSAGE(has(answer.remark, "limits.unflushed_bytes_max 100000"), answer.summary());
+        CHECK(kept.size() >= 9);
+        CHECK(read_queue(f.native(), "T", 0) == kept);
+
+        faulty.let_go(1'000'000);
+        kept.emplace_back("after");
+        CHECK(harness::wait_until(std::chrono::seconds(30), [&] {
+            return send(f.native(), "T", 0, {{"after"}}).summary() == "0";
+        }));
         CHECK(read_queue(f.native(), "T", 0) == kept);
     }
 }

@@ -29,7 +29,8 @@ void map_user(uid_t user, gid_t group) {
     std::ofstream("/proc/self/gid_map") << "0 " << group << " 1";
 }
 
-/// Mounts of this thread and its children are their own from here on.
+}  // namespace
+
 Status leave_mounts_of_others() {
     if (::unshare(CLONE_NEWNS) != 0) {
         const uid_t user = ::geteuid();
@@ -44,8 +45,6 @@ Status leave_mounts_of_others() {
     }
     return ok();
 }
-
-}  // namespace
 
 SmallFileSystem::SmallFileSystem(Private /*unused*/, std::filesystem::path directory)
     : directory_(std::move(directory)) {}

@@ -9,6 +9,10 @@
 
 namespace gantry::harness {
 
+/// Makes the mounts of this thread and of the processes it starts their own from here on. kDenied
+/// without the right to.
+Status leave_mounts_of_others();
+
 /// A file system in memory that can be full or read-only, mounted on a directory of its own for
 /// this thread and the processes it starts; nobody else sees it, and it goes with them.
 ///

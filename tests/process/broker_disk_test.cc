@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/random.h"
-#include "tests/harness/broker_calls.h"
-#include "tests/harness/daemon_process.h"
-#include "tests/harness/http_get.h"
 #include "tests/harness/small_file_system.h"
 #include "tests/harness/temp_directory.h"
 #include "tests/harness/wait.h"
+#include "tests/process/sender.h"
 
 #include <doctest/doctest.h>
 
@@ -23,89 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kBodyBytes = 20'000;
-constexpr std::int64_t kSegmentBytes = 1 << 20;
-
-const Settings kSmallSegments = {{"store.segment_bytes", "1MiB"},
-                                 {"store.prefault_bytes", "0"},
-                                 {"store.free_bytes_min", "0"},
-                                 {"limits.message_bytes_max", "64KiB"}};
-
-bool has(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
-
-void require_started(const Status& started) {
-    REQUIRE_MESSAGE(started.has_value(), (started ? "" : to_string(started.error())));
-}
-
-/// A broker, a client of it, and all it has acknowledged, in order.
-class Sender {
-public:
-    Sender(const fs::path& directory, const Settings& settings)
-        : broker(directory, "b", "", kSmallSegments) {
-        for (const auto& [key, value] : settings) {
-            broker.set(key, value);
-        }
-        require_started(broker.start());
-        REQUIRE(create_topic(*connect(), "T", 1).summary() == "0");
-    }
-
-    std::unique_ptr<RpcClient> connect(wire::Codec codec = wire::Codec::kNative) {
-        return std::make_unique<RpcClient>(broker.address(), codec);
-    }
-
-    /// Sends a message unlike all others; kept when it is acknowledged.
-    Answer send_next(RpcClient& client) {
-        std::string body = std::to_string(sent++) + ' ' + std::string(kBodyBytes, 'b');
-        Answer answer = harness::send(client, "T", 0, {{body}});
-        if (answer.summary() == "0") {
-            const auto place = answer.fields<wire::SendRecordsResponse>();
-            CHECK(place.queueoffset() == static_cast<std::int64_t>(kept.size()));
-            places.push_back(place.logoffset());
-            kept.push_back(std::move(body));
-        }
-        return answer;
-    }
-
-    void send_some(int count) {
-        const auto client = connect();
-        for (int i = 0; i < count; ++i) {
-            const Answer answer = send_next(*client);
-            REQUIRE_MESSAGE(answer.summary() == "0", answer.summary());
-        }
-    }
-
-    /// Forgets all but the first `count` messages.
-    void forget_behind(std::size_t count) {
-        kept.resize(count);
-        places.resize(count);
-    }
-
-    /// Everything kept is there, and nothing else; by both kinds of clients.
-    void check_kept() {
-        const std::vector<std::string> found = read_queue(*connect(), "T", 0);
-        CHECK(found.size() == kept.size());
-        CHECK(found == kept);
-        CHECK(read_queue(*connect(wire::Codec::kJson), "T", 0) == kept);
-    }
-
-    /// Takes messages, across the end of a segment, and keeps them over both kinds of restart.
-    void check_serves() {
-        send_some(60);
-        check_kept();
-        require_started(broker.restart(true));
-        check_kept();
-        broker.kill();
-        require_started(broker.start());
-        check_kept();
-    }
-
-    BrokerProcess broker;
-    std::vector<std::string> kept;
-    std::vector<std::int64_t> places;  ///< log offset of each
-    int sent = 0;
-};
+constexpr const char* kStored = "gantry_store_appended_messages_total";
+constexpr const char* kRefused = "gantry_broker_requests_failed_disk_full_total";
 
 /// A store on a disk of its own with little room.
 struct SmallDisk {
@@ -213,15 +130,27 @@ TEST_SUITE("process/broker_disk") {
             Sender sender(directory.path() / flush, settings(flush));
             sender.send_some(10);
             REQUIRE(disk->leave_free(5U << 20U));
+            const double before = sender.value(kStored);
+            CHECK(sender.value(kRefused) == 0);
             const Answer refused = fill(sender);
             check_full(sender, refused);
             CHECK(sender.kept.size() > 100);
             sender.check_kept();
+            CHECK(sender.value(kStored) == before + double(sender.kept.size() - 10));
+            CHECK(sender.value(kRefused) == 2);  // of both kinds of clients
+            CHECK(sender.value("gantry_store_prepared_segments") == 0);
+            const pid_t pid = sender.broker.process().pid();
 
             disk->give_room();
             const auto client = sender.connect();
             CHECK(wait_until(Process::kPatience,
                              [&] { return sender.send_next(*client).summary() == "0"; }));
+            CHECK(sender.value(kStored) == before + double(sender.kept.size() - 10));
+            CHECK(sender.value("gantry_store_writable") == 1);
+            CHECK(wait_until(Process::kPatience, [&] {
+                return sender.value("gantry_store_disk_free_bytes") > double(kSegmentBytes);
+            }));
+            CHECK(sender.broker.process().pid() == pid);
             sender.check_serves();
             REQUIRE(sender.broker.stop());
             fs::remove_all(disk->path() / "store");

@@ -64,7 +64,8 @@ public:
     nlohmann::json report() {
         const Result<ProcessExit> exit = process_->wait_exit(kBenchLimit);
         REQUIRE_MESSAGE(exit.has_value(), (exit ? "" : to_string(exit.error())));
-        CHECK_MESSAGE(exit->code == 0, process_->err());
+        CHECK_MESSAGE(exit->code == 0,
+                      "the bench ended by signal " << exit->signal << ": " << process_->err());
         return parse_report(process_->out());
     }
 

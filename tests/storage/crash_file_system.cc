@@ -152,6 +152,9 @@ public:
     Status sync_data() override {
         const MutexLock lock(owner_.mutex_);
         owner_.before_change(path_);
+        if (owner_.is_lie(path_)) {
+            return ok();
+        }
         node_->synced = content_of(*node_->file);
         node_->kept_bytes = node_->synced->size();
         return ok();
@@ -244,6 +247,15 @@ PowerCut CrashFileSystem::cut_locked() {
 void CrashFileSystem::set_durable(std::function<LogOffset()> durable) {
     const MutexLock lock(mutex_);
     durable_ = std::move(durable);
+}
+
+void CrashFileSystem::lie_about(std::string path_part) {
+    const MutexLock lock(mutex_);
+    lied_part_ = std::move(path_part);
+}
+
+bool CrashFileSystem::is_lie(const std::filesystem::path& path) const {
+    return !lied_part_.empty() && path.string().find(lied_part_) != std::string::npos;
 }
 
 PowerCut CrashFileSystem::cut() {

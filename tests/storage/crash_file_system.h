@@ -69,6 +69,8 @@ public:
     void cut_at(std::uint64_t nth, std::string path_part = {});
     /// What that has taken; once.
     std::optional<PowerCut> taken();
+    /// From now on syncs of files whose path contains `path_part` succeed and do nothing.
+    void lie_about(std::string path_part);
 
     Result<std::unique_ptr<File>> open(const std::filesystem::path& path, Open how) override;
     Result<std::vector<std::string>> list(const std::filesystem::path& directory) override;
@@ -101,6 +103,7 @@ private:
     std::string name_of(const std::filesystem::path& path) const;
     NodePtr add(const std::filesystem::path& path, bool is_directory) GANTRY_REQUIRES(mutex_);
     void before_change(const std::filesystem::path& path) GANTRY_REQUIRES(mutex_);
+    bool is_lie(const std::filesystem::path& path) const GANTRY_REQUIRES(mutex_);
     PowerCut cut_locked() GANTRY_REQUIRES(mutex_);
 
     const std::filesystem::path root_;
@@ -112,6 +115,7 @@ private:
     std::function<LogOffset()> durable_ GANTRY_GUARDED_BY(mutex_);
     std::uint64_t changes_left_ GANTRY_GUARDED_BY(mutex_) = 0;
     std::string path_part_ GANTRY_GUARDED_BY(mutex_);
+    std::string lied_part_ GANTRY_GUARDED_BY(mutex_);
     std::optional<PowerCut> taken_ GANTRY_GUARDED_BY(mutex_);
 };
 

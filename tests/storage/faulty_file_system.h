@@ -5,6 +5,7 @@
 #include "common/mutex.h"
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -48,6 +49,23 @@ public:
     }
 
     std::uint64_t failures() const { return state_->failures.load(); }
+
+    /// Syncs of files whose path contains `path_part` wait until they are let go, one by one.
+    void hold_syncs(std::string path_part) {
+        const MutexLock lock(state_->mutex);
+        state_->held_part = std::move(path_part);
+        state_->may_go = 0;
+    }
+
+    /// Lets so many syncs go: those that wait, then later ones.
+    void let_go(std::uint64_t syncs) {
+        const MutexLock lock(state_->mutex);
+        state_->may_go += syncs;
+        state_->go.notify_all();
+    }
+
+    /// Syncs that wait now.
+    std::uint64_t held() const { return state_->held.load(); }
 
     Result<std::unique_ptr<File>> open(const std::filesystem::path& path, Open how) override {
         GANTRY_TRY(state_->check(Call::kOpen, path));
@@ -117,8 +135,25 @@ private:
             return ok();
         }
 
+        void wait_to_sync(const std::filesystem::path& path) {
+            MutexLock lock(mutex);
+            if (held_part.empty() || path.string().find(held_part) == std::string::npos) {
+                return;
+            }
+            ++held;
+            while (may_go == 0) {
+                lock.wait(go);
+            }
+            --may_go;
+            --held;
+        }
+
         Mutex mutex;
         std::vector<ActiveRule> rules GANTRY_GUARDED_BY(mutex);
+        std::string held_part GANTRY_GUARDED_BY(mutex);
+        std::uint64_t may_go GANTRY_GUARDED_BY(mutex) = 0;
+        std::condition_variable go;
+        std::atomic<std::uint64_t> held{0};
         std::optional<std::uint64_t> free GANTRY_GUARDED_BY(mutex);
         std::atomic<std::uint64_t> failures{0};
     };
@@ -141,6 +176,7 @@ private:
         }
 
         Status sync_data() override {
+            state_->wait_to_sync(path_);
             GANTRY_TRY(state_->check(Call::kSync, path_));
             return real_->sync_data();
         }

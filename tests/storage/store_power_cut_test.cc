@@ -2,11 +2,13 @@
 #include "storage/check/store_check.h"
 #include "storage/checkpoint.h"
 #include "tests/harness/build.h"
+#include "tests/harness/wait.h"
 #include "tests/storage/crash_file_system.h"
 #include "tests/storage/store_workload.h"
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 
 namespace gantry::storage {
 namespace {
@@ -188,6 +190,55 @@ TEST_SUITE("storage/power_cut") {
         recovered.open();
         CHECK(recovered.at.store->watermarks().appended == workload.events().back().end);
         require_expected(recovered.at, workload.events());
+    }
+
+    TEST_CASE("a disk that says synced and is not: what it lied about is lost, the rest is there") {
+        const TemporaryDirectory directory(fast_directory());
+        const TemporaryDirectory image(fast_directory());
+        Random random(1);
+        StoreOptions options = small_options({});
+        options.flush = FlushMode::kSync;
+        options.flush_interval_ms = 3'600'000;
+        options.checkpoint_bytes = 1;
+        CutStore store(directory.path(), options);
+        store.open();
+        StoreWorkload workload(store.at, random, {});
+        workload.put_topic("t");
+        workload.append("t", 0, 100);
+        workload.flush();
+        const LogOffset honest = workload.events().back().end;
+        store.files.lie_about("commitlog");
+        workload.append("t", 0, 100);
+        workload.flush();
+        // So that something says how far the log was durable: the checkpoint's disk is honest.
+        const auto has_checkpoint = [&] {
+            const auto saved =
+                load_checkpoint(*store.at.posix, store.at.options.directory / "checkpoint");
+            return saved && *saved && (*saved)->at > honest;
+        };
+        REQUIRE(harness::wait_until(std::chrono::seconds(30), [&] {
+            workload.append("t", 0, 100);
+            workload.flush();
+            return has_checkpoint();
+        }));
+        write_image(store.files.cut(), Survives::kNothing, random, image.path());
+        CutStore recovered(image.path(), options);
+        recovered.open();
+        // The checkpoint vouches for what the log's disk never wrote: that is damage, and told.
+        CHECK(recovered.at.store->watermarks().appended > honest);
+        std::vector<std::string> kept;
+        for (const LoggedEvent& event : workload.events()) {
+            if (event.kind == LoggedEvent::Kind::kMessage && event.end <= honest) {
+                kept.push_back(event.message.body);
+            }
+        }
+        CHECK(read_bodies(*recovered.at.store, recovered.at.queue("t")) == kept);
+        REQUIRE(recovered.at.append(recovered.at.queue("t"), {{"again", "", ""}}));
+        recovered.at.store.reset();
+        const auto report =
+            check_store(*store.at.posix, {.directory = recovered.at.options.directory});
+        REQUIRE(report);
+        CHECK_FALSE(report->is_good);
     }
 
     TEST_CASE("whatever a power cut leaves, what was durable is there and nothing is half there") {

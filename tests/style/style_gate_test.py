@@ -206,6 +206,21 @@ class JunitCountsTest(unittest.TestCase):
             '<testsuite><testcase name="a" status="run"/><testcase name="b" status="fail"/>'
             '<testcase name="c" status="notrun"/></testsuite>'))
 
+    def test_only_what_is_listed_may_say_that_it_was_not_run(self):
+        listed = sorted(junit_counts.excused_names())[0]
+
+        def case(name, output, status="run"):
+            return (f'<testcase name="{name}" status="{status}"><system-out>{output}</system-out>'
+                    '</testcase>')
+
+        count = "<testsuite>%s</testsuite>"
+        self.assertEqual((0, 0), self.count(count % case(listed, "not run: no strace\nmore")))
+        self.assertEqual((0, 1), self.count(count % case("process/other", "not run: no strace")))
+        self.assertEqual((0, 1), self.count(count % case(
+            listed, "not run: x\nStatus: FAILURE!", "fail")))
+        self.assertEqual((0, 1), self.count(count % case(listed, "", "fail")))
+        self.assertEqual((1, 0), self.count(count % case(listed, "it was not run: never")))
+
     def test_a_missing_or_broken_file_is_a_failure(self):
         self.assertEqual((0, 1), junit_counts.counts("/nowhere.xml"))
         self.assertEqual((0, 1), self.count("<testsuite>"))
