@@ -114,7 +114,8 @@ void bind_store(SettingTable& table, BrokerOptions& o) {
     table.add("store.checkpoint_bytes",
               &o.store_checkpoint_bytes,
               {kMiB, 64 * kGiB},
-              "Log written between two checkpoints; bounds the work of a restart.");
+              "Log written between two checkpoints, up to four times that where they take long; "
+              "bounds the work of a restart.");
     table.add("store.hot_bytes",
               &o.store_hot_bytes,
               {0, 1024 * kGiB},

@@ -2,13 +2,13 @@
 #pragma once
 
 #include "protocol/wire/state.pb.h"
+#include "storage/by_name.h"
 
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -36,16 +36,6 @@ public:
     void for_each(const std::function<void(const wire::OffsetPut&)>& each) const;
 
 private:
-    struct NameHash {
-        using is_transparent = void;
-
-        std::size_t operator()(std::string_view name) const noexcept {
-            return std::hash<std::string_view>{}(name);
-        }
-    };
-
-    template <class Value>
-    using ByName = std::unordered_map<std::string, Value, NameHash, std::equal_to<>>;
     using Queues = std::vector<std::pair<std::int32_t, std::int64_t>>;  ///< by queue id
     using Topics = ByName<Queues>;
 

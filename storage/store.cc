@@ -164,10 +164,16 @@ StateMachine& Store::state() noexcept {
     return *parts_->state;
 }
 
+void Checkpointer::set_due(LogOffset last) {
+    const auto bytes = static_cast<std::int64_t>(parts_.options.checkpoint_bytes);
+    due_ = last + bytes;
+    late_ = due_ + std::min(bytes, std::int64_t{1} << 60U) * (kLateFactor - 1);
+}
+
 void Checkpointer::start(LogOffset last) {
     {
         const MutexLock lock(mutex_);
-        due_ = last + static_cast<std::int64_t>(parts_.options.checkpoint_bytes);
+        set_due(last);
     }
     thread_ = std::thread([this] {
         set_thread_name("checkpoint");
@@ -177,7 +183,8 @@ void Checkpointer::start(LogOffset last) {
 
 void Checkpointer::flushed(LogOffset at) {
     const MutexLock lock(mutex_);
-    if (at >= due_ && !is_due_) {
+    const bool is_rested = at >= late_ || parts_.clock.steady() >= rest_until_;
+    if (at >= due_ && is_rested && !is_due_) {
         is_due_ = true;
         woken_.notify_one();
     }
@@ -205,13 +212,16 @@ void Checkpointer::run() {
                 return;
             }
             is_due_ = false;
-            due_ =
-                parts_.log->flushed() + static_cast<std::int64_t>(parts_.options.checkpoint_bytes);
+            set_due(parts_.log->flushed());
         }
+        const SteadyTime begin = parts_.clock.steady();
         // A checkpoint that fails costs start-up time, not data: the next one is tried as usual.
         if (const Status written = write(); !written) {
             kLog.warn("checkpoint failed", {{"reason", written.error()}});
         }
+        const SteadyTime end = parts_.clock.steady();
+        const MutexLock lock(mutex_);
+        rest_until_ = end + kRestPart * (end - begin);
     }
 }
 

@@ -128,6 +128,7 @@ Result<Appended> Store::Parts::append_records(Queue& queue,
     GANTRY_ASSIGN_OR_RETURN(const Reservation reserved,
                             log->reserve(records.size(), *queue.index, count));
     GANTRY_FAILPOINT("append.reserved");
+    queue.index->prefetch_unit(reserved.queue_offset);
     std::memcpy(reserved.memory, records.data(), records.size());
     GANTRY_FAILPOINT("append.copied");
     wire::StorePatch patch{

@@ -19,12 +19,16 @@
 namespace gantry::storage {
 
 /// Writes a checkpoint whenever checkpoint_bytes of log became durable since the last one, and at
-/// close.
+/// close. Its cost grows with the queues that were written to, so one that took long is followed by
+/// a rest of kRestPart times as long, or of kLateFactor times checkpoint_bytes when that is sooner.
 ///
 /// Threads   one inside; flushed: any.
 /// Lifetime  `parts` outlives it.
 class Checkpointer {
 public:
+    static constexpr int kRestPart = 8;
+    static constexpr std::int64_t kLateFactor = 4;
+
     explicit Checkpointer(Store::Parts& parts) noexcept : parts_(parts) {}
 
     /// Starts the thread; the next checkpoint is due checkpoint_bytes behind `last`.
@@ -38,11 +42,14 @@ public:
 
 private:
     void run();
+    void set_due(LogOffset last) GANTRY_REQUIRES(mutex_);
 
     Store::Parts& parts_;
     Mutex mutex_;
     std::condition_variable woken_;
     LogOffset due_ GANTRY_GUARDED_BY(mutex_);
+    LogOffset late_ GANTRY_GUARDED_BY(mutex_);           ///< due here in any case
+    SteadyTime rest_until_ GANTRY_GUARDED_BY(mutex_){};  ///< not due before, unless late
     bool is_due_ GANTRY_GUARDED_BY(mutex_) = false;
     bool is_stopping_ GANTRY_GUARDED_BY(mutex_) = false;
     std::thread thread_;

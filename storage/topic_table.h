@@ -4,10 +4,11 @@
 #include "common/ids.h"
 #include "common/mutex.h"
 #include "common/result.h"
+#include "storage/by_name.h"
 
 #include <atomic>
 #include <cstdint>
-#include <map>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -49,7 +50,7 @@ struct Queue {
 /// (then is_deleted() and perm() is 0).
 ///
 /// Threads   any; numbers are atomics.
-class Topic {
+class alignas(64) Topic {
 public:
     const std::string& name() const noexcept { return name_; }
 
@@ -73,6 +74,7 @@ private:
 
     Topic(std::string name, ConsumeQueues& queues) : name_(std::move(name)), all_(queues) {}
 
+    // What every send of the topic reads comes first, in one cache line.
     std::string name_;
     ConsumeQueues& all_;
     std::atomic<std::int32_t> perm_{0};
@@ -80,7 +82,7 @@ private:
     std::atomic<std::int32_t> write_queues_{0};
     std::atomic<bool> is_deleted_{false};
     Mutex mutex_;
-    std::vector<std::unique_ptr<Queue>> queues_ GANTRY_GUARDED_BY(mutex_);
+    std::deque<Queue> queues_ GANTRY_GUARDED_BY(mutex_);  ///< without an index: not asked for yet
 };
 
 /// Names to topics. The state topic is there from the start, is found by find() and not listed.
@@ -113,7 +115,7 @@ public:
 private:
     ConsumeQueues& queues_;
     mutable Mutex mutex_;
-    std::map<std::string, std::unique_ptr<Topic>, std::less<>> topics_ GANTRY_GUARDED_BY(mutex_);
+    ByName<std::unique_ptr<Topic>> topics_ GANTRY_GUARDED_BY(mutex_);
     std::vector<std::unique_ptr<Topic>> deleted_ GANTRY_GUARDED_BY(mutex_);
 };
 

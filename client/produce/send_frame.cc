@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/produce/send_frame.h"
 
+#include "protocol/wire/message_id.h"
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -11,10 +13,22 @@ namespace {
 constexpr std::chrono::milliseconds kAvoidFirst{50};
 constexpr std::chrono::milliseconds kAvoidMax{5'000};
 constexpr std::uint32_t kAvoidDoublingsMax = 7;
+constexpr std::size_t kOffsetHexBytes = 16;  // the log offset at the end of a message id
 constexpr std::size_t kPooledMax = 256;
+constexpr std::size_t kGoneMax = 64;  // places of frames that left, before the rest moves up
 constexpr std::size_t kPooledSendsMax = 4'096;  // vectors that grew larger go back to the heap
 
 }  // namespace
+
+void SendBroker::set_address(const std::string& master) {
+    address = master;
+    id_prefix.clear();
+    store_v6 = !address.empty() && address.front() == '[';
+    if (const Result<wire::Host> host = wire::parse_host(address); host) {
+        id_prefix = wire::format_message_id({*host, LogOffset{0}});
+        id_prefix.resize(id_prefix.size() - kOffsetHexBytes);
+    }
+}
 
 void SendBroker::succeeded() noexcept {
     failures = 0;
@@ -26,6 +40,15 @@ void SendBroker::failed(SteadyTime now) noexcept {
     avoid_until =
         now + std::min(kAvoidMax, kAvoidFirst * (1 << std::min(failures, kAvoidDoublingsMax)));
     ++failures;
+}
+
+FramePtr FrameQueue::pop_front() {
+    FramePtr frame = std::move(frames_[front_++]);
+    if (empty() || (front_ >= kGoneMax && front_ >= size())) {
+        frames_.erase(frames_.begin(), begin());
+        front_ = 0;
+    }
+    return frame;
 }
 
 void Lane::put_back(FramePtr frame) {

@@ -8,9 +8,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace gantry::net {
@@ -68,6 +68,8 @@ using FramePtr = std::unique_ptr<Frame>;
 struct SendBroker {
     std::string name;
     std::string address;
+    std::string id_prefix;  ///< first characters of its message ids: the store host
+    bool store_v6 = false;  ///< of that host
     net::Channel* channel = nullptr;
     std::vector<Lane*> held;      ///< lanes whose partial frame waits for an answer of this broker
     std::uint32_t in_flight = 0;  ///< frames, over all its lanes
@@ -79,23 +81,57 @@ struct SendBroker {
         return failures == 0 || (!is_probing && now >= avoid_until);
     }
 
+    /// Takes the address of its master, and the store host from that.
+    void set_address(const std::string& master);
     /// The broker has answered.
     void succeeded() noexcept;
     /// The broker did not answer, or takes no messages now.
     void failed(SteadyTime now) noexcept;
 };
 
-/// The frames on their way to one queue, oldest first.
-struct Lane {
-    QueueId id;
+/// Frames that wait, oldest first. A producer with many queues has one for each, mostly empty: an
+/// empty one owns next to nothing.
+class FrameQueue {
+public:
+    using Frames = std::vector<FramePtr>;
+
+    bool empty() const noexcept { return front_ == frames_.size(); }
+
+    Frames::iterator begin() noexcept {
+        return frames_.begin() + static_cast<std::ptrdiff_t>(front_);
+    }
+
+    Frames::iterator end() noexcept { return frames_.end(); }
+
+    std::size_t size() const noexcept { return frames_.size() - front_; }
+
+    FramePtr& front() noexcept { return frames_[front_]; }
+
+    FramePtr& back() noexcept { return frames_.back(); }
+
+    void push_back(FramePtr frame) { frames_.push_back(std::move(frame)); }
+
+    void insert(Frames::iterator before, FramePtr frame) {
+        frames_.insert(before, std::move(frame));
+    }
+
+    /// Takes the oldest frame out; there is one.
+    FramePtr pop_front();
+
+private:
+    Frames frames_;
+    std::size_t front_ = 0;  ///< those before it are gone
+};
+
+/// The frames on their way to one queue. What every send reads is in one cache line.
+struct alignas(64) Lane {
     SendBroker* broker = nullptr;
-    std::string id_prefix;  ///< first characters of a message id: the store host
-    std::deque<FramePtr> waiting;
+    FrameQueue waiting;
     std::uint32_t in_flight = 0;  ///< frames
-    bool store_v6 = false;
-    bool is_routed = false;  ///< in the topic's present route
-    bool is_held = false;    ///< in its broker's list of held lanes
-    bool is_busy = false;    ///< in the sender's list of lanes with frames waiting
+    bool is_routed = false;       ///< in the topic's present route
+    bool is_held = false;         ///< in its broker's list of held lanes
+    bool is_busy = false;         ///< in the sender's list of lanes with frames waiting
+    QueueId id;
 
     /// The frame that new messages of `kind` join; null when there is none.
     Frame* gathering(SendKind kind) noexcept {

@@ -94,7 +94,7 @@ void Sender::encode_in_loop(const Frame& frame, std::string& body) {
     origin.queue_id = frame.lane->id.queue;
     origin.born_ms = frame.born_ms;
     origin.born_host = runtime_.local_host();
-    origin.store_v6 = frame.lane->store_v6;
+    origin.store_v6 = frame.lane->broker->store_v6;
     writer_.set_origin(origin);
     body.reserve(frame.bytes);
     for (const Outgoing& outgoing : frame.sends) {
@@ -117,8 +117,7 @@ milliseconds Sender::attempt_limit_in_loop(const Frame& frame) const {
 }
 
 void Sender::dispatch_in_loop(Lane& lane) {
-    FramePtr frame = std::move(lane.waiting.front());
-    lane.waiting.pop_front();
+    FramePtr frame = lane.waiting.pop_front();
     SendBroker& broker = *lane.broker;
     std::string body;
     encode_in_loop(*frame, body);
@@ -187,10 +186,10 @@ void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_
         SendReceipt receipt;
         receipt.queue = lane.id;
         receipt.queue_offset = queue_offset++;
-        receipt.message_id = message_id_of(lane.id_prefix, log_offset);
+        receipt.message_id = message_id_of(lane.broker->id_prefix, log_offset);
         log_offset += static_cast<std::int64_t>(
-            lane.store_v6 ? record_bytes_of(outgoing.message, born_v6, true)
-                          : outgoing.record_bytes);
+            lane.broker->store_v6 ? record_bytes_of(outgoing.message, born_v6, true)
+                                  : outgoing.record_bytes);
         complete_in_loop(outgoing, std::move(receipt));
     }
 }
@@ -314,8 +313,7 @@ void Sender::expire_in_loop(TopicSender& topic, SteadyTime now) {
                           "not sent within " + std::to_string(options_.deadline.count()) +
                               " ms: broker " + lane.id.broker + " is unreachable or slow"};
         while (!lane.waiting.empty() && lane.waiting.front()->deadline <= now) {
-            FramePtr frame = std::move(lane.waiting.front());
-            lane.waiting.pop_front();
+            FramePtr frame = lane.waiting.pop_front();
             fail_all_in_loop(*frame, error);
             pool_.give(std::move(frame));
         }
@@ -415,7 +413,7 @@ void Sender::move_frames_in_loop(TopicSender& topic, Lane& dropped) {
     if (topic.lanes().empty()) {
         return;
     }
-    std::deque<FramePtr> staying;
+    FrameQueue staying;
     for (FramePtr& frame : std::exchange(dropped.waiting, {})) {
         if (frame->kind == SendKind::kQueue) {
             staying.push_back(std::move(frame));
@@ -438,7 +436,7 @@ SendBroker& Sender::broker_in_loop(const BrokerRoute& route) {
         broker->name = route.name;
     }
     if (broker->address != route.master()) {
-        broker->address = route.master();
+        broker->set_address(route.master());
         broker->channel = &slot_.channel(broker->address, channel_owner_);
         broker->succeeded();
     }

@@ -53,7 +53,7 @@ public:
         for (const QueueId& id : route_->write_queues) {
             Lane& lane = lane_of(id);
             lane.is_routed = true;
-            set_broker(lane, broker_of(*route_->find_broker(id.broker)));
+            lane.broker = &broker_of(*route_->find_broker(id.broker));
             routed_.push_back(&lane);
         }
         std::erase_if(dropped, [](const Lane* lane) { return lane->is_routed; });
@@ -82,7 +82,6 @@ public:
 
 private:
     Lane& lane_of(const QueueId& id);
-    static void set_broker(Lane& lane, SendBroker& broker);
     bool has_room(const Lane& lane, SteadyTime now) const noexcept;
 
     const std::string topic_;

@@ -3,13 +3,13 @@
 
 #include "common/log.h"
 #include "common/mutex.h"
+#include "storage/by_name.h"
 #include "storage/index/extent_files.h"
 #include "storage/index/queue_directory.h"
 
 #include <algorithm>
 #include <array>
 #include <deque>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -21,18 +21,15 @@ constexpr std::size_t kStripes = 64;
 constexpr std::string_view kDirectoryName = "directory";
 constexpr std::uint64_t kDirectoryBytesMax = std::uint64_t{4} << 30U;
 
-struct NameHash {
-    using is_transparent = void;
-
-    std::size_t operator()(std::string_view name) const noexcept {
-        return std::hash<std::string_view>{}(name);
-    }
-};
-
 /// Queues of one topic, by id.
 using TopicQueues = std::vector<std::pair<std::int32_t, QueueIndex*>>;
 
 TopicQueues::const_iterator lower_bound_of(const TopicQueues& queues, std::int32_t queue_id) {
+    // Most topics have all their queues, so that each is at the place of its id.
+    const auto place = static_cast<std::size_t>(queue_id);
+    if (place < queues.size() && queues[place].first == queue_id) {
+        return queues.begin() + queue_id;
+    }
     return std::lower_bound(queues.begin(), queues.end(), queue_id, [](const auto& q, auto id) {
         return q.first < id;
     });
@@ -86,8 +83,7 @@ struct ConsumeQueues::Parts {
     mutable std::array<Mutex, kStripes> stripes;  ///< after mutex
 
     mutable Mutex mutex;
-    std::unordered_map<std::string, TopicQueues, NameHash, std::equal_to<>> topics
-        GANTRY_GUARDED_BY(mutex);
+    ByName<TopicQueues> topics GANTRY_GUARDED_BY(mutex);
     std::deque<QueueIndex> queues GANTRY_GUARDED_BY(mutex);  ///< dropped ones too: handles live on
     std::vector<QueueIndex*> dropping GANTRY_GUARDED_BY(mutex);  ///< wait for their last publish
     std::uint64_t next_uid GANTRY_GUARDED_BY(mutex) = 1;

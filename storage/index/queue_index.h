@@ -98,6 +98,19 @@ public:
     /// Writes the unit of a reserved offset. Invisible until published. About 3 ns.
     void put(QueueOffset at, const QueueUnit& unit) noexcept;
 
+    /// Fetches what reserve needs into the processor's cache, without waiting for it.
+    void prefetch() const noexcept { __builtin_prefetch(this, 1); }
+
+    /// The same for what put writes at a reserved offset. While the queue grows it may be something
+    /// else, which costs time only.
+    void prefetch_unit(QueueOffset at) const noexcept {
+        const std::int64_t base = tail_base_.load(std::memory_order_relaxed);
+        if (at.value >= base) {
+            const std::byte* const units = tail_units_.load(std::memory_order_relaxed);
+            __builtin_prefetch(units + static_cast<std::size_t>(at.value - base) * kUnitBytes, 1);
+        }
+    }
+
     /// Shows everything below `end` to readers. Calls in log order.
     void publish(QueueOffset end) noexcept { max_.store(end.value, std::memory_order_release); }
 

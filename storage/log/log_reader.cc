@@ -2,6 +2,8 @@
 #include "storage/log/log_reader.h"
 
 #include <algorithm>
+#include <cstring>
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace gantry::storage {
@@ -9,6 +11,9 @@ namespace {
 
 /// Read from the file at a time.
 constexpr std::size_t kChunkBytes = 1 << 20;
+
+/// Asked for from the disk while a chunk is being looked at.
+constexpr off_t kAheadBytes = 4 << 20;
 
 /// Up to the log offset field, which is as far as a first look goes.
 constexpr std::size_t kHeadBytes = wire::record_at::kLogOffset + 8;
@@ -30,15 +35,57 @@ LogOffset next_data(const Segment& segment, LogOffset at) {
     return found < 0 ? segment.end() : std::max(at, segment.base() + found);
 }
 
+/// While it lives, reads of the segment bring in no more than was asked for. Unwritten blocks that
+/// are read ahead count as data from then on, so that next_data would find one after the other.
+class NoReadAhead {
+public:
+    explicit NoReadAhead(SegmentPtr segment) noexcept : segment_(std::move(segment)) {
+        advise(POSIX_FADV_RANDOM);
+    }
+
+    NoReadAhead(const NoReadAhead&) = delete;
+    NoReadAhead& operator=(const NoReadAhead&) = delete;
+
+    ~NoReadAhead() { advise(POSIX_FADV_NORMAL); }
+
+private:
+    void advise(int advice) const noexcept {
+        static_cast<void>(::posix_fadvise(segment_->file().descriptor(), 0, 0, advice));
+    }
+
+    const SegmentPtr segment_;
+};
+
+/// Bytes without the zeros at their end.
+std::size_t bytes_without_zeros(Bytes bytes) noexcept {
+    std::size_t count = bytes.size();
+    std::uint64_t word = 0;
+    for (; count >= sizeof(word); count -= sizeof(word)) {
+        std::memcpy(&word, bytes.data() + count - sizeof(word), sizeof(word));
+        if (word != 0) {
+            break;
+        }
+    }
+    while (count > 0 && bytes[count - 1] == std::byte{0}) {
+        --count;
+    }
+    return count;
+}
+
 }  // namespace
+
+Status LogReader::fill(LogOffset at, std::size_t bytes) {
+    buffer_bytes_ = 0;
+    buffer_.resize(bytes);
+    GANTRY_ASSIGN_OR_RETURN(buffer_bytes_, read_log(segments_, at, buffer_));
+    buffer_at_ = at;
+    return ok();
+}
 
 Result<Bytes> LogReader::view(LogOffset at, std::size_t bytes) {
     const LogOffset buffer_end = buffer_at_ + static_cast<std::int64_t>(buffer_bytes_);
     if (at < buffer_at_ || at + static_cast<std::int64_t>(bytes) > buffer_end) {
-        buffer_bytes_ = 0;
-        buffer_.resize(std::max(kChunkBytes, bytes));
-        GANTRY_ASSIGN_OR_RETURN(buffer_bytes_, read_log(segments_, at, buffer_));
-        buffer_at_ = at;
+        GANTRY_TRY(fill(at, std::max(kChunkBytes, bytes)));
     }
     const auto offset = static_cast<std::size_t>(at - buffer_at_);
     return Bytes(buffer_).subspan(offset, std::min(bytes, buffer_bytes_ - offset));
@@ -50,6 +97,12 @@ Result<LogEntry> LogReader::read(LogOffset at) {
         LogEntry entry;
         entry.at = entry.end = at;
         return entry;
+    }
+    if (at >= asked_ahead_ || at < buffer_at_) {
+        const auto from = static_cast<off_t>(bytes_between(segment->base(), at));
+        static_cast<void>(::posix_fadvise(
+            segment->file().descriptor(), from, 2 * kAheadBytes, POSIX_FADV_WILLNEED));
+        asked_ahead_ = at + kAheadBytes;
     }
     return judge(at, *segment);
 }
@@ -146,21 +199,22 @@ Result<LogOffset> LogReader::end_of_data(LogOffset from, LogOffset to) {
         if (segment == nullptr) {
             break;
         }
+        const NoReadAhead no_read_ahead(segment);
         at = next_data(*segment, at);
         if (at >= segment->end() || at >= to) {
             continue;
         }
+        // Never into a page that the next read begins in: it would count as data as well.
+        const std::uint64_t step = kChunkBytes - bytes_between(segment->base(), at) % kChunkBytes;
         const std::uint64_t left = bytes_between(at, std::min(to, segment->end()));
-        GANTRY_ASSIGN_OR_RETURN(const Bytes seen,
-                                view(at, std::min<std::uint64_t>(left, kChunkBytes)));
+        GANTRY_TRY(fill(at, std::min(left, step)));
+        const Bytes seen = Bytes(buffer_).first(buffer_bytes_);
         if (seen.empty()) {
             at = segment->end();
             continue;
         }
-        const auto last = std::find_if(
-            seen.rbegin(), seen.rend(), [](std::byte byte) { return byte != std::byte{0}; });
-        if (last != seen.rend()) {
-            end = at + (seen.rend() - last);
+        if (const std::size_t data = bytes_without_zeros(seen); data > 0) {
+            end = at + static_cast<std::int64_t>(data);
         }
         at += static_cast<std::int64_t>(seen.size());
     }

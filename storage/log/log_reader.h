@@ -48,6 +48,8 @@ public:
     Result<LogOffset> end_of_data(LogOffset from, LogOffset to);
 
 private:
+    /// Reads `bytes` from `at` into the buffer, or as many as there are in its segment.
+    Status fill(LogOffset at, std::size_t bytes);
     Result<Bytes> view(LogOffset at, std::size_t bytes);
     Result<LogEntry> judge(LogOffset at, const Segment& segment);
 
@@ -55,6 +57,7 @@ private:
     std::vector<std::byte> buffer_;
     LogOffset buffer_at_;
     std::size_t buffer_bytes_ = 0;
+    LogOffset asked_ahead_;  ///< reads from here on ask the disk for what comes next
 };
 
 }  // namespace gantry::storage
