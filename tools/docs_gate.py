@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks the documents against the tree and the programs. Run: tools/docs_gate.py [BIN_FOLDER]
 
-Every relative link and #anchor resolves, every `path/to/file` named in a document exists, and
-docs/settings.md holds what each daemon prints for --help-markdown (--write renews it).
+Every relative link and #anchor resolves, every `path/to/file` named in a document exists, so does
+every test named as `path/to/file_test.cc` "case", each fault of FAULTS has a test in
+docs/durability.md, and docs/settings.md holds what each daemon prints for --help-markdown (--write
+renews it).
 """
 
 import os
@@ -17,6 +19,11 @@ SETTINGS = "docs/settings.md"
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PATH = re.compile(r"`((?:common|protocol|storage|nameserver|client|broker|tools|benchmarks|tests|"
                   r"docs|script|cmake|\.ci)/[\w./-]*\w)`")
+
+NAMED_TEST = re.compile(r'`(tests/[\w./]+\.cc)`\s+"([^"]+)"')
+CASE = re.compile(r'TEST_CASE(?:_FIXTURE)?\(\s*(?:\w+,\s*)?((?:"(?:[^"\\]|\\.)*"\s*)+)\)')
+DURABILITY = "docs/durability.md"
+FAULTS = (1, *range(3, 18))
 
 
 def documents():
@@ -57,6 +64,26 @@ def broken_links(path):
             yield f"{path}: names {name}: no such file"
 
 
+def cases(path):
+    """Names of the doctest cases in a source."""
+    return {"".join(re.findall(r'"((?:[^"\\]|\\.)*)"', name)) for name in CASE.findall(read(path))}
+
+
+def missing_tests(path):
+    """Tests that a document names and that are not there."""
+    for file, case in NAMED_TEST.findall(read(path)):
+        if not os.path.exists(os.path.join(ROOT, file)) or case not in cases(file):
+            yield f'{path}: names the test "{case}" of {file}: no such test'
+
+
+def missing_faults():
+    """Faults without a test in the table of docs/durability.md."""
+    rows = dict(re.findall(r"^\| (\d+) \|(.*)$", read(DURABILITY), re.MULTILINE))
+    for fault in FAULTS:
+        if not NAMED_TEST.search(rows.get(str(fault), "")):
+            yield f"{DURABILITY}: no test is named for fault {fault}"
+
+
 def settings(folder):
     """What docs/settings.md has to say."""
     parts = ["# Settings\n\nPrinted by the programs (`--help-markdown`), kept equal by a check. A "
@@ -91,6 +118,8 @@ def main(arguments):
     problems = settings_problems(folder, write)
     for path in sorted(documents()):
         problems.extend(broken_links(path))
+        problems.extend(missing_tests(path))
+    problems.extend(missing_faults())
     for problem in problems:
         print(problem)
     print(f"docs gate: {len(problems)} problems")

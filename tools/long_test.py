@@ -36,9 +36,9 @@ class Campaign:
 
 CAMPAIGNS = [
     Campaign("power cuts", "images", "storage_tests", ["-tc=whatever a power cut leaves*"],
-             r"GANTRY_TEST_IMAGES=(\d+)", {"GANTRY_TEST_IMAGES": "1500"}),
+             r"GANTRY_TEST_IMAGES=(\d+)", {"GANTRY_TEST_IMAGES": "400"}),
     Campaign("kills at a stage", "kills", "storage_tests", ["-tc=killed at any stage*"],
-             r" kills=(\d+)", {"GANTRY_TEST_ROUNDS": "4"}),
+             r" kills=(\d+)", {"GANTRY_TEST_ROUNDS": "2"}),
     Campaign("kills of a writer", "kills", "storage_tests", ["-ts=storage/crash"], 12),
     Campaign("kills of a broker under load", "kills", "process_tests", ["-ts=process/broker_kill"],
              5),
