@@ -42,7 +42,7 @@ CAMPAIGNS = [
     Campaign("kills of a writer", "kills", "storage_tests", ["-ts=storage/crash"], 12),
     Campaign("kills of a broker under load", "kills", "process_tests", ["-ts=process/broker_kill"],
              5),
-    Campaign("kills around an ack", "kills", "process_tests", ["-tc=fault 1:*"], 9),
+    Campaign("kills around an ack", "kills", "process_tests", ["-tc=fault 1:*"], 3),
     Campaign("torn tails of a broker", "tears", "process_tests", ["-tc=a torn tail costs*"], 6),
     Campaign("prefixes and flipped bytes", "runs", "storage_tests",
              ["-tc=every prefix of a small log*,*flipped byte*"], 1),

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "common/random.h"
 #include "tests/harness/faults/loop_file_system.h"
 #include "tests/harness/faults/not_run.h"
 #include "tests/harness/faults/syscall_faults.h"
@@ -8,6 +9,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -91,13 +93,20 @@ void check_poisoned(Sender& sender, const Answer& first) {
 
 TEST_SUITE("process/broker_faults") {
     TEST_CASE("fault 1: a broker killed around its acknowledgements loses none, and none twice") {
+        const char* const given = std::getenv("GANTRY_TEST_SEED");
+        const std::uint64_t seed =
+            given != nullptr ? std::strtoull(given, nullptr, 10) : random_seed();
+        CAPTURE(seed);
+        Random random(seed);
         for (const char* const site : {"send.appended", "ack.durable", "ack.replied"}) {
             CAPTURE(site);
             const TempDirectory directory;
             Sender sender(directory.path(), {{"store.flush", "sync"}});
             sender.send_some(3);
             REQUIRE(sender.broker.stop());
-            const std::string rule = std::string(site) + "=kill@20";
+            const std::string rule =
+                std::string(site) + "=kill@" + std::to_string(1 + random.below(60));
+            CAPTURE(rule);
             REQUIRE(::setenv("GANTRY_FAILPOINTS", rule.c_str(), 1) == 0);
             const Status started = sender.broker.start();
             REQUIRE(::unsetenv("GANTRY_FAILPOINTS") == 0);

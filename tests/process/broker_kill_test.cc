@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "common/random.h"
 #include "tests/harness/build.h"
 #include "tests/harness/cluster.h"
 #include "tests/harness/http_get.h"
@@ -9,6 +10,8 @@
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
@@ -23,6 +26,11 @@ constexpr int kInFlight = 256;
 /// Where the disk is faster, a run would be over before its kill.
 constexpr int kMessagesPerSecondMax = 100'000;
 constexpr std::chrono::minutes kBenchLimit{3};
+
+std::uint64_t test_seed() {
+    const char* const given = std::getenv("GANTRY_TEST_SEED");
+    return given != nullptr ? std::strtoull(given, nullptr, 10) : random_seed();
+}
 
 nlohmann::json parse_report(const std::string& line) {
     nlohmann::json report = nlohmann::json::parse(line, nullptr, false);
@@ -142,11 +150,16 @@ TEST_SUITE("process/broker_kill") {
     TEST_CASE("kill -9 amid sends loses nothing acknowledged and keeps the order, three times") {
         const std::unique_ptr<Cluster> cluster = start_cluster("sync");
         std::vector<std::pair<std::string, std::uint64_t>> rounds;
-        for (const int kill_at : {kMessages / 30, kMessages / 8, kMessages / 4}) {
-            const std::string topic = "round-" + std::to_string(kill_at);
-            CAPTURE(topic);
+        const std::uint64_t seed = test_seed();
+        CAPTURE(seed);
+        Random random(seed);
+        for (int round = 0; round < 3; ++round) {
+            const int kill_at = kMessages / 30 + static_cast<int>(random.below(kMessages / 4));
+            const std::string topic = "round-" + std::to_string(round);
+            CAPTURE(kill_at);
             rounds.emplace_back(topic, kill_once(*cluster, topic, kill_at));
-            MESSAGE(topic << ": " << kMessages << " acknowledged, " << rounds.back().second
+            MESSAGE(topic << ", GANTRY_TEST_SEED=" << seed << ", killed at " << kill_at << ": "
+                          << kMessages << " acknowledged, " << rounds.back().second
                           << " seen twice");
         }
         for (const auto& [topic, duplicates] : rounds) {
