@@ -120,4 +120,16 @@ Result<LoadedSnapshot> load_snapshot(FileSystem& files, const std::filesystem::p
     return loaded;
 }
 
+Result<std::vector<std::string>> damaged_snapshots(FileSystem& files,
+                                                   const std::filesystem::path& directory) {
+    std::vector<std::string> damaged;
+    GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, list_snapshots(files, directory));
+    for (const std::string& name : names) {
+        if (!load_one(files, directory / name)) {
+            damaged.push_back(name);
+        }
+    }
+    return damaged;
+}
+
 }  // namespace gantry::storage

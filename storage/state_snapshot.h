@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace gantry::storage {
 
@@ -26,5 +27,10 @@ Status save_snapshot(FileSystem& files,
 
 /// The newest snapshot that is whole, passing over damaged ones. kIo: the directory cannot be read.
 Result<LoadedSnapshot> load_snapshot(FileSystem& files, const std::filesystem::path& directory);
+
+/// File names of the snapshots that are damaged. Changes nothing. kIo: the directory cannot be
+/// read.
+Result<std::vector<std::string>> damaged_snapshots(FileSystem& files,
+                                                   const std::filesystem::path& directory);
 
 }  // namespace gantry::storage

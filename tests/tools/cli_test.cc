@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/file_system.h"
 #include "common/metrics.h"
+#include "protocol/wire/state.pb.h"
 #include "storage/store.h"
 #include "tests/harness/temp_directory.h"
 
@@ -53,7 +54,9 @@ TEST_SUITE("tools/cli") {
                                     "produce",
                                     "consume",
                                     "store check",
+                                    "store dump",
                                     "store import",
+                                    "store repair",
                                     "Exit codes"}) {
             CHECK(help.out.find(command) != std::string::npos);
         }
@@ -133,6 +136,73 @@ TEST_SUITE("tools/cli") {
         const auto report = nlohmann::json::parse(json.out);
         CHECK(report["good"] == true);
         CHECK(report["findings"].empty());
+    }
+
+    TEST_CASE("store dump prints records and what they change; store repair asks for --yes") {
+        const harness::TempDirectory directory;
+        const std::unique_ptr<FileSystem> files = make_posix_file_system();
+        const char* const path = directory.path().c_str();
+        {
+            SystemClock clock;
+            MetricRegistry metrics;
+            storage::StoreOptions options;
+            options.directory = directory.path();
+            options.segment_bytes = 1 << 20;
+            options.free_bytes_min = 0;
+            auto opened = storage::Store::open(*files, clock, metrics, options);
+            REQUIRE(opened);
+            wire::StateRecord changes;
+            wire::TopicConfig& topic = *changes.add_changes()->mutable_topicput();
+            topic.set_topicname("orders");
+            topic.set_readqueuenums(2);
+            topic.set_writequeuenums(2);
+            topic.set_perm(6);
+            REQUIRE(opened->store->state().commit(changes));
+            wire::Record record;
+            record.body = as_bytes("h\xff\n");
+            REQUIRE(opened->store->append_messages(*opened->store->find_topic("orders")->queue(1),
+                                                   {&record, 1}));
+            CHECK(run({"store", "dump", path}).code == 6);
+            REQUIRE(opened->store->close());
+        }
+        const Outcome text = run({"store", "dump", path});
+        CHECK(text.code == 0);
+        CHECK(text.out.find("topic orders: read 2, write 2, perm 6") != std::string::npos);
+        CHECK(text.out.find("topic orders queue 1 offset 0") != std::string::npos);
+        CHECK(text.out.find("body 3 B: h\\xff\\x0a") != std::string::npos);
+        const Outcome json = run({"store", "dump", path, "--topic", "orders", "-o", "json"});
+        const auto line = nlohmann::json::parse(json.out);
+        CHECK(line["body_base64"] == "aP8K");
+        const Outcome hex =
+            run({"store", "dump", path, "--topic", "orders", "--body", "hex", "-o", "json"});
+        CHECK(nlohmann::json::parse(hex.out)["body_hex"] == "68ff0a");
+        CHECK(run({"store", "dump", path, "--body", "morse"}).code == 1);
+        const Outcome units = run({"store", "dump", path, "--what", "units", "--topic", "orders"});
+        CHECK(units.out.find("topic orders queue 1 offset 0: ") == 0);
+        const Outcome state = run({"store", "dump", path, "--what", "state"});
+        CHECK(state.out.find("topic orders: read 2") != std::string::npos);
+        CHECK(run({"store", "dump", path, "--what", "sums"}).out.find("log 0, ") == 0);
+        CHECK(run({"store", "dump", path, "--what", "checkpoint"}).out.find("checkpoint ") == 0);
+
+        const Outcome good = run({"store", "repair", path});
+        CHECK(good.code == 0);
+        CHECK(good.out.find("nothing to repair") != std::string::npos);
+        const Outcome asked = run({"store", "repair", path, "--rebuild-all"});
+        CHECK(asked.code == 1);
+        CHECK(asked.err.find("--yes") != std::string::npos);
+        const Outcome done = run({"store", "repair", path, "--rebuild-all", "--yes", "-o", "json"});
+        CHECK(done.code == 0);
+        CHECK(nlohmann::json::parse(done.out)["after"]["good"] == true);
+        CHECK(run({"store", "repair", path, "--cut-at", "somewhere"}).code == 1);
+    }
+
+    TEST_CASE("store import wants to know where to, and a RocketMQ store to import") {
+        const Outcome nowhere = run({"store", "import", "/nonexistent"});
+        CHECK(nowhere.code == 1);
+        CHECK(nowhere.err.find("--to") != std::string::npos);
+        const harness::TempDirectory directory;
+        const std::string target = (directory.path() / "new").string();
+        CHECK(run({"store", "import", "/nonexistent", "--to", target.c_str()}).code == 3);
     }
 
     TEST_CASE("a nameserver that is not there exits with 4") {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/body_text.h"
 #include "cli/message_json.h"
 #include "cli/session.h"
 #include "cli/table.h"
 
 #include <cxxopts.hpp>
-#include <openssl/evp.h>
 
 #include <limits>
 #include <ostream>
@@ -14,24 +14,6 @@ namespace {
 
 using Arguments = std::vector<std::string>;
 using nlohmann::ordered_json;
-
-bool is_utf8(std::string_view text) {
-    try {
-        static_cast<void>(nlohmann::json(text).dump());
-        return true;
-    } catch (const nlohmann::json::exception&) {
-        return false;
-    }
-}
-
-std::string base64(std::string_view bytes) {
-    std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');
-    const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                     reinterpret_cast<const unsigned char*>(bytes.data()),
-                                     static_cast<int>(bytes.size()));
-    text.resize(static_cast<std::size_t>(size));
-    return text;
-}
 
 void show(Session& session, const client::MessageView& message) {
     Table table({"FIELD", "VALUE"});

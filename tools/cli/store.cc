@@ -29,6 +29,39 @@ std::string_view kind_text(Finding::Kind kind) {
     return "";
 }
 
+void add_check_options(cxxopts::Options& options) {
+    options.add_options()("findings",
+                          "tell at most so many, count the rest",
+                          cxxopts::value<std::uint32_t>()->default_value("1000"));
+}
+
+Status check(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+    const Session::Streams& streams = session.streams();
+    storage::CheckOptions options;
+    options.directory = arguments[0];
+    options.findings_max = given["findings"].as<std::uint32_t>();
+    ProgressLine line(streams);
+    options.on_progress = [&line](std::uint64_t done, std::uint64_t total) {
+        line.show(bytes_text(done) + " of " + bytes_text(total));
+    };
+    const std::unique_ptr<FileSystem> files = make_posix_file_system();
+    GANTRY_ASSIGN_OR_RETURN(const CheckReport report, storage::check_store(*files, options));
+    line.clear();
+    if (session.json()) {
+        session.print(json_of(report));
+    } else {
+        show(streams.out, report);
+    }
+    if (!report.is_good) {
+        return Error{Errc::kCorrupt,
+                     "the store " + arguments[0] + " has " + std::to_string(report.findings_total) +
+                         " finding(s)"};
+    }
+    return ok();
+}
+
+}  // namespace
+
 ordered_json json_of(const CheckReport& report) {
     ordered_json findings = ordered_json::array();
     for (const Finding& finding : report.findings) {
@@ -78,39 +111,6 @@ void show(std::ostream& out, const CheckReport& report) {
     out << table.text();
 }
 
-void add_check_options(cxxopts::Options& options) {
-    options.add_options()("findings",
-                          "tell at most so many, count the rest",
-                          cxxopts::value<std::uint32_t>()->default_value("1000"));
-}
-
-Status check(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
-    const Session::Streams& streams = session.streams();
-    storage::CheckOptions options;
-    options.directory = arguments[0];
-    options.findings_max = given["findings"].as<std::uint32_t>();
-    ProgressLine line(streams);
-    options.on_progress = [&line](std::uint64_t done, std::uint64_t total) {
-        line.show(bytes_text(done) + " of " + bytes_text(total));
-    };
-    const std::unique_ptr<FileSystem> files = make_posix_file_system();
-    GANTRY_ASSIGN_OR_RETURN(const CheckReport report, storage::check_store(*files, options));
-    line.clear();
-    if (session.json()) {
-        session.print(json_of(report));
-    } else {
-        show(streams.out, report);
-    }
-    if (!report.is_good) {
-        return Error{Errc::kCorrupt,
-                     "the store " + arguments[0] + " has " + std::to_string(report.findings_total) +
-                         " finding(s)"};
-    }
-    return ok();
-}
-
-}  // namespace
-
 void ProgressLine::show(const std::string& text) {
     if (streams_.err_is_terminal) {
         streams_.err << "\r\033[K" << text << std::flush;
@@ -137,7 +137,10 @@ Command store_check_command() {
 }
 
 std::vector<Command> store_commands() {
-    return {store_check_command(), store_import_command()};
+    return {store_check_command(),
+            store_dump_command(),
+            store_repair_command(),
+            store_import_command()};
 }
 
 }  // namespace gantry::cli
