@@ -5,8 +5,8 @@
   tools/long_test.py [--seconds N] [--only PART] BIN_FOLDER
 
 Takes turns between the campaigns, by the share of the time that each is to have. Prints a line a
-run: its seed, what it counted, its verdict; a run that fails prints the command that repeats it, and
-its output is kept.
+run: its seed, what it counted, its verdict; a run that fails prints the command that repeats it,
+and its output is kept.
 At the end a table, and "N passed, N failed" in runs. Exit status 1 when any failed.
 """
 
