@@ -95,6 +95,11 @@ void bind_store(SettingTable& table, BrokerOptions& o) {
                      &o.store_flush,
                      {"async", "sync"},
                      "When a send is acknowledged: once in memory, or once on the disk.");
+    table.add_choice("store.on_damage",
+                     &o.store_on_damage,
+                     {"quarantine", "refuse"},
+                     "What a start does about damage in the middle of the log: keep the damaged "
+                     "pieces from consumers and serve the rest, or not start.");
     table.add("store.flush_interval_ms",
               &o.store_flush_interval_ms,
               {1, 60'000},
@@ -213,6 +218,8 @@ storage::StoreOptions store_options(const BrokerOptions& options, const wire::Ho
         static_cast<std::uint32_t>(options.message_bytes_max + kRecordHeadroomBytes);
     store.flush =
         options.store_flush == "sync" ? storage::FlushMode::kSync : storage::FlushMode::kAsync;
+    store.on_damage = options.store_on_damage == "refuse" ? storage::OnDamage::kRefuse
+                                                          : storage::OnDamage::kQuarantine;
     store.flush_interval_ms = static_cast<std::uint32_t>(options.store_flush_interval_ms);
     store.flush_bytes = static_cast<std::uint64_t>(options.store_flush_bytes);
     store.checkpoint_bytes = static_cast<std::uint64_t>(options.store_checkpoint_bytes);

@@ -33,6 +33,7 @@ struct BrokerOptions {
 
     std::string store_directory = "store";
     std::string store_flush = "async";
+    std::string store_on_damage = "quarantine";
     std::int64_t store_flush_interval_ms = 500;
     std::int64_t store_flush_bytes = std::int64_t{64} << 20;
     std::int64_t store_segment_bytes = std::int64_t{1} << 30;

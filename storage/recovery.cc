@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/recovery.h"
 
-#include "common/checksum.h"
 #include "common/failpoint/failpoint.h"
 #include "common/log.h"
-#include "protocol/wire/properties.h"
+#include "storage/damage/block_check.h"
+#include "storage/damage/quarantine.h"
+#include "storage/damage/queue_replay.h"
+#include "storage/damage/segment_files.h"
 #include "storage/import/import_mark.h"
 #include "storage/log/log_reader.h"
 #include "storage/state_snapshot.h"
 
 #include <algorithm>
 #include <string>
-#include <unordered_map>
 #include <utility>
 
 namespace gantry::storage {
@@ -28,37 +29,41 @@ struct Starts {
     LogOffset earliest() const { return std::min({queues, keys, state}); }
 };
 
-QueueUnit unit_of(const LogEntry& entry) {
-    const std::string_view tag =
-        wire::find_property(entry.record.properties, wire::property::kTags);
-    return {entry.at, static_cast<std::int32_t>(entry.record.stored_bytes), wire::tag_hash(tag)};
-}
-
 class Recovery {
 public:
     Recovery(Store::Parts& parts, bool is_clean, RecoveryReport& report)
-        : parts_(parts), is_clean_(is_clean), report_(report), reader_(parts.log->segments()) {}
+        : parts_(parts),
+          is_clean_(is_clean),
+          report_(report),
+          reader_(parts.log->segments()),
+          blocks_(parts.log->segments(), parts.log->sums()),
+          quarantine_(*parts.lost, parts.clock),
+          queues_(parts, quarantine_) {}
 
     Status run() {
         GANTRY_TRY(open_parts());
         GANTRY_FAILPOINT_TRY("recovery.opened");
         GANTRY_TRY(check_files());
         const LogOffset from = starts_.earliest();
-        LogOffset tail = from;
         report_.was_clean = is_clean_ && checkpoint_.has_value();
-        GANTRY_TRY(walk(report_.was_clean ? checkpoint_->at : log_end(), tail));
+        const LogOffset limit = walk_limit();
+        GANTRY_TRY(blocks_.compare(from, limit, quarantine_.all()));
+        LogOffset tail = from;
+        GANTRY_TRY(walk(limit, tail));
         GANTRY_FAILPOINT_TRY("recovery.walked");
-        GANTRY_TRY(check_sums(from, tail));
+        GANTRY_TRY(refuse_wrong_blocks(tail));
         GANTRY_FAILPOINT_TRY("recovery.checked");
-        if (report_.was_clean) {
-            return parts_.log->start(tail, std::nullopt);
-        }
-        if (tail < newest_) {
+        if (!report_.was_clean && tail < newest_) {
             GANTRY_TRY(discard_newer(tail));
             return run();
         }
-        parts_.queues->truncate_after(tail);
-        return parts_.log->start(tail, from);
+        queues_.settle();
+        if (!report_.was_clean) {
+            parts_.queues->truncate_after(tail);
+        }
+        GANTRY_TRY(quarantine_.finish(*parts_.queues, report_));
+        GANTRY_TRY(parts_.lost->cut(tail));
+        return parts_.log->start(tail, report_.was_clean ? std::nullopt : std::optional(from));
     }
 
 private:
@@ -67,33 +72,50 @@ private:
         return list->empty() ? parts_.log->first() : list->back()->end();
     }
 
+    bool refuses() const noexcept { return parts_.options.on_damage == OnDamage::kRefuse; }
+
+    /// A lost end of the log is part of it: what it held is not given out again.
+    LogOffset walk_limit() const {
+        const LogOffset end = report_.was_clean ? checkpoint_->at : log_end();
+        return quarantine_.all().empty() ? end : std::max(end, quarantine_.all().back().to);
+    }
+
     Status open_parts();
     Status discard_newer(LogOffset tail);
     Status begin_imported();
+    bool is_imported(const LogEntry& entry) const;
     bool is_unlisted(const LogEntry& entry) const;
+    std::optional<QueueReplay::Claim> claim_of(const LogEntry& entry) const;
     Status check_files();
     Status walk(LogOffset limit, LogOffset& at);
+    Status pass_lost(const LostRange& range, LogOffset& at);
     Status take(const LogEntry& entry);
     std::string objection(const LogEntry& entry);
-    Status judge_damage(const LogEntry& bad, LogOffset limit, const std::string& why);
-    Status check_sums(LogOffset from, LogOffset to);
+    bool may_be_wrong(const LogEntry& entry) const noexcept;
+    Result<std::optional<LogOffset>> judge_damage(const LogEntry& bad,
+                                                  LogOffset limit,
+                                                  const std::string& why);
+    Result<LogOffset> next_that_belongs(LogOffset after, LogOffset to);
+    Status refuse_wrong_blocks(LogOffset tail) const;
     Error damaged(LogOffset at, LogOffset end, const std::string& why) const;
 
     Store::Parts& parts_;
     const bool is_clean_;
     RecoveryReport& report_;
     LogReader reader_;
+    BlockCheck blocks_;
+    Quarantine quarantine_;
     std::optional<Checkpoint> checkpoint_;
     std::optional<ImportMark> imported_;
     Starts starts_;
-    std::unordered_map<const QueueIndex*, QueueOffset> next_;  ///< as far as walked
+    QueueReplay queues_;
     LogOffset newest_;   ///< the later of checkpoint and snapshot
     LogOffset durable_;  ///< what the checkpoint and the sums say was durable once
 };
 
 Status Recovery::open_parts() {
     FileSystem& files = parts_.files;
-    next_.clear();
+    quarantine_.restart();
     parts_.state.reset();
     parts_.topics.reset();
     parts_.keys.reset();
@@ -130,6 +152,7 @@ Status Recovery::open_parts() {
     starts_.keys = !checkpoint_ || lost_keys ? first : at;
     starts_.state = std::max(first, LogOffset(loaded.snapshot.logoffset()));
     newest_ = std::max(at, starts_.state);
+    queues_.begin(starts_.queues);
     if (!keys.needs_rebuild) {
         GANTRY_TRY(parts_.keys->truncate_after(starts_.keys));
     }
@@ -148,12 +171,20 @@ Status Recovery::begin_imported() {
     return ok();
 }
 
-bool Recovery::is_unlisted(const LogEntry& entry) const {
-    return imported_ && imported_->covers(entry.at) &&
-           imported_->is_unlisted(entry.record, entry.at);
+bool Recovery::is_imported(const LogEntry& entry) const {
+    return imported_ && imported_->covers(entry.at);
 }
 
-/// Everything that was durable once must have its file.
+bool Recovery::is_unlisted(const LogEntry& entry) const {
+    return is_imported(entry) && imported_->is_unlisted(entry.record, entry.at);
+}
+
+/// What a damaged record that is in a queue claims to be.
+std::optional<QueueReplay::Claim> Recovery::claim_of(const LogEntry& entry) const {
+    return is_unlisted(entry) ? std::nullopt : queues_.claim_of(entry);
+}
+
+/// Everything that was durable once must have its file, or is lost.
 Status Recovery::check_files() {
     durable_ = checkpoint_ ? checkpoint_->at : LogOffset(0);
     GANTRY_ASSIGN_OR_RETURN(const std::vector<LogOffset> bases, parts_.log->sums().segments());
@@ -162,14 +193,8 @@ Status Recovery::check_files() {
                                 parts_.log->sums().load(bases.back()));
         durable_ = sums.empty() ? durable_ : std::max(durable_, sums.back().end());
     }
-    if (durable_ > log_end()) {
-        return Error{Errc::kCorrupt,
-                     "the log was durable up to " + std::to_string(durable_.value) +
-                         " but the files of " + parts_.path("commitlog").string() + " cover [" +
-                         std::to_string(parts_.log->first().value) + ", " +
-                         std::to_string(log_end().value) + "): a segment is missing"};
-    }
-    return ok();
+    return check_segment_files(
+        *parts_.log, {parts_.path("commitlog"), refuses(), durable_, newest_}, quarantine_);
 }
 
 /// Checkpoint and snapshots that know of records which the log has lost.
@@ -197,24 +222,60 @@ Status Recovery::discard_newer(LogOffset tail) {
 
 Status Recovery::walk(LogOffset limit, LogOffset& at) {
     while (at < limit) {
+        if (const LostRange* const lost = quarantine_.at(at)) {
+            GANTRY_TRY(pass_lost(*lost, at));
+            continue;
+        }
         GANTRY_ASSIGN_OR_RETURN(const LogEntry entry, reader_.read(at));
-        switch (entry.kind) {
-            case LogEntry::Kind::kRecord:
-                if (std::string why = objection(entry); !why.empty()) {
-                    return judge_damage(entry, limit, why);
-                }
-                GANTRY_TRY(take(entry));
-                break;
-            case LogEntry::Kind::kBlank:
-                break;
-            case LogEntry::Kind::kNothing:
-            case LogEntry::Kind::kBad:
-                return judge_damage(
-                    entry, limit, entry.why.empty() ? "its head is zeros" : entry.why);
+        if (may_be_wrong(entry)) {
+            GANTRY_ASSIGN_OR_RETURN(const std::string doubt, blocks_.doubt(entry));
+            if (!doubt.empty()) {
+                queues_.take(claim_of(entry));
+                quarantine_.add(entry.at, entry.end, doubt);
+                at = entry.end;
+                continue;
+            }
+        }
+        std::string why = entry.why;
+        if (entry.kind == LogEntry::Kind::kRecord) {
+            why = objection(entry);
+        } else if (entry.kind == LogEntry::Kind::kNothing) {
+            why = "its head is zeros";
+        }
+        if (!why.empty()) {
+            GANTRY_ASSIGN_OR_RETURN(const auto behind, judge_damage(entry, limit, why));
+            if (!behind) {
+                return ok();
+            }
+            at = *behind;
+            continue;
+        }
+        if (entry.kind == LogEntry::Kind::kRecord) {
+            GANTRY_TRY(take(entry));
         }
         at = entry.end;
     }
     return ok();
+}
+
+/// Steps over what is known to be lost. What its records say of themselves is taken as before.
+Status Recovery::pass_lost(const LostRange& range, LogOffset& at) {
+    const LogOffset end = range.to;
+    while (at < end) {
+        GANTRY_ASSIGN_OR_RETURN(const LogEntry entry, reader_.read(at));
+        const bool has_frame = entry.end > entry.at && entry.end <= end;
+        if (has_frame) {
+            queues_.take(claim_of(entry));
+        }
+        at = has_frame ? entry.end : end;
+    }
+    return ok();
+}
+
+/// Whether the sum of a block says that something in it is not what its looks say.
+bool Recovery::may_be_wrong(const LogEntry& entry) const noexcept {
+    return !blocks_.wrong().empty() && !refuses() &&
+           (entry.kind == LogEntry::Kind::kRecord || entry.kind == LogEntry::Kind::kBlank);
 }
 
 /// Why a record that is whole cannot be where it is; empty when it can.
@@ -233,22 +294,8 @@ std::string Recovery::objection(const LogEntry& entry) {
     if (entry.at < starts_.queues || is_unlisted(entry)) {
         return {};
     }
-    QueueIndex& queue = parts_.queues->queue(record.topic, record.queue_id);
-    const auto next = next_.try_emplace(&queue, record.queue_offset).first;
     // RocketMQ may leave gaps; what an appender of ours wrote has none.
-    if (imported_ && imported_->covers(entry.at) && record.queue_offset > next->second) {
-        next->second = record.queue_offset;
-    }
-    if (record.queue_offset != next->second) {
-        return "its queue offset is " + std::to_string(record.queue_offset.value) + ", not " +
-               std::to_string(next->second.value);
-    }
-    const Status restored = queue.restore(record.queue_offset, unit_of(entry));
-    if (!restored) {
-        return restored.error().detail;
-    }
-    next->second += 1;
-    return {};
+    return queues_.place(entry, is_imported(entry));
 }
 
 Status Recovery::take(const LogEntry& entry) {
@@ -266,18 +313,33 @@ Status Recovery::take(const LogEntry& entry) {
     return ok();
 }
 
-/// A torn tail is cut, and told. Damage with whole records behind it that were durable is not.
-Status Recovery::judge_damage(const LogEntry& bad, LogOffset limit, const std::string& why) {
+/// A torn tail is cut, and told: then there is nothing behind it. Damage with whole records behind
+/// it that were durable is quarantined; returns where the walk goes on.
+Result<std::optional<LogOffset>> Recovery::judge_damage(const LogEntry& bad,
+                                                        LogOffset limit,
+                                                        const std::string& why) {
     if (bad.at < durable_) {
-        GANTRY_ASSIGN_OR_RETURN(const LogOffset next, reader_.find_record(bad.at + 1, durable_));
+        const auto claim = claim_of(bad);
+        const LogOffset known = quarantine_.next_from(bad.at, durable_);
+        GANTRY_ASSIGN_OR_RETURN(const LogOffset next, next_that_belongs(bad.at, known));
         // A torn record is never whole, so a whole one in the wrong place is damage as well.
         if (next < durable_ || report_.was_clean || bad.kind == LogEntry::Kind::kRecord) {
-            return damaged(bad.at, next, why);
+            if (refuses()) {
+                return damaged(bad.at, next, why);
+            }
+            // A record whose lengths add up ends where it says.
+            const LogOffset end = bad.end > bad.at ? quarantine_.next_from(bad.at, bad.end) : next;
+            queues_.take(claim);
+            quarantine_.add(bad.at, end, why);
+            if (bad.kind != LogEntry::Kind::kRecord) {
+                blocks_.explain(bad.at, end);
+            }
+            return std::optional(end);
         }
     }
     GANTRY_ASSIGN_OR_RETURN(const LogOffset data_end, reader_.end_of_data(bad.at, limit));
     if (std::max(data_end, durable_) <= bad.at) {
-        return ok();
+        return std::optional<LogOffset>();
     }
     report_.cut_at = bad.at;
     report_.bytes_cut = bytes_between(bad.at, std::max(data_end, durable_));
@@ -286,28 +348,30 @@ Status Recovery::judge_damage(const LogEntry& bad, LogOffset limit, const std::s
         report_.note += "; the log had been durable up to " + std::to_string(durable_.value);
         kLog.error("durable records are lost", {{"reason", report_.note}});
     }
-    return ok();
+    return std::optional<LogOffset>();
 }
 
-/// Finds changed bytes that no record's own CRC covers.
-Status Recovery::check_sums(LogOffset from, LogOffset to) {
-    std::vector<std::byte> bytes;
-    const auto list = parts_.log->segments().snapshot();
-    for (const SegmentPtr& segment : *list) {
-        if (segment->end() <= from || segment->base() >= to) {
-            continue;
+/// First whole record behind `damage` that may have been written there, or `to`.
+Result<LogOffset> Recovery::next_that_belongs(LogOffset damage, LogOffset to) {
+    LogOffset at = damage + 1;
+    while (at < to) {
+        GANTRY_ASSIGN_OR_RETURN(at, reader_.find_record(at, to));
+        if (at < to) {
+            GANTRY_ASSIGN_OR_RETURN(const LogEntry entry, reader_.read(at));
+            if (queues_.belongs(entry, damage)) {
+                return at;
+            }
+            at = at + 1;
         }
-        GANTRY_ASSIGN_OR_RETURN(const std::vector<BlockSum> sums,
-                                parts_.log->sums().load(segment->base()));
-        for (const BlockSum& block : sums) {
-            if (block.end() <= from || block.end() > to) {
-                continue;
-            }
-            bytes.resize(block.bytes);
-            GANTRY_ASSIGN_OR_RETURN(const std::size_t got, parts_.log->copy(block.at, bytes));
-            if (got != bytes.size() || xxh3(bytes) != block.sum) {
-                return damaged(block.at, block.end(), "the checksum of a block does not match");
-            }
+    }
+    return to;
+}
+
+/// Changed bytes that no record's own CRC covers, where damage is not quarantined.
+Status Recovery::refuse_wrong_blocks(LogOffset tail) const {
+    for (const BlockSum& block : blocks_.wrong()) {
+        if (refuses() && block.end() <= tail) {
+            return damaged(block.at, block.end(), "the checksum of a block does not match");
         }
     }
     return ok();

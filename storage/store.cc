@@ -52,6 +52,7 @@ Status Store::Parts::open(RecoveryReport& report) {
     const bool is_clean = !files.exists(path("abort"));
     GANTRY_TRY(make_marker(files, path("abort")));
     GANTRY_FAILPOINT_TRY("open.marked");
+    GANTRY_TRY(open_lost());
     GANTRY_ASSIGN_OR_RETURN(log, CommitLog::open(files, clock, metrics, options));
     GANTRY_FAILPOINT_TRY("open.log");
     GANTRY_TRY(recover(*this, is_clean, report));
@@ -81,6 +82,24 @@ Status Store::Parts::open(RecoveryReport& report) {
     checkpointer->start(log->flushed());
     GANTRY_FAILPOINT_TRY("open.done");
     return ok();
+}
+
+/// Without its list of lost ranges the log has to be looked at from its first record on.
+Status Store::Parts::open_lost() {
+    GANTRY_ASSIGN_OR_RETURN(LostRanges::Opened opened, LostRanges::open(files, path("lost")));
+    lost = std::move(opened.ranges);
+    lost->register_metrics(metrics);
+    if (opened.damage.empty()) {
+        return ok();
+    }
+    kLog.error("the list of lost ranges is damaged: the log is walked from its first record",
+               {{"reason", opened.damage}});
+    if (files.exists(path("checkpoint"))) {
+        GANTRY_TRY(files.remove(path("checkpoint")));
+        GANTRY_TRY(files.sync_directory(options.directory));
+    }
+    GANTRY_TRY(files.remove(path("lost")));
+    return files.sync_directory(options.directory);
 }
 
 Status Store::Parts::close() {
@@ -114,6 +133,8 @@ Result<Store::Opened> Store::open(FileSystem& files,
                {"replayed", report.records_replayed},
                {"cut_bytes", report.bytes_cut},
                {"cut_at", report.cut_at.value},
+               {"lost_ranges", report.lost_ranges},
+               {"lost_messages", report.lost_messages},
                {"ms", report.milliseconds},
                {"note", report.note}});
     return Opened{std::unique_ptr<Store>(new Store(std::move(parts))), std::move(report)};

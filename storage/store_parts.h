@@ -7,6 +7,7 @@
 #include "storage/index/consume_queues.h"
 #include "storage/index/key_index.h"
 #include "storage/log/commit_log.h"
+#include "storage/log/lost_ranges.h"
 #include "storage/state_machine.h"
 #include "storage/store.h"
 #include "storage/topic_table.h"
@@ -74,6 +75,8 @@ struct Store::Parts {
 
     /// Brings the parts to life, one after the other, and fills `report`. Errors: of Store::open.
     Status open(RecoveryReport& report);
+    /// Reads the list of lost ranges; before the log.
+    Status open_lost();
     /// What Store's functions of the same names do.
     Status close();
     Result<Appended> append_records(Queue& queue,
@@ -88,6 +91,10 @@ struct Store::Parts {
                     LogOffset at,
                     WallMs store_ms);
     Result<std::string> record_at(LogOffset at) const;
+    /// Quarantines [from, to) of the log, where whole records or blocks were found damaged while
+    /// the store runs: readers step over what overlaps it from now on, and after a restart. Tells
+    /// it once. Any thread but a loop: blocks on the disk.
+    void damage_found(LogOffset from, LogOffset to, std::string why);
 
     /// Units above it are not shown to readers.
     LogOffset confirmed() const noexcept { return log->watermarks().confirmed; }
@@ -105,6 +112,7 @@ struct Store::Parts {
     std::unique_ptr<TopicTable> topics;
     std::unique_ptr<LogStateMachine> state;
     std::unique_ptr<CommitLog> log;
+    std::unique_ptr<LostRanges> lost;
     std::unique_ptr<Checkpointer> checkpointer;
 
     Mutex progress_mutex;

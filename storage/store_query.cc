@@ -53,6 +53,10 @@ Result<std::string> Store::Parts::record_at(LogOffset at) const {
     if (size < wire::kRecordBytesMin || size > bytes_between(at, end)) {
         return damaged("size " + std::to_string(size));
     }
+    if (!lost->empty() &&
+        find_lost(*lost->snapshot(), at, at + static_cast<std::int64_t>(size)) != nullptr) {
+        return damaged("it is quarantined");
+    }
     std::string bytes(size, '\0');
     const MutableBytes into(reinterpret_cast<std::byte*>(bytes.data()), bytes.size());
     GANTRY_ASSIGN_OR_RETURN(const std::size_t read, log->copy(at, into));

@@ -59,31 +59,42 @@ bool is_cached(const LogRun& run) {
 /// One read in progress: walks units, collects runs.
 class ReadWalk {
 public:
-    ReadWalk(const CommitLog& log,
-             std::uint64_t hot_bytes,
+    ReadWalk(const Store::Parts& parts,
+             const QueueIndex& index,
              const ReadRequest& request,
              ReadResult& result)
         : request_(request),
           result_(result),
-          segments_(log.segments().snapshot()),
-          marks_(log.watermarks()),
-          hot_from_(marks_.appended - static_cast<std::int64_t>(hot_bytes)) {}
+          index_(index),
+          segments_(parts.log->segments().snapshot()),
+          lost_(parts.lost->empty() ? nullptr : parts.lost->snapshot()),
+          marks_(parts.log->watermarks()),
+          hot_from_(marks_.appended - static_cast<std::int64_t>(parts.options.hot_bytes)) {}
 
-    /// Whether the walk goes on behind this unit. Moves `next` past what is dealt with.
-    bool take(const QueueUnit& unit);
+    /// What to do behind a unit.
+    enum class Step : std::uint8_t {
+        kNext,  ///< take the next one
+        kJump,  ///< take the one at `next`: lost messages were stepped over
+        kEnd,
+    };
+
+    /// Deals with the unit at `next`, and moves that on.
+    Step take(const QueueUnit& unit);
 
     /// Whether some run lies behind the hot window, where pages may have been evicted.
     bool may_be_cold() const noexcept { return may_be_cold_; }
 
 private:
-    bool skip_damage();
+    Step skip_damage(QueueOffset to);
     bool is_wanted(const QueueUnit& unit) const;
     bool is_sane(const QueueUnit& unit, const Segment& segment) const;
     void add(const QueueUnit& unit);
 
     const ReadRequest& request_;
     ReadResult& result_;
+    const QueueIndex& index_;
     std::shared_ptr<const SegmentList> segments_;
+    std::shared_ptr<const LostRangeList> lost_;  ///< null: nothing is lost
     const Watermarks marks_;
     const LogOffset hot_from_;
     bool may_be_cold_ = false;
@@ -91,41 +102,53 @@ private:
     LogOffset run_end_;   ///< of the last run
 };
 
-bool ReadWalk::take(const QueueUnit& unit) {
-    if (unit.is_hole() || unit.size <= 0 || unit.at < marks_.first) {
-        return skip_damage();
+ReadWalk::Step ReadWalk::take(const QueueUnit& unit) {
+    if (unit.is_hole()) {
+        // Holes lie where the message behind them does.
+        return skip_damage(std::max(index_.lower_bound(unit.at + 1) - 1, result_.next + 1));
+    }
+    if (unit.size <= 0 || unit.at < marks_.first) {
+        return skip_damage(result_.next + 1);
+    }
+    if (lost_ != nullptr) {
+        if (const LostRange* const lost = find_lost(*lost_, unit.at, unit.end())) {
+            return skip_damage(std::max(index_.lower_bound(lost->to), result_.next + 1));
+        }
     }
     if (unit.end() > marks_.confirmed || result_.status == ReadStatus::kCorrupt) {
-        return false;
+        return Step::kEnd;
     }
     if (!is_wanted(unit)) {
         result_.next += 1;
-        return true;
+        return Step::kNext;
     }
     const auto size = static_cast<std::uint64_t>(unit.size);
     if (result_.count > 0 &&
         (result_.count >= request_.count_max || result_.bytes + size > request_.bytes_max)) {
-        return false;
+        return Step::kEnd;
     }
     if (segment_ == nullptr || unit.at < segment_->base() || unit.at >= segment_->end()) {
         segment_ = find_segment(*segments_, unit.at);
     }
     if (segment_ == nullptr || unit.end() > segment_->end() || !is_sane(unit, *segment_)) {
-        return skip_damage();
+        return skip_damage(result_.next + 1);
     }
     add(unit);
     result_.next += 1;
-    return true;
+    return Step::kNext;
 }
 
 /// Records before the damage are served first; then the damage is told, then what is behind it.
-bool ReadWalk::skip_damage() {
+ReadWalk::Step ReadWalk::skip_damage(QueueOffset to) {
     if (result_.count > 0) {
-        return false;
+        return Step::kEnd;
     }
-    result_.status = ReadStatus::kCorrupt;
-    result_.next += 1;
-    return true;
+    if (result_.status != ReadStatus::kCorrupt) {
+        result_.status = ReadStatus::kCorrupt;
+        result_.lost_from = result_.next;
+    }
+    result_.next = std::min(to, result_.max);
+    return Step::kJump;
 }
 
 bool ReadWalk::is_wanted(const QueueUnit& unit) const {
@@ -193,18 +216,19 @@ ReadResult Store::read(const Queue& queue, const ReadRequest& request) const {
         return result;
     }
     result.status = ReadStatus::kNoMatch;
-    ReadWalk walk(*parts_->log, parts_->options.hot_bytes, request, result);
+    ReadWalk walk(*parts_, index, request, result);
     std::array<QueueUnit, kUnitsAtOnce> units;
     std::uint32_t examined = 0;
-    bool goes_on = true;
-    while (goes_on && examined < request.scan_max && result.next < result.max) {
+    auto step = ReadWalk::Step::kNext;
+    while (step != ReadWalk::Step::kEnd && examined < request.scan_max &&
+           result.next < result.max) {
         const std::size_t room = std::min<std::size_t>(units.size(), request.scan_max - examined);
         const std::size_t count = index.read(result.next, std::span(units).first(room));
-        for (std::size_t i = 0; i < count && goes_on; ++i) {
-            goes_on = walk.take(units[i]);
+        step = count > 0 ? ReadWalk::Step::kNext : ReadWalk::Step::kEnd;
+        for (std::size_t i = 0; i < count && step == ReadWalk::Step::kNext; ++i) {
+            step = walk.take(units[i]);
             ++examined;
         }
-        goes_on = goes_on && count > 0;
     }
     result.is_cold =
         walk.may_be_cold() && !std::all_of(result.runs.begin(), result.runs.end(), is_cached);

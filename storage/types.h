@@ -15,6 +15,12 @@
 
 namespace gantry::storage {
 
+/// What a start does about damage in the middle of the log: bytes that were durable once.
+enum class OnDamage : std::uint8_t {
+    kQuarantine,  ///< keeps the damaged pieces from readers, serves everything else
+    kRefuse,      ///< does not start: kCorrupt
+};
+
 /// When an acknowledgement may leave. The promise of each mode is in docs/durability.md.
 enum class FlushMode : std::uint8_t {
     kAsync,  ///< at once; written back every flush_interval
@@ -58,7 +64,7 @@ enum class ReadStatus : std::uint8_t {
     kAtEnd,     ///< asked for the end of the queue: nothing there yet
     kTooSmall,  ///< below the queue's first offset; `next` is that
     kTooLarge,  ///< beyond the end; `next` is the end
-    kCorrupt,   ///< damaged or lost records there; `next` is behind them
+    kCorrupt,   ///< [lost_from, next) are damaged or lost; what is before them was filtered out
 };
 
 /// What to read of one queue, and how much at most.
@@ -75,6 +81,7 @@ struct ReadRequest {
 struct ReadResult {
     ReadStatus status = ReadStatus::kAtEnd;
     QueueOffset next, min, max;
+    QueueOffset lost_from;  ///< of kCorrupt
     std::vector<LogRun> runs;
     std::uint64_t bytes = 0;
     std::uint32_t count = 0;
@@ -88,7 +95,10 @@ struct RecoveryReport {
     std::uint64_t bytes_cut = 0;  ///< of a torn tail
     LogOffset cut_at;
     std::uint64_t milliseconds = 0;
-    std::string note;  ///< why the tail was cut; empty when it was not
+    std::string note;               ///< why the tail was cut; empty when it was not
+    std::uint64_t lost_ranges = 0;  ///< pieces in the middle of the log newly quarantined
+    std::uint64_t lost_bytes = 0;
+    std::uint64_t lost_messages = 0;  ///< as far as known
 };
 
 /// How a store is laid out and when it writes. Sizes in bytes unless the name says otherwise.
@@ -106,6 +116,7 @@ struct StoreOptions {
     std::uint64_t hot_bytes = std::uint64_t{256} << 20U;  ///< behind the tail: taken as cached
     std::uint64_t cache_bytes = 0;  ///< of the log kept in the page cache; 0: the system decides
     std::uint64_t free_bytes_min = std::uint64_t{256} << 20U;  ///< below: kDiskFull before damage
+    OnDamage on_damage = OnDamage::kQuarantine;
     std::uint32_t queue_file_mib = 8;            ///< first consume queue file; the next double
     std::uint32_t key_file_entries = 256 << 10;  ///< first key index file; the next double
     wire::Host store_host;

@@ -122,7 +122,9 @@ Status BlockSums::cut(LogOffset tail) {
         GANTRY_ASSIGN_OR_RETURN(File* const file, file_of(*base));
         GANTRY_ASSIGN_OR_RETURN(const std::uint64_t size, file->size());
         if (size > whole_slots * kSlotBytes) {
+            // A sum of bytes that are cut must not outlive them: others will stand in their place.
             GANTRY_TRY(file->truncate(whole_slots * kSlotBytes));
+            GANTRY_TRY(file->sync_data());
         }
         break;
     }

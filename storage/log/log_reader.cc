@@ -72,6 +72,17 @@ std::size_t bytes_without_zeros(Bytes bytes) noexcept {
     return count;
 }
 
+/// Where the first segment behind the gap at `at` begins, or `otherwise`.
+LogOffset next_segment(const SegmentSet& segments, LogOffset at, LogOffset otherwise) {
+    const auto list = segments.snapshot();
+    for (const SegmentPtr& segment : *list) {
+        if (segment->base() > at) {
+            return segment->base();
+        }
+    }
+    return otherwise;
+}
+
 }  // namespace
 
 Status LogReader::fill(LogOffset at, std::size_t bytes) {
@@ -164,7 +175,8 @@ Result<LogOffset> LogReader::find_record(LogOffset from, LogOffset to) {
     while (at < to) {
         const SegmentPtr segment = segments_.find(at);
         if (segment == nullptr) {
-            return to;
+            at = next_segment(segments_, at, to);
+            continue;
         }
         at = next_data(*segment, at);
         if (at >= segment->end()) {

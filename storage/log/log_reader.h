@@ -41,7 +41,7 @@ public:
     Result<LogEntry> read(LogOffset at);
 
     /// First position in [from, to) at which a whole record stands, or `to`. Skips what is no
-    /// data in the file. kIo as above.
+    /// data in the file, and gaps between files. kIo as above.
     Result<LogOffset> find_record(LogOffset from, LogOffset to);
 
     /// End of the last byte in [from, to) that is not zero, or `from`.

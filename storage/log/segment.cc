@@ -2,6 +2,7 @@
 #include "storage/log/segment.h"
 
 #include "common/failpoint/failpoint.h"
+#include "common/log.h"
 
 #include <algorithm>
 #include <cctype>
@@ -16,12 +17,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr Logger kLog("storage");
+
 constexpr std::size_t kNameDigits = 20;
 constexpr std::string_view kUnfinished = ".new";
 
 Status check_order(const SegmentList& list) {
     for (std::size_t i = 1; i < list.size(); ++i) {
-        if (list[i]->base() != list[i - 1]->end()) {
+        if (list[i]->base() < list[i - 1]->end()) {
             return Error{Errc::kCorrupt,
                          "segment " + list[i - 1]->path().string() + " ends at " +
                              std::to_string(list[i - 1]->end().value) + " but the next one is " +
@@ -139,10 +142,22 @@ Result<SegmentList> open_segments(FileSystem& files, const fs::path& directory) 
     for (const std::string& name : names) {
         if (name.ends_with(kUnfinished)) {
             GANTRY_TRY(files.remove(directory / name));
+        } else if (!parse_segment_name(name)) {
+            kLog.warn("file ignored",
+                      {{"path", (directory / name).string()},
+                       {"reason", "a segment's name has 20 digits"}});
         }
     }
     GANTRY_ASSIGN_OR_RETURN(SegmentList list,
                             open_all(files, directory, FileSystem::Open::kReadWrite));
+    const auto is_empty = [](const SegmentPtr& segment) {
+        if (segment->bytes() == 0) {
+            kLog.warn("file ignored",
+                      {{"path", segment->path().string()}, {"reason", "it is empty"}});
+        }
+        return segment->bytes() == 0;
+    };
+    list.erase(std::remove_if(list.begin(), list.end(), is_empty), list.end());
     GANTRY_TRY(check_order(list));
     return list;
 }

@@ -93,8 +93,9 @@ Result<SegmentPtr> create_segment(FileSystem& files,
                                   LogOffset base,
                                   std::uint64_t bytes);
 
-/// Opens the segments of `directory`, unmapped, in order; an unfinished one (".new") is removed.
-/// kCorrupt: a gap or an overlap between two files, named.
+/// Opens the segments of `directory`, unmapped, in order, maybe with gaps between them. An
+/// unfinished one (".new") is removed; empty ones and other files are left alone, and told.
+/// kCorrupt: two files overlap; both are named.
 Result<SegmentList> open_segments(FileSystem& files, const std::filesystem::path& directory);
 
 /// The same for looking only: changes nothing, and takes gaps as they are.
@@ -105,7 +106,7 @@ Result<SegmentList> list_segments(FileSystem& files, const std::filesystem::path
 /// Threads   any; one short lock.
 class SegmentSet {
 public:
-    /// Replaces all segments; `list` is ascending and without gaps.
+    /// Replaces all segments; `list` is ascending, gaps are lost ranges.
     void assign(SegmentList list);
     /// Adds the segment that begins where the last one ends.
     void add(SegmentPtr segment);

@@ -244,6 +244,7 @@ Status Repair::rebuild() {
     store.segment_bytes = segment_bytes();
     store.prefault_bytes = 0;
     store.free_bytes_min = 0;
+    store.on_damage = OnDamage::kRefuse;  // what becomes of damage has been decided before
     if (options_.on_progress) {
         options_.on_progress("rebuilding", 0, plan_.before.records);
     }

@@ -35,6 +35,9 @@ struct CutStore {
     /// Opens it, which must succeed.
     void open() {
         at.open();
+        // A power cut leaves torn bytes, never damage.
+        REQUIRE(at.recovery.lost_ranges == 0);
+        REQUIRE_FALSE(files.exists(at.options.directory / "lost"));
         durable = at.store->watermarks().flushed.value;
         at.store->on_progress(
             [this, store = at.store.get()] { durable = store->watermarks().flushed.value; });

@@ -1,89 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/checkpoint.h"
-#include "storage/log/block_sums.h"
 #include "tests/harness/wait.h"
-#include "tests/storage/store_fixture.h"
+#include "tests/storage/damage/killed_store.h"
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <fstream>
 
 namespace gantry::storage {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::chrono::seconds kPatience{60};
-
-fs::path segment_path(const fs::path& store, std::int64_t base = 0) {
-    std::string name = std::to_string(base);
-    return store / "commitlog" / (std::string(20 - name.size(), '0') + name);
-}
-
-void overwrite(const fs::path& path, std::int64_t at, const std::string& bytes) {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    REQUIRE(file.is_open());
-    file.seekp(at);
-    file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    REQUIRE(file.good());
-}
-
-std::string read_bytes(const fs::path& path, std::int64_t at, std::size_t count) {
-    std::ifstream file(path, std::ios::binary);
-    file.seekg(at);
-    std::string bytes(count, '\0');
-    file.read(bytes.data(), static_cast<std::streamsize>(count));
-    REQUIRE(file.gcount() == static_cast<std::streamsize>(count));
-    return bytes;
-}
-
-/// A store with a few messages, killed: `image` is what is left.
-struct Killed {
-    explicit Killed(std::size_t messages, bool with_sums = false, std::size_t body_bytes = 40)
-        : at(directory.path() / "live"), image(directory.path() / "image") {
-        if (!with_sums) {
-            at.options.flush_interval_ms = 3'600'000;
-        }
-        at.open();
-        Queue& queue = at.queue("t");
-        for (std::size_t i = 0; i < messages; ++i) {
-            bodies.push_back(numbered_body(i, body_bytes));
-            places.push_back(at.append(queue, {{bodies.back(), "tag", "key"}}).value());
-        }
-        if (with_sums) {
-            at.store->flush_soon();
-            const LogOffset end = places.back().end;
-            REQUIRE(harness::wait_until(kPatience,
-                                        [&] { return at.store->watermarks().flushed >= end; }));
-            // The sums are written right after the watermark moves.
-            REQUIRE(harness::wait_until(kPatience, [&] { return sums_cover(end); }));
-        }
-        copy_store(at.options.directory, image);
-        at.store.reset();
-    }
-
-    bool sums_cover(LogOffset end) const {
-        BlockSums sums(*at.posix, at.options.directory / "checksum");
-        const LogOffset base((end.value - 1) / std::int64_t{kTestSegmentBytes} *
-                             std::int64_t{kTestSegmentBytes});
-        const auto loaded = sums.load(base);
-        return loaded && !loaded->empty() && loaded->back().end() >= end;
-    }
-
-    /// A fresh copy of what is left.
-    fs::path copy() const {
-        fs::path path = directory.path() / "copy";
-        copy_store(image, path);
-        return path;
-    }
-
-    TemporaryDirectory directory{fast_directory()};
-    StoreFixture at;
-    fs::path image;
-    std::vector<std::string> bodies;
-    std::vector<Appended> places;
-};
 
 std::vector<std::string> first_of(const std::vector<std::string>& all, std::size_t count) {
     return {all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count)};
@@ -254,7 +181,7 @@ TEST_SUITE("storage/recovery") {
         }
     }
 
-    TEST_CASE("any flipped byte of a durable log is refused or cut, never served") {
+    TEST_CASE("told to refuse, any flipped byte of a durable log is refused or cut, never served") {
         const Killed killed(4, true);
         const auto end = killed.places.back().end.value;
         int refused = 0;
@@ -265,6 +192,7 @@ TEST_SUITE("storage/recovery") {
             byte[0] = static_cast<char>(byte[0] ^ 0x20);
             overwrite(segment_path(path), flip, byte);
             StoreFixture opened(path);
+            opened.options.on_damage = OnDamage::kRefuse;
             auto result = opened.try_open();
             const auto hit = std::find_if(
                 killed.places.begin(), killed.places.end(), [&](const Appended& place) {
@@ -330,7 +258,7 @@ TEST_SUITE("storage/recovery") {
         }
     }
 
-    TEST_CASE("a missing segment is kCorrupt and named, not taken for an empty log") {
+    TEST_CASE("told to refuse, a missing segment is kCorrupt and named") {
         const Killed killed(300, true, 900);
         SUBCASE("the last one") {
             const std::int64_t base = killed.places.back().first.value /
@@ -352,6 +280,7 @@ TEST_SUITE("storage/recovery") {
             fs::remove_all(killed.image / "commitlog");
         }
         StoreFixture opened(killed.image);
+        opened.options.on_damage = OnDamage::kRefuse;
         const auto result = opened.try_open();
         CHECK(code_of(result) == Errc::kCorrupt);
         CHECK(result.error().detail.find("commitlog") != std::string::npos);
