@@ -39,7 +39,7 @@ Result<std::unique_ptr<Load>> Load::create(std::shared_ptr<client::Client> clien
 }
 
 void Load::start() {
-    start_ns_ = monotonic_ns();
+    start_ns_ = first_ns_ = monotonic_ns();
     pump();
 }
 
@@ -104,8 +104,13 @@ void Load::on_done(const Stamp& stamp, const Result<client::SendReceipt>& result
     const MutexLock lock(mutex_);
     ++completed_;
     last_ns_ = monotonic_ns();
+    if (completed_ == plan_.warmup) {
+        first_ns_ = last_ns_;
+    }
     if (result) {
-        latency_.record(last_ns_ - stamp.sent_ns);
+        if (completed_ > plan_.warmup) {
+            latency_.record(last_ns_ - stamp.sent_ns);
+        }
         acked_.insert(stamp.sequence);
         checksum_ += fingerprint(stamp);
     } else {

@@ -28,7 +28,8 @@ public:
         std::uint32_t producer = 0;
         std::uint64_t run = 0;
         std::uint64_t messages = 0;
-        double rate = 0;  ///< messages per second of this producer; 0: unlimited
+        std::uint64_t warmup = 0;  ///< of these: before the time counts
+        double rate = 0;           ///< messages per second of this producer; 0: unlimited
     };
 
     /// Makes a producer with a connection of its own. Errors: those of client::Producer::create.
@@ -59,6 +60,9 @@ public:
 
     std::uint64_t checksum() const noexcept { return checksum_; }
 
+    /// When the warm-up was answered, or the load started without one.
+    std::uint64_t first_ns() const noexcept { return first_ns_; }
+
     std::uint64_t last_ns() const noexcept { return last_ns_; }
 
     const std::string& first_error() const noexcept { return first_error_; }
@@ -84,6 +88,7 @@ private:
     std::uint64_t next_ GANTRY_GUARDED_BY(mutex_) = 0;
     std::uint64_t completed_ GANTRY_GUARDED_BY(mutex_) = 0;
     std::uint64_t start_ns_ = 0;
+    std::uint64_t first_ns_ = 0;
     std::uint64_t last_ns_ = 0;
     Histogram latency_;
     SequenceSet acked_;

@@ -29,6 +29,9 @@ cxxopts::Options describe() {
         cxxopts::value<std::uint32_t>()->default_value("1"));
     all.add_options("Load")(
         "messages", "how many", cxxopts::value<std::uint64_t>()->default_value("1000000"))(
+        "warmup",
+        "of these: sent before the time starts to count (produce only)",
+        cxxopts::value<std::uint64_t>()->default_value("0"))(
         "size", "body bytes", cxxopts::value<std::uint32_t>()->default_value("1024"))(
         "producers",
         "each with a connection of its own",
@@ -88,6 +91,7 @@ Result<Options> take(const cxxopts::ParseResult& given) {
     options.topics = given["topics"].as<std::uint32_t>();
     options.queues = given["queues"].as<std::uint32_t>();
     options.messages = given["messages"].as<std::uint64_t>();
+    options.warmup = given["warmup"].as<std::uint64_t>();
     options.size_bytes = given["size"].as<std::uint32_t>();
     options.producers = given["producers"].as<std::uint32_t>();
     options.consumers = given["consumers"].as<std::uint32_t>();
@@ -129,6 +133,7 @@ Status check(const Options& options) {
     GANTRY_TRY(check_range("--producers", options.producers, 1, 1024));
     GANTRY_TRY(check_range("--consumers", options.consumers, 1, 64));
     GANTRY_TRY(check_range("--in-flight", options.in_flight, 1, kAny));
+    GANTRY_TRY(check_range("--warmup", options.warmup, 0, options.messages - 1));
     GANTRY_TRY(check_range("--messages", options.messages, 1, std::uint64_t{kAny} << 20U));
     return ok();
 }

@@ -18,6 +18,7 @@ struct Options {
     std::uint32_t topics = 1;  ///< above 1: `topic` with -0, -1 … behind it, in turn
     std::uint32_t queues = 8;  ///< of each
     std::uint64_t messages = 1'000'000;
+    std::uint64_t warmup = 0;  ///< of these: before the time starts to count (produce)
     std::uint32_t size_bytes = 1024;
     std::uint32_t producers = 1;
     std::uint32_t consumers = 1;

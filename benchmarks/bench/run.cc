@@ -77,6 +77,7 @@ Result<Loads> make_loads(const std::shared_ptr<Client>& client,
         plan.run = run;
         plan.messages = options.messages / options.producers +
                         (i < options.messages % options.producers ? 1 : 0);
+        plan.warmup = options.warmup / options.producers;
         plan.rate = static_cast<double>(options.rate) / options.producers;
         GANTRY_ASSIGN_OR_RETURN(auto load, Load::create(client, options, plan));
         loads.push_back(std::move(load));
@@ -125,13 +126,14 @@ Result<Report> run_produce(const std::shared_ptr<Client>& client, const Options&
     GANTRY_TRY(make_topics(client, options));
     GANTRY_ASSIGN_OR_RETURN(const std::uint64_t before, count_stored(client, options));
     GANTRY_ASSIGN_OR_RETURN(const Loads loads, make_loads(client, options, random_seed()));
-    const std::uint64_t start = run_loads(loads, options);
+    std::uint64_t start = run_loads(loads, options);
     Report report;
     const std::uint64_t last = add_loads(loads, report);
     for (const auto& load : loads) {
         report.latency.merge(load->latency());
+        start = std::max(start, load->first_ns());
     }
-    report.messages = report.acked;
+    report.messages = report.acked - std::min(report.acked, options.warmup);
     report.bytes = report.messages * options.size_bytes;
     report.seconds = static_cast<double>(last - start) / 1e9;
     report.checksum = report.checksum_expected;
