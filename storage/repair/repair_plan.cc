@@ -160,7 +160,11 @@ Status Planner::count_lost() {
 void Planner::choose_rebuilds() {
     const std::string queues = path("consumequeue").string();
     const std::string checkpoint = path("checkpoint").string();
-    plan_.rebuilds_queues = plan_.rebuilds_keys = options_.rebuilds_all;
+    plan_.rebuilds_queues = options_.rebuilds_all || !files_.exists(queues);
+    plan_.rebuilds_keys = options_.rebuilds_all || !files_.exists(path("index"));
+    if (!files_.exists(checkpoint)) {
+        plan_.steps.emplace_back("write the checkpoint, which is missing");
+    }
     for (const Finding& finding : plan_.before.findings) {
         if (finding.kind == Finding::Kind::kIndex) {
             plan_.rebuilds_queues = plan_.rebuilds_queues || finding.file == queues;

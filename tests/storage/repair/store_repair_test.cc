@@ -94,6 +94,16 @@ TEST_SUITE("storage/repair/store_repair") {
         CHECK(done.after.blocks_summed == blocks);
     }
 
+    TEST_CASE("indexes and the checkpoint that are missing are made again") {
+        StoppedStore store(300);
+        fs::remove_all(store.directory() / "consumequeue");
+        fs::remove_all(store.directory() / "index");
+        fs::remove(store.directory() / "checkpoint");
+        CHECK(plan(store).steps.size() == 3);
+        repair(store);
+        CHECK(count_messages(store) == 300);
+    }
+
     TEST_CASE("everything derived can be rebuilt although it looks good") {
         StoppedStore store(400);
         repair(store, {.rebuilds_all = true});
