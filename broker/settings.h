@@ -53,7 +53,7 @@ struct BrokerOptions {
     std::int64_t connection_idle_ms = 120'000;
     std::int64_t parked_pulls_max = 200'000;  ///< per loop
     std::int64_t pending_acks_max = 100'000;  ///< per loop
-    std::int64_t unflushed_bytes_max = std::int64_t{4} << 30U;
+    std::int64_t unflushed_bytes_max = std::int64_t{16} << 30U;
 
     std::int64_t loop_count = 1;
     std::int64_t loop_spin_us = 0;
