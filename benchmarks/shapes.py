@@ -128,6 +128,7 @@ class Daemon:
             raise RuntimeError(f"{argv[0]} did not start, see {log}: {line!r}")
         words = dict(word.split("=", 1) for word in line.split()[1:])
         self.port = int(words["port"])
+        self.http = int(words["http"])
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

@@ -284,6 +284,7 @@ void Broker::settle() {
     handlers_->registrar->unregister([unregistered] { unregistered->set_value(); });
     finished.wait_for(kStepLimit);
     context_->pool.stop();
+    store_->stop_cold_reads();
     run_on(*loop_states_[0], [this] {
         handlers_->delay->stop();
         handlers_->expiry->cancel();

@@ -26,10 +26,10 @@ class LoopState;
 /// A running broker: the store, the loops that serve clients, the links to the nameservers.
 ///
 ///   client --frame--> loop: Dispatcher -> handler -> Store::append / read -> reply
-///                                          (pool: reads that wait for a disk)
+///                                          (pool: queries; store: cold reads)
 ///
 /// Threads   start, stop: any, but not a loop's. Loops are called "broker-0" ..., the pool's
-///           threads "cold-read".
+///           threads "query".
 /// Errors    start: kRefused for settings, kConflict when a port is in use or another process has
 ///           the store, what Store::open gives.
 /// Lifetime  `clock` and `files` outlive it.

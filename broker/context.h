@@ -33,7 +33,7 @@ struct Context {
           counters(m),
           groups(c),
           locks(c),
-          pool(static_cast<std::size_t>(o.cold_read_threads), kPoolTasksMax) {}
+          pool(static_cast<std::size_t>(o.query_threads), kPoolTasksMax) {}
 
     static constexpr std::size_t kPoolTasksMax = 100'000;
 

@@ -26,7 +26,8 @@ LoopState::LoopState(Context& context,
       index_(index),
       random_(random_seed()),
       offsets_(context, *this),
-      long_poll_(loop, context.clock, reader) {}
+      long_poll_(loop, context.clock, reader),
+      cold_replies_(context.clock, [this](net::Task task) { post(std::move(task)); }) {}
 
 LoopState::~LoopState() {
     loop_.role().assert_held();

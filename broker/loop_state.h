@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "broker/delivery/cold_replies.h"
 #include "broker/delivery/long_poll.h"
 #include "broker/delivery/offset_commits.h"
 #include "broker/delivery/pending_acks.h"
@@ -94,6 +95,8 @@ public:
 
     bool has_pending_acks() const noexcept { return !acks_.empty(); }
 
+    ColdReplies& cold_replies() noexcept { return cold_replies_; }
+
     LongPoll& long_poll() noexcept { return long_poll_; }
 
     OffsetCommits& offsets() noexcept { return offsets_; }
@@ -124,6 +127,7 @@ private:
     std::int64_t pending_counted_ = 0;  ///< of acks_, as the gauge has them
     OffsetCommits offsets_;
     LongPoll long_poll_;
+    ColdReplies cold_replies_;
     /// Appended or asked for, but not yet visible to readers: end offset and queue, in log order.
     std::deque<std::pair<LogOffset, const storage::Queue*>> unconfirmed_;
     /// Queues fed in this pass that other loops have parked pulls for.

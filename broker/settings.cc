@@ -66,10 +66,10 @@ void bind_identity(SettingTable& table, BrokerOptions& o) {
               &o.advertise_host,
               "Address clients are told to use; empty: listen.address, or this machine's first "
               "address when that is a wildcard.");
-    table.add("broker.cold_read_threads",
-              &o.cold_read_threads,
+    table.add("broker.query_threads",
+              &o.query_threads,
               {1, 64},
-              "Threads for reads that are not in the page cache, and for queries.");
+              "Threads for queries by key, id and time, and other work that waits for the disk.");
     table.add("nameserver.addresses",
               &o.nameservers,
               "host:port of every nameserver; empty: the broker stands alone.");
@@ -124,7 +124,7 @@ void bind_store(SettingTable& table, BrokerOptions& o) {
     table.add("store.hot_bytes",
               &o.store_hot_bytes,
               {0, 1024 * kGiB},
-              "Bytes behind the tail that are taken as cached when read.");
+              "Bytes behind the tail that stay mapped: short runs of them are not copied.");
     table.add("store.cache_bytes",
               &o.store_cache_bytes,
               {0, 1024 * kGiB},
@@ -133,6 +133,30 @@ void bind_store(SettingTable& table, BrokerOptions& o) {
               &o.store_free_bytes_min,
               {0, 1024 * kGiB},
               "Free space below which sends are refused.");
+}
+
+void bind_reading(SettingTable& table, BrokerOptions& o) {
+    table.add("read.cold_threads",
+              &o.read_cold_threads,
+              {1, 64},
+              "Threads that read what is not in the page cache.");
+    table.add("read.cold_memory_bytes",
+              &o.read_cold_memory_bytes,
+              {8 * kMiB, 64 * kGiB},
+              "Memory for the log's bytes that cold readers share and that are read ahead.");
+    table.add("read.cold_bytes_per_second",
+              &o.read_cold_bytes_per_second,
+              {0, 1024 * kGiB},
+              "Most that cold reads take from the disk, and give out, in a second; 0: as much as "
+              "leaves producers and tail readers their latency.");
+    table.add("read.cold_group_bytes_per_second",
+              &o.read_cold_group_bytes_per_second,
+              {0, 1024 * kGiB},
+              "Most that one consumer group gets by cold reads in a second; 0: no limit.");
+    table.add("read.cold_direct",
+              &o.read_cold_direct,
+              "Cold reads go past the page cache (O_DIRECT), which stays the tail's; off: through "
+              "it, and their pages are dropped.");
 }
 
 Status check_name(std::string_view setting, std::string_view value) {
@@ -170,6 +194,7 @@ void bind_settings(SettingTable& table, BrokerOptions& options) {
     bind_network(table, options);
     bind_identity(table, options);
     bind_store(table, options);
+    bind_reading(table, options);
 }
 
 Status check_options(const BrokerOptions& options) {
@@ -226,6 +251,12 @@ storage::StoreOptions store_options(const BrokerOptions& options, const wire::Ho
     store.hot_bytes = static_cast<std::uint64_t>(options.store_hot_bytes);
     store.cache_bytes = static_cast<std::uint64_t>(options.store_cache_bytes);
     store.free_bytes_min = static_cast<std::uint64_t>(options.store_free_bytes_min);
+    store.cold.threads = static_cast<std::uint32_t>(options.read_cold_threads);
+    store.cold.memory_bytes = static_cast<std::uint64_t>(options.read_cold_memory_bytes);
+    store.cold.bytes_per_second = static_cast<std::uint64_t>(options.read_cold_bytes_per_second);
+    store.cold.group_bytes_per_second =
+        static_cast<std::uint64_t>(options.read_cold_group_bytes_per_second);
+    store.cold.is_direct = options.read_cold_direct;
     store.store_host = store_host;
     return store;
 }

@@ -27,7 +27,7 @@ struct BrokerOptions {
     std::string name = "broker-a";
     std::int64_t id = 0;  ///< 0: master
     std::string advertise_host;
-    std::int64_t cold_read_threads = 2;
+    std::int64_t query_threads = 2;
     std::vector<std::string> nameservers;
     std::int64_t nameserver_heartbeat_ms = 2'000;
 
@@ -42,6 +42,12 @@ struct BrokerOptions {
     std::int64_t store_hot_bytes = std::int64_t{256} << 20;
     std::int64_t store_cache_bytes = 0;
     std::int64_t store_free_bytes_min = std::int64_t{256} << 20;
+
+    std::int64_t read_cold_threads = 4;
+    std::int64_t read_cold_memory_bytes = std::int64_t{64} << 20;
+    std::int64_t read_cold_bytes_per_second = 0;
+    std::int64_t read_cold_group_bytes_per_second = 0;
+    bool read_cold_direct = true;
 
     bool topic_auto_create = false;
     std::int64_t topic_auto_create_queues = 8;

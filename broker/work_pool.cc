@@ -9,7 +9,7 @@ WorkPool::WorkPool(std::size_t threads, std::size_t tasks_max) : tasks_max_(task
     threads_.reserve(threads);
     for (std::size_t i = 0; i < threads; ++i) {
         threads_.emplace_back([this] {
-            set_thread_name("cold-read");
+            set_thread_name("query");
             run();
         });
     }
@@ -27,8 +27,8 @@ Status WorkPool::submit(Work work) {
         }
         if (waiting_.size() >= tasks_max_) {
             return Error{Errc::kBusy,
-                         "cold reads and queries waiting " + std::to_string(waiting_.size()) +
-                             " = limit " + std::to_string(tasks_max_)};
+                         "queries waiting " + std::to_string(waiting_.size()) + " = limit " +
+                             std::to_string(tasks_max_)};
         }
         waiting_.push_back(std::move(work));
     }

@@ -13,8 +13,7 @@
 
 namespace gantry::broker {
 
-/// A few threads for work that may wait for a disk: cold reads and queries. Nothing on a loop ever
-/// does.
+/// A few threads for work that may wait for a disk: queries. Nothing on a loop ever does.
 ///
 /// Threads   submit: any thread. Work runs in the order given, on any of the pool's threads.
 /// Errors    submit: kBusy when `tasks_max` pieces wait; kClosed after stop.

@@ -3,6 +3,7 @@
 
 #include "common/failpoint/failpoint.h"
 #include "common/log.h"
+#include "storage/cold/store_cold_source.h"
 #include "storage/recovery.h"
 #include "storage/state_snapshot.h"
 #include "storage/store_parts.h"
@@ -106,6 +107,9 @@ Status Store::Parts::close() {
     if (std::exchange(is_closed, true) || checkpointer == nullptr) {
         return ok();
     }
+    if (cold) {
+        cold->stop();
+    }
     checkpointer->stop();
     GANTRY_TRY(log->close());
     GANTRY_FAILPOINT_TRY("close.log");
@@ -140,7 +144,12 @@ Result<Store::Opened> Store::open(FileSystem& files,
     return Opened{std::unique_ptr<Store>(new Store(std::move(parts))), std::move(report)};
 }
 
-Store::Store(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Store::Store(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {
+    parts_->cold_source = std::make_unique<StoreColdSource>(*this, *parts_);
+    parts_->cold = std::make_unique<ColdReader>(
+        *parts_->cold_source, parts_->clock, parts_->metrics, parts_->options.cold);
+    parts_->cold->start();
+}
 
 Store::~Store() {
     if (const Status closed = close(); !closed) {

@@ -87,6 +87,13 @@ public:
 
     /// Finds records of a queue by its consume queue: no bytes are copied, adjacent ones merged.
     ReadResult read(const Queue& queue, const ReadRequest& request) const;
+    /// The same for what must come from the disk: shared, read ahead, paced, by turns of groups,
+    /// and each record checked. Does not block; `done` comes later. kBusy: too many wait. kClosed.
+    Status read_cold(ColdRequest request, ColdDone done) const;
+    /// How long a loop took to get to a cold reply: cold reads slow down when loops are late.
+    void cold_answered_after(std::chrono::nanoseconds lag) const;
+    /// Answers cold reads that wait with kClosed and takes no more. Blocks. Idempotent.
+    void stop_cold_reads();
     /// Brings the runs of a cold result into the page cache, sequentially.
     void warm_up(const ReadResult& result) const;
     /// End of the queue as readers may see it.

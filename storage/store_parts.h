@@ -4,6 +4,7 @@
 #include "common/metrics.h"
 #include "common/mutex.h"
 #include "storage/checkpoint.h"
+#include "storage/cold/cold_reader.h"
 #include "storage/index/consume_queues.h"
 #include "storage/index/key_index.h"
 #include "storage/log/commit_log.h"
@@ -118,6 +119,9 @@ struct Store::Parts {
     Mutex progress_mutex;
     std::function<void()> on_progress GANTRY_GUARDED_BY(progress_mutex);
     bool is_closed = false;
+
+    std::unique_ptr<ColdSource> cold_source;
+    std::unique_ptr<ColdReader> cold;  ///< last: its threads end before anything they use
 };
 
 }  // namespace gantry::storage

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "storage/cold/page_cache.h"
 #include "storage/store_parts.h"
 
 #include <algorithm>
 #include <array>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 namespace gantry::storage {
@@ -12,49 +12,10 @@ namespace {
 
 constexpr std::size_t kUnitsAtOnce = 64;
 
-/// linux/mman.h of 6.5; Debian 12 has older headers and may have an older kernel.
-struct CacheStatRange {
-    std::uint64_t offset;
-    std::uint64_t length;
-};
+constexpr auto kRecordBytesMin = static_cast<std::int32_t>(wire::kRecordBytesMin);
 
-struct CacheStat {
-    std::uint64_t cached_pages;
-    std::uint64_t dirty_pages;
-    std::uint64_t writeback_pages;
-    std::uint64_t evicted_pages;
-    std::uint64_t recently_evicted_pages;
-};
-
-constexpr long kCacheStatCall = 451;
-
-std::uint64_t page_bytes() noexcept {
-    static const auto bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-    return bytes;
-}
-
-/// Whether the mapped pages are in memory.
-bool is_resident(Bytes memory) {
-    const std::uint64_t page = page_bytes();
-    const std::size_t before = reinterpret_cast<std::uintptr_t>(memory.data()) % page;
-    const std::size_t length = before + memory.size();
-    auto* const begin = const_cast<std::byte*>(memory.data() - before);  // not written to
-    std::vector<unsigned char> pages((length + page - 1) / page);
-    return ::mincore(begin, length, pages.data()) == 0 &&
-           std::all_of(pages.begin(), pages.end(), [](unsigned char in) { return (in & 1U) != 0; });
-}
-
-/// Whether the run can be sent without waiting for the disk. In doubt not.
-bool is_cached(const LogRun& run) {
-    const std::uint64_t page = page_bytes();
-    CacheStatRange range{run.file_offset, run.length};
-    CacheStat stat{};
-    if (::syscall(kCacheStatCall, run.fd, &range, &stat, 0U) == 0) {
-        const std::uint64_t last = (run.file_offset + run.length - 1) / page;
-        return stat.cached_pages > last - run.file_offset / page;
-    }
-    return !run.memory.empty() && is_resident(run.memory);
-}
+/// How much of the log is asked about at once: whether it is in memory.
+constexpr std::int64_t kLookBytes = 64 << 10;
 
 /// One read in progress: walks units, collects runs.
 class ReadWalk {
@@ -68,8 +29,7 @@ public:
           index_(index),
           segments_(parts.log->segments().snapshot()),
           lost_(parts.lost->empty() ? nullptr : parts.lost->snapshot()),
-          marks_(parts.log->watermarks()),
-          hot_from_(marks_.appended - static_cast<std::int64_t>(parts.options.hot_bytes)) {}
+          marks_(parts.log->watermarks()) {}
 
     /// What to do behind a unit.
     enum class Step : std::uint8_t {
@@ -81,13 +41,12 @@ public:
     /// Deals with the unit at `next`, and moves that on.
     Step take(const QueueUnit& unit);
 
-    /// Whether some run lies behind the hot window, where pages may have been evicted.
-    bool may_be_cold() const noexcept { return may_be_cold_; }
-
 private:
     Step skip_damage(QueueOffset to);
     bool is_wanted(const QueueUnit& unit) const;
-    bool is_sane(const QueueUnit& unit, const Segment& segment) const;
+    bool is_sane(const QueueUnit& unit) const;
+    bool is_in_memory(const QueueUnit& unit);
+    std::uint64_t room() const;
     void add(const QueueUnit& unit);
 
     const ReadRequest& request_;
@@ -96,10 +55,9 @@ private:
     std::shared_ptr<const SegmentList> segments_;
     std::shared_ptr<const LostRangeList> lost_;  ///< null: nothing is lost
     const Watermarks marks_;
-    const LogOffset hot_from_;
-    bool may_be_cold_ = false;
-    SegmentPtr segment_;  ///< of the last unit
-    LogOffset run_end_;   ///< of the last run
+    SegmentPtr segment_;              ///< of the last unit
+    LogOffset run_end_;               ///< of the last run
+    LogOffset look_from_, look_end_;  ///< is in memory
 };
 
 ReadWalk::Step ReadWalk::take(const QueueUnit& unit) {
@@ -124,13 +82,27 @@ ReadWalk::Step ReadWalk::take(const QueueUnit& unit) {
     }
     const auto size = static_cast<std::uint64_t>(unit.size);
     if (result_.count > 0 &&
-        (result_.count >= request_.count_max || result_.bytes + size > request_.bytes_max)) {
+        (result_.count >= request_.count_max || result_.bytes + size > room())) {
         return Step::kEnd;
     }
     if (segment_ == nullptr || unit.at < segment_->base() || unit.at >= segment_->end()) {
         segment_ = find_segment(*segments_, unit.at);
     }
-    if (segment_ == nullptr || unit.end() > segment_->end() || !is_sane(unit, *segment_)) {
+    if (segment_ == nullptr || unit.end() > segment_->end() || unit.size < kRecordBytesMin) {
+        return skip_damage(result_.next + 1);
+    }
+    if (!result_.is_cold && !is_in_memory(unit)) {
+        // What is in memory before it is given first. A loop needs not know more.
+        if (result_.count > 0) {
+            return Step::kEnd;
+        }
+        result_.is_cold = true;
+        result_.status = ReadStatus::kFound;
+        if (request_.is_in_loop) {
+            return Step::kEnd;
+        }
+    }
+    if (!result_.is_cold && !is_sane(unit)) {
         return skip_damage(result_.next + 1);
     }
     add(unit);
@@ -157,18 +129,36 @@ bool ReadWalk::is_wanted(const QueueUnit& unit) const {
            std::find(hashes->begin(), hashes->end(), unit.tag_hash) != hashes->end();
 }
 
-bool ReadWalk::is_sane(const QueueUnit& unit, const Segment& segment) const {
-    if (unit.size < static_cast<std::int32_t>(wire::kRecordBytesMin)) {
-        return false;
-    }
-    // Cold bytes are not touched here: it could wait for the disk.
-    if (!segment.is_mapped() || unit.at < hot_from_) {
+std::uint64_t ReadWalk::room() const {
+    return result_.is_cold ? std::min(request_.cold_bytes_max, request_.bytes_max)
+                           : request_.bytes_max;
+}
+
+bool ReadWalk::is_sane(const QueueUnit& unit) const {
+    if (!segment_->is_mapped()) {
         return true;
     }
-    const std::byte* const record = segment.memory(unit.at);
+    const std::byte* const record = segment_->memory(unit.at);
     const auto magic = load_be<std::uint32_t>(record + wire::record_at::kMagic);
     return load_be<std::int32_t>(record + wire::record_at::kSize) == unit.size &&
            (magic == wire::kMagicV1 || magic == wire::kMagicV2);
+}
+
+/// Asks the kernel, for more than the unit at once.
+bool ReadWalk::is_in_memory(const QueueUnit& unit) {
+    if (request_.is_fresh || (unit.at >= look_from_ && unit.end() <= look_end_)) {
+        return true;
+    }
+    const int fd = segment_->file().descriptor();
+    const std::uint64_t inside = bytes_between(segment_->base(), unit.at);
+    const LogOffset end =
+        std::max(unit.end(), std::min({unit.at + kLookBytes, segment_->end(), marks_.appended}));
+    if (is_cached(fd, inside, bytes_between(unit.at, end))) {
+        look_from_ = unit.at;
+        look_end_ = end;
+        return true;
+    }
+    return is_cached(fd, inside, static_cast<std::uint64_t>(unit.size));
 }
 
 void ReadWalk::add(const QueueUnit& unit) {
@@ -188,13 +178,21 @@ void ReadWalk::add(const QueueUnit& unit) {
         run.file_offset = bytes_between(segment_->base(), unit.at);
         run.length = size;
         run.pin = segment_;
+        run.at = unit.at;
         result_.runs.push_back(std::move(run));
     }
-    may_be_cold_ = may_be_cold_ || unit.at < hot_from_;
     run_end_ = unit.end();
     result_.bytes += size;
     result_.count += 1;
     result_.status = ReadStatus::kFound;
+}
+
+bool are_units_in_memory(const QueueIndex& index, const ReadRequest& request) {
+    const std::size_t count = std::min<std::size_t>(request.count_max, kUnitsAhead);
+    const std::vector<Bytes> memory = index.memory_of(request.from, count);
+    return std::all_of(memory.begin(), memory.end(), [](Bytes units) {
+        return is_resident(units.data(), units.size());
+    });
 }
 
 }  // namespace
@@ -215,6 +213,11 @@ ReadResult Store::read(const Queue& queue, const ReadRequest& request) const {
         result.next = result.max;
         return result;
     }
+    if (request.is_in_loop && !request.is_fresh && !are_units_in_memory(index, request)) {
+        result.status = ReadStatus::kFound;
+        result.is_cold = true;
+        return result;
+    }
     result.status = ReadStatus::kNoMatch;
     ReadWalk walk(*parts_, index, request, result);
     std::array<QueueUnit, kUnitsAtOnce> units;
@@ -230,8 +233,6 @@ ReadResult Store::read(const Queue& queue, const ReadRequest& request) const {
             ++examined;
         }
     }
-    result.is_cold =
-        walk.may_be_cold() && !std::all_of(result.runs.begin(), result.runs.end(), is_cached);
     return result;
 }
 

@@ -4,6 +4,8 @@
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "common/ids.h"
+#include "common/result.h"
+#include "common/unique_function.h"
 #include "protocol/wire/record.h"
 
 #include <atomic>
@@ -14,6 +16,8 @@
 #include <vector>
 
 namespace gantry::storage {
+
+struct Queue;
 
 /// What a start does about damage in the middle of the log: bytes that were durable once.
 enum class OnDamage : std::uint8_t {
@@ -55,6 +59,7 @@ struct LogRun {
     std::uint64_t file_offset = 0;
     std::uint64_t length = 0;
     std::shared_ptr<const void> pin;
+    LogOffset at;  ///< of the first byte
 };
 
 /// How a read ended.
@@ -74,6 +79,12 @@ struct ReadRequest {
     std::uint32_t count_max = 32;
     const std::vector<std::int64_t>* tag_hashes = nullptr;  ///< null: no filter
     std::uint32_t scan_max = 16'384;                        ///< units examined at most
+    /// Of what must come from the disk: less, so that no reader holds up the others.
+    std::uint32_t cold_bytes_max = 256U << 10U;
+    /// Touches no unit that may have to come from the disk: is_cold is set then, without runs.
+    bool is_in_loop = false;
+    /// Just appended, so in memory: saves asking the kernel.
+    bool is_fresh = false;
 };
 
 /// What a read found. `min` and `max` are the ends of the queue as readers may see it, `next` where
@@ -85,7 +96,29 @@ struct ReadResult {
     std::vector<LogRun> runs;
     std::uint64_t bytes = 0;
     std::uint32_t count = 0;
-    bool is_cold = false;  ///< some run is not in the page cache: warm it up off the loop first
+    bool is_cold = false;  ///< something is not in the page cache: Store::read_cold
+};
+
+/// A read that may have to wait for the disk.
+struct ColdRequest {
+    const Queue* queue = nullptr;
+    ReadRequest units;                                      ///< tag_hashes: see tags
+    std::shared_ptr<const std::vector<std::int64_t>> tags;  ///< kept until it is done
+    std::string group;         ///< whose turn it is and whose rate it counts against
+    std::uint64_t stream = 0;  ///< tells readers of one queue apart: who goes on is read ahead for
+};
+
+/// Called once, in a thread of the store. What was found is in memory, or in the page cache after
+/// all. kIo: the disk does not give it. kClosed: the store is closing.
+using ColdDone = UniqueFunction<void(Result<ReadResult>)>;
+
+/// How cold reads go: how fast, in how much memory.
+struct ColdOptions {
+    std::uint32_t threads = 4;
+    std::uint64_t memory_bytes = std::uint64_t{64} << 20U;
+    std::uint64_t bytes_per_second = 0;        ///< of all; 0: as fast as others do not suffer
+    std::uint64_t group_bytes_per_second = 0;  ///< of one group; 0: no limit
+    bool is_direct = true;                     ///< past the page cache where that is possible
 };
 
 /// A file that recovery or a check found damaged, and what was done about it.
@@ -119,6 +152,7 @@ struct StoreOptions {
     OnDamage on_damage = OnDamage::kQuarantine;
     std::uint32_t queue_file_mib = 8;            ///< first consume queue file; the next double
     std::uint32_t key_file_entries = 256 << 10;  ///< first key index file; the next double
+    ColdOptions cold;
     wire::Host store_host;
 };
 

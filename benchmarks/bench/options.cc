@@ -46,6 +46,12 @@ cxxopts::Options describe() {
         "rate",
         "messages per second, all producers; 0: unlimited",
         cxxopts::value<std::uint64_t>()->default_value("0"))(
+        "seconds",
+        "consume: stop after that long; 0: read all there is",
+        cxxopts::value<std::uint32_t>()->default_value("0"))(
+        "queue",
+        "consume: read only this queue; -1: all",
+        cxxopts::value<std::int32_t>()->default_value("-1"))(
         "spin-us",
         "poll so long before sleeping",
         cxxopts::value<std::uint32_t>()->default_value("0"))(
@@ -98,6 +104,8 @@ Result<Options> take(const cxxopts::ParseResult& given) {
     options.in_flight = given["in-flight"].as<std::uint32_t>();
     options.batch_bytes = given["batch"].as<std::uint32_t>();
     options.rate = given["rate"].as<std::uint64_t>();
+    options.seconds = given["seconds"].as<std::uint32_t>();
+    options.queue = given["queue"].as<std::int32_t>();
     options.spin_us = given["spin-us"].as<std::uint32_t>();
     options.send_timeout_ms = given["timeout-ms"].as<std::uint32_t>();
     options.retry_unknown = given.count("retry-unknown") != 0;

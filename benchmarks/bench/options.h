@@ -25,6 +25,8 @@ struct Options {
     std::uint32_t in_flight = 64;   ///< unanswered frames per producer
     std::uint32_t batch_bytes = 0;  ///< 0: every message its own frame
     std::uint64_t rate = 0;         ///< messages per second over all producers; 0: unlimited
+    std::uint32_t seconds = 0;      ///< consume: stop after that long; 0: read all there is
+    std::int32_t queue = -1;        ///< consume: only this queue; -1: all
     std::uint32_t spin_us = 0;
     std::uint32_t send_timeout_ms = 30'000;
     bool retry_unknown = false;

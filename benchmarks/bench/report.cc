@@ -34,6 +34,21 @@ std::string number(double value, const char* unit) {
     return text;
 }
 
+std::string quantiles(const Histogram& latency) {
+    return "p50 " + number(micros(latency, 0.5), "us") + ", p90 " +
+           number(micros(latency, 0.9), "us") + ", p99 " + number(micros(latency, 0.99), "us") +
+           ", p99.9 " + number(micros(latency, 0.999), "us") + ", max " +
+           number(static_cast<double>(latency.max()) / 1e3, "us");
+}
+
+nlohmann::ordered_json json_quantiles(const Histogram& latency) {
+    return {{"p50", micros(latency, 0.5)},
+            {"p90", micros(latency, 0.9)},
+            {"p99", micros(latency, 0.99)},
+            {"p999", micros(latency, 0.999)},
+            {"max", static_cast<double>(latency.max()) / 1e3}};
+}
+
 }  // namespace
 
 bool Report::good() const noexcept {
@@ -48,12 +63,10 @@ std::string text_of(const Options& options, const Report& report) {
     text += line("rate", number(per_second(report.messages, report.seconds), "msg/s"));
     text += line("throughput", number(per_second(report.bytes, report.seconds) / 1e6, "MB/s"));
     if (report.latency.total() != 0) {
-        text += line("latency",
-                     "p50 " + number(micros(report.latency, 0.5), "us") + ", p90 " +
-                         number(micros(report.latency, 0.9), "us") + ", p99 " +
-                         number(micros(report.latency, 0.99), "us") + ", p99.9 " +
-                         number(micros(report.latency, 0.999), "us") + ", max " +
-                         number(static_cast<double>(report.latency.max()) / 1e3, "us"));
+        text += line("latency", quantiles(report.latency));
+    }
+    if (report.send_latency.total() != 0) {
+        text += line("send latency", quantiles(report.send_latency));
     }
     text += line("lost", std::to_string(report.lost));
     text += line("duplicates", std::to_string(report.duplicates));
@@ -83,12 +96,8 @@ std::string json_of(const Options& options, const Report& report) {
         {"messages_per_second", per_second(report.messages, report.seconds)},
         {"bytes_per_second", per_second(report.bytes, report.seconds)},
         {"seconds", report.seconds},
-        {"latency_us",
-         {{"p50", micros(report.latency, 0.5)},
-          {"p90", micros(report.latency, 0.9)},
-          {"p99", micros(report.latency, 0.99)},
-          {"p999", micros(report.latency, 0.999)},
-          {"max", static_cast<double>(report.latency.max()) / 1e3}}},
+        {"latency_us", json_quantiles(report.latency)},
+        {"send_latency_us", json_quantiles(report.send_latency)},
         {"acked", report.acked},
         {"lost", report.lost},
         {"duplicates", report.duplicates},

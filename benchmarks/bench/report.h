@@ -14,7 +14,8 @@ struct Report {
     std::uint64_t messages = 0;  ///< acknowledged (produce), received (consume, e2e)
     std::uint64_t bytes = 0;     ///< of their bodies
     double seconds = 0;
-    Histogram latency;  ///< nanoseconds
+    Histogram latency;       ///< nanoseconds: of sends (produce), end to end (e2e)
+    Histogram send_latency;  ///< e2e only
     std::uint64_t acked = 0;
     std::uint64_t lost = 0;          ///< acknowledged or stored, but never seen
     std::uint64_t duplicates = 0;    ///< seen again

@@ -39,10 +39,15 @@ Status make_topics(const std::shared_ptr<Client>& client, const Options& options
     return ok();
 }
 
+/// The queues the run is about.
 Result<std::vector<client::QueueStatus>> status_of(const std::shared_ptr<Client>& client,
                                                    const Options& options) {
     GANTRY_ASSIGN_OR_RETURN(const auto admin, client::AdminClient::create(client, {}));
-    return admin->topic_status(options.topic);
+    GANTRY_ASSIGN_OR_RETURN(auto status, admin->topic_status(options.topic));
+    std::erase_if(status, [&](const client::QueueStatus& of) {
+        return options.queue >= 0 && of.queue.queue != options.queue;
+    });
+    return status;
 }
 
 std::uint64_t stored_of(const std::vector<client::QueueStatus>& status) {
@@ -96,7 +101,7 @@ std::uint64_t run_loads(const Loads& loads, const Options& options) {
             loads.begin(), loads.end(), [](const auto& load) { return !load->finished(); });
     };
     while (options.rate != 0 && unfinished()) {
-        std::this_thread::sleep_for(std::chrono::microseconds(500));
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
         for (const auto& load : loads) {
             load->pump();
         }
@@ -172,11 +177,17 @@ std::uint64_t sum_of(const Drains& drains, Count count) {
     return sum;
 }
 
-/// Waits until `wanted` messages have come by `count`, or none came for the send time-out.
+/// Waits until `wanted` messages have come by `count`, or none came for the send time-out, or the
+/// run's seconds are over.
 void wait_for(const Drains& drains, Count count, std::uint64_t wanted, const Options& options) {
     std::uint64_t seen = sum_of(drains, count);
-    std::uint64_t since = monotonic_ns();
+    const std::uint64_t begin = monotonic_ns();
+    std::uint64_t since = begin;
     while (seen < wanted) {
+        if (options.seconds != 0 &&
+            monotonic_ns() - begin > std::uint64_t{options.seconds} * 1'000'000'000U) {
+            return;
+        }
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
         const std::uint64_t now = sum_of(drains, count);
         if (now != seen) {
@@ -217,7 +228,8 @@ Result<Report> run_consume(const Clients& clients, const Options& options) {
     const std::uint64_t last = add_drains(drains, report);
     report.seconds = last > start ? static_cast<double>(last - start) / 1e9 : 0;
     const std::uint64_t seen = report.messages + report.duplicates;
-    report.lost = wanted > seen ? wanted - seen : 0;
+    // A run cut short by its time has not seen everything.
+    report.lost = wanted > seen && options.seconds == 0 ? wanted - seen : 0;
     return report;
 }
 
@@ -235,6 +247,9 @@ Result<Report> run_e2e(const Clients& clients, const Options& options) {
     const std::uint64_t start = run_loads(loads, options);
     Report report;
     add_loads(loads, report);
+    for (const auto& load : loads) {
+        report.send_latency.merge(load->latency());
+    }
     wait_for(drains, &Drain::distinct, report.acked, options);
     const std::uint64_t last = add_drains(drains, report);
     report.seconds = last > start ? static_cast<double>(last - start) / 1e9 : 0;

@@ -25,6 +25,7 @@ struct PullQuery {
     Addressee to;
     storage::Topic* topic = nullptr;
     storage::Queue* queue = nullptr;
+    std::string group;  ///< may be empty
     QueueOffset from;
     std::uint32_t bytes_max = 0;
     std::uint32_t count_max = 0;

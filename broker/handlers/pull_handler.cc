@@ -61,12 +61,13 @@ void PullHandler::pull(Call& call) {
         return;
     }
     set_limits(call, request, query);
+    query.group = request.consumergroup();
     if ((request.sysflag() & kHasCommit) != 0 && request.commitoffset() >= 0 &&
         !request.consumergroup().empty()) {
         call.loop.offsets().put(
             {request.consumergroup(), request.topic(), request.queueid(), request.commitoffset()});
     }
-    storage::ReadResult result = read(query);
+    storage::ReadResult result = read(query, false);
     if (!answer(query, result, query.hold.count() == 0)) {
         call.loop.park(std::move(query));
     }
@@ -215,12 +216,19 @@ LoopState& PullHandler::loop_of(const PullQuery& query) const {
     return *context_.loops[static_cast<std::size_t>(query.to.peer & kPeerLoopMask)];
 }
 
-storage::ReadResult PullHandler::read(PullQuery& query) const {
+storage::ReadRequest PullHandler::request_of(const PullQuery& query) const {
     storage::ReadRequest request;
     request.from = query.from;
     request.bytes_max = query.bytes_max;
     request.count_max = query.count_max;
+    return request;
+}
+
+storage::ReadResult PullHandler::read(const PullQuery& query, bool is_fresh) const {
+    storage::ReadRequest request = request_of(query);
     request.tag_hashes = query.filter.get();
+    request.is_in_loop = true;
+    request.is_fresh = is_fresh;
     return context_.store->read(*query.queue, request);
 }
 
@@ -231,22 +239,25 @@ bool PullHandler::try_answer(PullQuery& query, bool is_last) {
                              "topic[" + query.topic->name() + "] was deleted");
         return true;
     }
-    storage::ReadResult result = read(query);
+    // What wakes a parked pull was appended just now.
+    storage::ReadResult result = read(query, true);
     // Filtered out: look on behind it as long as there is something to look at.
     while (result.status == ReadStatus::kNoMatch && result.next < result.max) {
         query.from = result.next;
         query.has_moved = true;
-        result = read(query);
+        result = read(query, true);
     }
     return answer(query, result, is_last);
 }
 
 bool PullHandler::answer(PullQuery& query, storage::ReadResult& result, bool is_last) {
+    if (result.is_cold) {
+        read_cold(query);
+        return true;
+    }
     switch (result.status) {
         case ReadStatus::kFound:
-            if (result.is_cold) {
-                warm_up(query, std::move(result));
-            } else if (Peer* const peer = loop_of(query).find_peer(query.to.peer)) {
+            if (Peer* const peer = loop_of(query).find_peer(query.to.peer)) {
                 send_found(*peer->connection, query, result);
             }
             return true;
@@ -307,7 +318,7 @@ void PullHandler::send_found(net::Connection& connection,
         const bool is_mapped = !run.memory.empty();
         if (is_mapped && run.length < kCopyBytes) {
             output.append_copy(run.memory);
-        } else if (is_mapped && run.length < kSendfileBytes) {
+        } else if (is_mapped && (run.fd < 0 || run.length < kSendfileBytes)) {
             output.append_reference(run.memory, run.pin);
         } else {
             output.append_file({run.fd, run.file_offset, run.length, run.pin});
@@ -317,19 +328,32 @@ void PullHandler::send_found(net::Connection& connection,
     context_.counters.bytes_out.add(result.bytes);
 }
 
-void PullHandler::warm_up(const PullQuery& query, storage::ReadResult result) {
+void PullHandler::read_cold(const PullQuery& query) {
     context_.counters.cold_reads.add();
-    auto shared = std::make_shared<storage::ReadResult>(std::move(result));
-    const Status submitted = context_.pool.submit([this, query, shared] {
-        context_.store->warm_up(*shared);
-        loop_of(query).post([this, query, shared] {
-            if (Peer* const peer = loop_of(query).find_peer(query.to.peer)) {
-                send_found(*peer->connection, query, *shared);
-            }
+    storage::ColdRequest request;
+    request.queue = query.queue;
+    request.units = request_of(query);
+    request.tags = query.filter;
+    request.group = query.group;
+    request.stream = query.to.peer;
+    const Status taken = context_.store->read_cold(
+        std::move(request), [this, query](Result<storage::ReadResult> result) {
+            loop_of(query).cold_replies().give(
+                *context_.store,
+                [this, asked = PullQuery(query), found = std::move(result)]() mutable {
+                    answer_cold(asked, found);
+                });
         });
-    });
-    if (!submitted) {
-        loop_of(query).fail(query.to, submitted.error());
+    if (!taken) {
+        loop_of(query).fail(query.to, taken.error());
+    }
+}
+
+void PullHandler::answer_cold(PullQuery& query, Result<storage::ReadResult>& result) {
+    if (result) {
+        static_cast<void>(answer(query, *result, true));
+    } else {
+        loop_of(query).fail(query.to, result.error());
     }
 }
 

@@ -19,11 +19,13 @@ class Dispatcher;
 ///   all filtered out, damaged    20    behind them
 ///   end of the queue             19    parked until a message comes, or until time-out
 ///   outside the queue            21    nearest end of the queue
+///   the disk does not give it    1     kIo to native clients
 ///
 /// Checks, in this order: group (26, 16), topic (17, 16), queue id (1), expression (23, 1) or the
 /// group's subscription (24, 25).
 ///
-/// Threads   any loop. Reads that are not in the page cache are warmed up in the pool first.
+/// Threads   any loop. Reads of what is not in memory come back from the store's own
+///           threads (Store::read_cold).
 /// Limits    one message is always given; else maxMsgNums, and 256 KiB or, natively, maxMsgBytes
 ///           of at most 8 MiB.
 class PullHandler final : public ParkedReader {
@@ -54,7 +56,7 @@ private:
     void set_limits(const Call& call,
                     const wire::PullMessageRequest& request,
                     PullQuery& query) const;
-    storage::ReadResult read(PullQuery& query) const;
+    storage::ReadResult read(const PullQuery& query, bool is_fresh) const;
     bool answer(PullQuery& query, storage::ReadResult& result, bool is_last);
     void send_found(net::Connection& connection,
                     const PullQuery& query,
@@ -62,7 +64,9 @@ private:
     void send_status(const PullQuery& query,
                      const storage::ReadResult& result,
                      wire::ResponseCode code);
-    void warm_up(const PullQuery& query, storage::ReadResult result);
+    void read_cold(const PullQuery& query);
+    void answer_cold(PullQuery& query, Result<storage::ReadResult>& result);
+    storage::ReadRequest request_of(const PullQuery& query) const;
     LoopState& loop_of(const PullQuery& query) const;
 
     Context& context_;

@@ -166,6 +166,25 @@ std::size_t QueueIndex::read(QueueOffset from, std::span<QueueUnit> into) const 
     return count;
 }
 
+std::vector<Bytes> QueueIndex::memory_of(QueueOffset from, std::size_t count) const {
+    std::vector<Bytes> memory;
+    const MutexLock lock(stripe());
+    const std::int64_t end =
+        std::min(max_.load(kAcquire), from.value + static_cast<std::int64_t>(count));
+    const std::vector<ExtentEntry>& entries = extents_->entries;
+    auto entry = std::partition_point(entries.begin(), entries.end(), [&](const ExtentEntry& e) {
+        return e.end() <= from.value;
+    });
+    for (; entry != entries.end() && entry->base < end; ++entry) {
+        const std::int64_t begin = std::max(from.value, entry->base);
+        const std::int64_t stop = std::min(end, entry->end());
+        memory.emplace_back(
+            owner_->files().data(entry->place) + kExtentHeaderBytes + (begin - entry->base) * kUnit,
+            static_cast<std::size_t>((stop - begin) * kUnit));
+    }
+    return memory;
+}
+
 std::optional<QueueUnit> QueueIndex::unit_at(QueueOffset at) const {
     QueueUnit unit;
     if (read(at, {&unit, 1}) == 0) {

@@ -116,6 +116,9 @@ public:
 
     /// Copies units from `from` on, as many as are published and fit. 0 outside [min, max).
     std::size_t read(QueueOffset from, std::span<QueueUnit> into) const;
+    /// Memory of the units [from, from + count) that are published, by extent: to see whether they
+    /// are in memory without touching them.
+    std::vector<Bytes> memory_of(QueueOffset from, std::size_t count) const;
     /// The unit at `at`, nothing outside [min, max).
     std::optional<QueueUnit> unit_at(QueueOffset at) const;
     /// First queue offset in [min, max] whose unit is at or above log offset `at`. Binary search.

@@ -51,20 +51,19 @@ public:
     std::uint64_t failures() const { return state_->failures.load(); }
 
     /// Syncs of files whose path contains `path_part` wait until they are let go, one by one.
-    void hold_syncs(std::string path_part) {
-        const MutexLock lock(state_->mutex);
-        state_->held_part = std::move(path_part);
-        state_->may_go = 0;
-    }
+    void hold_syncs(std::string path_part) { hold(Call::kSync, std::move(path_part)); }
 
-    /// Lets so many syncs go: those that wait, then later ones.
-    void let_go(std::uint64_t syncs) {
+    /// The same for reads.
+    void hold_reads(std::string path_part) { hold(Call::kRead, std::move(path_part)); }
+
+    /// Lets so many of them go: those that wait, then later ones.
+    void let_go(std::uint64_t calls) {
         const MutexLock lock(state_->mutex);
-        state_->may_go += syncs;
+        state_->may_go += calls;
         state_->go.notify_all();
     }
 
-    /// Syncs that wait now.
+    /// Calls that wait now.
     std::uint64_t held() const { return state_->held.load(); }
 
     Result<std::unique_ptr<File>> open(const std::filesystem::path& path, Open how) override {
@@ -113,6 +112,13 @@ public:
     }
 
 private:
+    void hold(Call call, std::string path_part) {
+        const MutexLock lock(state_->mutex);
+        state_->held_call = call;
+        state_->held_part = std::move(path_part);
+        state_->may_go = 0;
+    }
+
     struct ActiveRule {
         Rule rule;
         std::uint64_t seen = 0;
@@ -135,9 +141,10 @@ private:
             return ok();
         }
 
-        void wait_to_sync(const std::filesystem::path& path) {
+        void wait_to_go(Call call, const std::filesystem::path& path) {
             MutexLock lock(mutex);
-            if (held_part.empty() || path.string().find(held_part) == std::string::npos) {
+            if (held_part.empty() || call != held_call ||
+                path.string().find(held_part) == std::string::npos) {
                 return;
             }
             ++held;
@@ -150,6 +157,7 @@ private:
 
         Mutex mutex;
         std::vector<ActiveRule> rules GANTRY_GUARDED_BY(mutex);
+        Call held_call GANTRY_GUARDED_BY(mutex) = Call::kSync;
         std::string held_part GANTRY_GUARDED_BY(mutex);
         std::uint64_t may_go GANTRY_GUARDED_BY(mutex) = 0;
         std::condition_variable go;
@@ -171,12 +179,13 @@ private:
         }
 
         Result<std::size_t> read_at(std::uint64_t offset, MutableBytes into) override {
+            state_->wait_to_go(Call::kRead, path_);
             GANTRY_TRY(state_->check(Call::kRead, path_));
             return real_->read_at(offset, into);
         }
 
         Status sync_data() override {
-            state_->wait_to_sync(path_);
+            state_->wait_to_go(Call::kSync, path_);
             GANTRY_TRY(state_->check(Call::kSync, path_));
             return real_->sync_data();
         }
