@@ -85,7 +85,9 @@ Result<std::string> Store::record_at(LogOffset at) const {
 
 WallMs Store::store_time_at(const Queue& queue, QueueOffset at) const {
     const std::optional<QueueUnit> unit = queue.index->unit_at(at);
-    if (!unit || unit->is_hole()) {
+    if (!unit || unit->is_hole() ||
+        (!parts_->lost->empty() &&
+         find_lost(*parts_->lost->snapshot(), unit->at, unit->end()) != nullptr)) {
         return -1;
     }
     std::array<std::byte, kStoreTimeEndMax> head{};
@@ -104,9 +106,15 @@ QueueOffset Store::offset_by_time(const Queue& queue, WallMs time, bool upper) c
     QueueOffset high = confirmed_max(queue);
     while (low < high) {
         const QueueOffset middle = low + (high - low) / 2;
-        const WallMs stored = store_time_at(queue, middle);
-        if (stored < time || (upper && stored == time)) {
-            low = middle + 1;
+        // A lost message has the time of the next one that is not.
+        QueueOffset told = middle;
+        WallMs stored = store_time_at(queue, told);
+        while (stored < 0 && told + 1 < high) {
+            told += 1;
+            stored = store_time_at(queue, told);
+        }
+        if (stored >= 0 && (stored < time || (upper && stored == time))) {
+            low = told + 1;
         } else {
             high = middle;
         }

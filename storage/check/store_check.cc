@@ -8,11 +8,11 @@
 #include "storage/import/import_mark.h"
 #include "storage/log/block_sums.h"
 #include "storage/log/log_reader.h"
+#include "storage/log/lost_ranges.h"
 #include "storage/state_snapshot.h"
 #include "storage/topic_table.h"
 
 #include <algorithm>
-#include <cstddef>
 #include <fcntl.h>
 #include <map>
 #include <optional>
@@ -53,6 +53,8 @@ private:
 
     Status open();
     Status read_marks();
+    Status read_lost();
+    bool is_lost(LogOffset from, LogOffset to) const;
     void check_gaps();
     Status check_segment(const SegmentPtr& segment);
     Status compare_sums(const Segment& segment, std::vector<Range>& wrong);
@@ -78,6 +80,7 @@ private:
     std::optional<LogReader> reader_;
     std::optional<StoredQueues> queues_;
     std::optional<ImportMark> imported_;
+    LostRangeList lost_;
     LogOffset durable_;  ///< what checkpoint and sums say was durable once
     bool is_over_ = false;
     std::uint64_t bytes_total_ = 0;
@@ -89,8 +92,13 @@ private:
 };
 
 void StoreCheck::add(Finding finding) {
+    using Kind = Finding::Kind;
+    const LogOffset end = finding.at + static_cast<std::int64_t>(finding.bytes);
+    if (finding.kind == Kind::kDamage && is_lost(finding.at, end)) {
+        finding.kind = Kind::kLost;
+    }
     ++report_.findings_total;
-    report_.is_good = report_.is_good && finding.kind == Finding::Kind::kTail;
+    report_.is_good &= finding.kind == Kind::kTail || finding.kind == Kind::kLost;
     if (report_.findings.size() < options_.findings_max) {
         report_.findings.push_back(std::move(finding));
     }
@@ -169,6 +177,25 @@ Status StoreCheck::read_marks() {
         return std::move(queues).error();
     }
     return ok();
+}
+
+Status StoreCheck::read_lost() {
+    GANTRY_ASSIGN_OR_RETURN(const auto opened, LostRanges::open(files_, path("lost")));
+    if (!opened.damage.empty()) {
+        add({.kind = Finding::Kind::kIndex,
+             .file = path("lost").string(),
+             .what = opened.damage + ": the next start walks the whole log"});
+    }
+    lost_ = *opened.ranges->snapshot();
+    return ok();
+}
+
+bool StoreCheck::is_lost(LogOffset from, LogOffset to) const {
+    const LostRange* lost = find_lost(lost_, from, from + 1);
+    while (lost != nullptr && lost->to < to) {
+        lost = find_lost(lost_, lost->to, lost->to + 1);
+    }
+    return lost != nullptr;
 }
 
 void StoreCheck::check_gaps() {
@@ -342,6 +369,9 @@ Status StoreCheck::take_damage(const LogEntry& bad, const Segment& segment) {
 void StoreCheck::take_record(const LogEntry& entry, bool is_doubtful) {
     ++report_.records;
     report_.end = entry.end;
+    if (find_lost(lost_, entry.at, entry.end) != nullptr) {
+        return;
+    }
     if (is_doubtful) {
         in_wrong_.push_back({entry.at, entry.end});
     } else if (queues_ && entry.end <= queues_->published()) {
@@ -439,6 +469,7 @@ void StoreCheck::compare_counts() {
 
 Result<CheckReport> StoreCheck::run() {
     GANTRY_TRY(open());
+    GANTRY_TRY(read_lost());
     GANTRY_TRY(read_marks());
     check_gaps();
     if (!list_.empty()) {
@@ -454,7 +485,7 @@ Result<CheckReport> StoreCheck::run() {
     }
     add_waiting();
     // Lost records explain units that point nowhere.
-    if (queues_ && unsound_.empty()) {
+    if (queues_ && unsound_.empty() && lost_.empty()) {
         compare_counts();
     }
     return std::move(report_);

@@ -19,6 +19,7 @@ struct Finding {
     enum class Kind : std::uint8_t {
         kDamage,  ///< bytes of the log are wrong or missing: messages are lost
         kIndex,   ///< consume queues or snapshots contradict the log: a rebuild mends them
+        kLost,    ///< damage that the store has quarantined: known, stepped over by readers
         kTail,    ///< the log ends in bytes that were never known durable: a start cuts them
     };
 
@@ -44,7 +45,7 @@ struct CheckReport {
     std::uint64_t findings_total = 0;
     std::vector<Finding> findings;  ///< the first CheckOptions::findings_max
 
-    /// Nothing but, at most, a tail that the next start cuts.
+    /// Nothing but, at most, what is quarantined and a tail that the next start cuts.
     bool is_good = true;
 };
 

@@ -21,6 +21,8 @@ std::string_view kind_text(Finding::Kind kind) {
     switch (kind) {
         case Finding::Kind::kDamage:
             return "damage";
+        case Finding::Kind::kLost:
+            return "lost";
         case Finding::Kind::kIndex:
             return "index";
         case Finding::Kind::kTail:

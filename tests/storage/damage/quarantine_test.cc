@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "storage/check/store_check.h"
 #include "storage/damage/block_check.h"
 #include "storage/log/lost_ranges.h"
 #include "tests/storage/damage/killed_store.h"
@@ -378,6 +379,61 @@ TEST_SUITE("storage/quarantine") {
         StoreFixture again(directory.path() / "killed");
         again.options.on_damage = OnDamage::kRefuse;
         CHECK(open_and_consume(again) == consumed);
+    }
+
+    TEST_CASE("a check of a store tells quarantined damage from new damage") {
+        const Killed killed(300, true, 900, true);
+        const fs::path path = killed.copy();
+        overwrite(segment_path(path), killed.places[20].first.value + 300, "damage");
+        {
+            StoreFixture opened(path);
+            opened.open();
+            REQUIRE(opened.store->close());
+        }
+        const auto files = make_posix_file_system();
+        const auto known = check_store(*files, {.directory = path});
+        REQUIRE(known);
+        CHECK(known->is_good);
+        REQUIRE(known->findings.size() == 1);
+        CHECK(known->findings[0].kind == Finding::Kind::kLost);
+        CHECK(known->findings[0].at == killed.places[20].first);
+        overwrite(segment_path(path), killed.places[30].first.value + 300, "damage");
+        const auto fresh = check_store(*files, {.directory = path});
+        REQUIRE(fresh);
+        CHECK_FALSE(fresh->is_good);
+        CHECK(fresh->findings.size() == 2);
+    }
+
+    TEST_CASE("offsets are found by time although messages are lost") {
+        const TemporaryDirectory directory(fast_directory());
+        StoreFixture at(directory.path() / "live");
+        at.open();
+        at.queue("t");
+        REQUIRE(at.store->close());
+        at.open();
+        std::vector<Appended> places;
+        for (std::int64_t i = 0; i < 200; ++i) {
+            at.clock.set(1'700'000'000'000 + 1'000 * i);
+            places.push_back(at.append(at.queue("t"), {{numbered_body(7, 900), "", ""}}).value());
+        }
+        REQUIRE(at.store->close());
+        at.store.reset();
+        // Lost are the messages around the middle, where the search begins.
+        fs::remove(segment_path(at.options.directory, kTestSegmentBytes));
+        const Consumed consumed = open_and_consume(at);
+        REQUIRE_FALSE(consumed.lost.empty());
+        for (const auto& [offset, body] : consumed.bodies) {
+            CAPTURE(offset);
+            CHECK(at.store->offset_by_time(at.queue("t"),
+                                           1'700'000'000'000 + 1'000 * offset,
+                                           false) <= QueueOffset(offset));
+            const auto found =
+                at.store->offset_by_time(at.queue("t"), 1'700'000'000'000 + 1'000 * offset, false);
+            // Nothing but lost messages may lie between.
+            for (QueueOffset between = found; between < QueueOffset(offset); between += 1) {
+                CHECK(consumed.lost.count(between.value) == 1);
+            }
+        }
     }
 
     TEST_CASE("messages that a filter leaves out before lost ones are not told as lost") {
