@@ -132,6 +132,13 @@ std::vector<std::string> read_queue(RpcClient& client,
             return all;
         }
         const std::int64_t next = answer.fields<wire::PullMessageResponse>().nextbeginoffset();
+        // Nothing to deliver there, go on behind it: so are lost messages stepped over.
+        const bool is_gap = answer.transport && next > offset &&
+                            answer.code == wire::ResponseCode::kPullRetryImmediately;
+        if (is_gap) {
+            offset = next;
+            continue;
+        }
         if (!answer.transport || answer.code != wire::ResponseCode::kSuccess || next <= offset) {
             all.push_back("pull at " + std::to_string(offset) + ": " + answer.summary());
             return all;

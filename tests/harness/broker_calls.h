@@ -52,8 +52,8 @@ wire::PullMessageRequest held_pull_of(const std::string& topic,
                                       std::int64_t offset,
                                       std::int64_t hold_ms);
 
-/// Bodies of everything in a queue, in its order; the last one tells of a failure, if there was
-/// one.
+/// Bodies of everything in a queue, in its order, lost messages left out; the last one tells of a
+/// failure, if there was one.
 std::vector<std::string> read_queue(RpcClient& client,
                                     const std::string& topic,
                                     std::int32_t queue_id);

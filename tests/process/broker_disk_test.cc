@@ -241,9 +241,27 @@ TEST_SUITE("process/broker_disk") {
         sender.check_serves();
     }
 
-    TEST_CASE("damage in what was synced stops the start and is named, and nothing is cut") {
+    TEST_CASE("damage in what was synced costs that message alone") {
         const TempDirectory directory;
         Sender sender(directory.path(), {{"store.flush", "sync"}});
+        sender.send_some(30);
+        sender.broker.kill();
+        const std::int64_t at = sender.places[10] + 3'000;
+        overwrite(last_segment_with(sender.broker, at), at, "!");
+        require_started(sender.broker.start());
+        CHECK(sender.value("gantry_store_lost_messages_total") == 1);
+        CHECK(sender.value("gantry_store_lost_ranges") == 1);
+        CHECK(cut_bytes(sender.broker) == 0);
+        sender.kept.erase(sender.kept.begin() + 10);
+        sender.lost = 1;
+        sender.check_kept();
+        sender.check_serves();
+    }
+
+    TEST_CASE(
+        "told to, the start refuses damage in what was synced and names it, cutting nothing") {
+        const TempDirectory directory;
+        Sender sender(directory.path(), {{"store.flush", "sync"}, {"store.on_damage", "refuse"}});
         sender.send_some(30);
         sender.broker.kill();
         const std::int64_t at = sender.places[10] + 3'000;

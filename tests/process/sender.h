@@ -58,7 +58,7 @@ public:
         Answer answer = harness::send(client, "T", 0, {{body}});
         if (answer.summary() == "0") {
             const auto place = answer.fields<wire::SendRecordsResponse>();
-            CHECK(place.queueoffset() == static_cast<std::int64_t>(kept.size()));
+            CHECK(place.queueoffset() == static_cast<std::int64_t>(kept.size() + lost));
             places.push_back(place.logoffset());
             kept.push_back(std::move(body));
         }
@@ -116,6 +116,7 @@ public:
     BrokerProcess broker;
     std::vector<std::string> kept;
     std::vector<std::int64_t> places;  ///< log offset of each
+    std::size_t lost = 0;              ///< acknowledged ones that damage has taken
     int sent = 0;
 };
 
