@@ -6,8 +6,7 @@
 
 namespace gantry::bench {
 
-Load::Load(const Options& options, const Plan& plan)
-    : options_(options), plan_(plan), body_(options.size_bytes, 'g') {
+Load::Load(const Options& options, const Plan& plan) : plan_(plan), body_(options.size_bytes, 'g') {
     turn_messages_ =
         options.batch_bytes == 0
             ? 1

@@ -76,7 +76,6 @@ private:
     void refused_locked(const Error& why) GANTRY_REQUIRES(mutex_);
     void on_done(const Stamp& stamp, const Result<client::SendReceipt>& result);
 
-    const Options& options_;
     Plan plan_;
     std::uint64_t turn_messages_;  ///< a full frame: so many to one topic before the next one
     std::uint64_t in_flight_max_;

@@ -356,7 +356,7 @@ void ColdReader::copy(Job& job, const ChunkCache::Chunk& chunk) {
 /// The current run's part in one chunk, without the rest of the chunk.
 Status ColdReader::read_alone(Job& job) {
     const LogRun& run = job.result.runs[job.run];
-    const std::uint64_t inside = job.at() - segment_of(run).base();
+    const std::uint64_t inside = bytes_between(segment_of(run).base(), job.at());
     const std::uint64_t bytes = std::min(job.run_left(), kChunkBytes);
     const std::uint64_t begin = inside / PageBuffer::kPageBytes * PageBuffer::kPageBytes;
     const PageBuffer scratch(inside + bytes - begin);

@@ -59,9 +59,10 @@ Consumed consume(const Store& store, const Queue& queue) {
 /// Requires that every message is served as it was or told as lost.
 void require_all_told(const Consumed& consumed, const std::vector<std::string>& bodies) {
     REQUIRE(consumed.bodies.size() + consumed.lost.size() == bodies.size());
-    for (const auto& [at, body] : consumed.bodies) {
+    for (const auto& served : consumed.bodies) {
+        const std::int64_t at = served.first;
         CAPTURE(at);
-        REQUIRE(body == bodies[static_cast<std::size_t>(at)]);
+        REQUIRE(served.second == bodies[static_cast<std::size_t>(at)]);
     }
 }
 
@@ -422,7 +423,8 @@ TEST_SUITE("storage/quarantine") {
         fs::remove(segment_path(at.options.directory, kTestSegmentBytes));
         const Consumed consumed = open_and_consume(at);
         REQUIRE_FALSE(consumed.lost.empty());
-        for (const auto& [offset, body] : consumed.bodies) {
+        for (const auto& served : consumed.bodies) {
+            const std::int64_t offset = served.first;
             CAPTURE(offset);
             CHECK(at.store->offset_by_time(at.queue("t"),
                                            1'700'000'000'000 + 1'000 * offset,
