@@ -19,7 +19,7 @@ namespace {
 constexpr std::chrono::seconds kPatience{60};
 
 /// A store's log, taken as not being in the page cache, whatever the system has kept of it.
-class ColdLog : public ColdSource {
+class ColdLog final : public ColdSource {
 public:
     ColdLog() { at.files = &files; }
 
@@ -77,21 +77,22 @@ private:
     SegmentPtr segment_ GANTRY_GUARDED_BY(mutex);
 };
 
-/// A cold reader over such a log, with one queue.
-class ColdFixture : public ColdLog {
+/// A cold reader over such a log, with one queue. The log is a member, whole until the reader's
+/// threads have ended.
+class ColdFixture {
 public:
     explicit ColdFixture(ColdOptions cold = {}) : options(cold) {
         options.memory_bytes = 8 << 20;
-        open();
+        log.open();
         queue = &at.queue("t");
     }
 
     void start() {
-        reader = std::make_unique<ColdReader>(*this, clock, metrics, options);
+        reader = std::make_unique<ColdReader>(log, clock, metrics, options);
         reader->start();
     }
 
-    ~ColdFixture() override { reader.reset(); }
+    void fill(Queue& to, std::size_t count, std::size_t bytes) { log.fill(to, count, bytes); }
 
     std::future<Result<ReadResult>> begin(QueueOffset from, std::string group = "g") {
         ColdRequest request;
@@ -142,10 +143,16 @@ public:
 
     double metric(const std::string& name) { return metrics.values().at(name); }
 
+    ColdLog log;
+    const TemporaryDirectory& directory = log.directory;
+    FaultyFileSystem& files = log.files;
+    StoreFixture& at = log.at;
+    const std::vector<std::string>& bodies = log.bodies;
+    SystemClock& clock = log.clock;
     ColdOptions options;
     MetricRegistry metrics;
     Queue* queue = nullptr;
-    std::unique_ptr<ColdReader> reader;
+    std::unique_ptr<ColdReader> reader;  ///< the last: its threads use what is above
 };
 
 /// Where a record's body starts; its first byte can be flipped.
@@ -203,7 +210,7 @@ TEST_SUITE("storage/cold/cold_reader") {
         for (int i = 0; i < 10; ++i) {
             CHECK(read_all("group-" + std::to_string(i)) == bodies);
         }
-        const double log_bytes = static_cast<double>(end().value);
+        const double log_bytes = static_cast<double>(log.end().value);
         CHECK(metric("gantry_store_cold_bytes_total") >= 10 * 1'500 * 2'000);
         CHECK(metric("gantry_store_cold_disk_bytes_total") <= 2 * log_bytes + (4 << 20));
         CHECK(metric("gantry_store_cold_memory_bytes") <= 8 << 20);
@@ -228,11 +235,11 @@ TEST_SUITE("storage/cold/cold_reader") {
         got = read(QueueOffset(11));
         REQUIRE(got.has_value());
         CHECK(got->count == 9);
-        const MutexLock lock(mutex);
-        REQUIRE(damage.size() == 2);
-        CHECK(damage[0] == damage[1]);
-        CHECK(damage[0].first == tenth);
-        CHECK(damage[0].second == queue->index->unit_at(QueueOffset(10))->end());
+        const MutexLock lock(log.mutex);
+        REQUIRE(log.damage.size() == 2);
+        CHECK(log.damage[0] == log.damage[1]);
+        CHECK(log.damage[0].first == tenth);
+        CHECK(log.damage[0].second == queue->index->unit_at(QueueOffset(10))->end());
     }
 
     TEST_CASE_FIXTURE(ColdFixture, "a read error of the disk is told as such, and others go on") {
