@@ -2,6 +2,7 @@
 // What an append costs by part: one message of a 1 KiB body each, into pages that are mapped and
 // faulted in. Each part runs alone over GANTRY_BENCH_MESSAGES messages (100 000), so that its time
 // and, under valgrind, its instructions can be told: see benchmarks/append_cost.py.
+#include "bench_directory.h"
 #include "common/checksum.h"
 #include "protocol/wire/properties.h"
 #include "storage/index/consume_queues.h"
@@ -33,31 +34,6 @@ std::int64_t message_count() {
     const char* const wanted = std::getenv("GANTRY_BENCH_MESSAGES");
     return wanted != nullptr ? std::strtoll(wanted, nullptr, 10) : kUsual;
 }
-
-/// A directory of its own: below GANTRY_BENCH_DIR, else below the temporary directory.
-class ScratchDirectory {
-public:
-    ScratchDirectory() {
-        const char* const chosen = std::getenv("GANTRY_BENCH_DIR");
-        const std::filesystem::path parent =
-            chosen != nullptr ? chosen : std::filesystem::temp_directory_path().c_str();
-        std::string pattern = (parent / "gantry-append-XXXXXX").string();
-        if (::mkdtemp(pattern.data()) == nullptr) {
-            std::abort();
-        }
-        path_ = pattern;
-    }
-
-    ScratchDirectory(const ScratchDirectory&) = delete;
-    ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-
-    ~ScratchDirectory() { std::filesystem::remove_all(path_); }
-
-    const std::filesystem::path& path() const { return path_; }
-
-private:
-    std::filesystem::path path_;
-};
 
 /// One segment, faulted in whole; no flush and no next segment while a part is measured.
 StoreOptions quiet_options(const std::filesystem::path& directory) {
@@ -114,7 +90,7 @@ public:
     std::byte* memory() { return log_->segments().find(LogOffset(0))->memory(LogOffset(0)); }
 
 private:
-    ScratchDirectory scratch_;
+    BenchDirectory scratch_;
     std::unique_ptr<FileSystem> files_ = make_posix_file_system();
     SystemClock clock_;
     MetricRegistry metrics_;
@@ -252,7 +228,7 @@ void block_sum(benchmark::State& state) {
 
 /// One key of a message.
 void key(benchmark::State& state) {
-    const ScratchDirectory scratch;
+    const BenchDirectory scratch;
     const auto files = make_posix_file_system();
     const auto opened = KeyIndex::open(*files, {.directory = scratch.path()}).value();
     std::string order = "order-0000000000";
@@ -289,7 +265,7 @@ public:
     }
 
 private:
-    ScratchDirectory scratch_;
+    BenchDirectory scratch_;
     std::unique_ptr<FileSystem> files_ = make_posix_file_system();
     SystemClock clock_;
     MetricRegistry metrics_;

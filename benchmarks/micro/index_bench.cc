@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Time of the consume queues, the key index and the state machine: per put, per look-up, and of
 // opening and flushing a store of many queues. One iteration is a whole run over a fresh directory
-// (GANTRY_BENCH_DIRECTORY, else the temporary one); counters give the time of one operation.
+// (GANTRY_BENCH_DIR, else the temporary one); counters give the time of one operation.
+#include "bench_directory.h"
 #include "common/random.h"
 #include "storage/index/consume_queues.h"
 #include "storage/index/key_index.h"
@@ -27,30 +28,6 @@ using Steady = std::chrono::steady_clock;
 double seconds_since(Steady::time_point begin) {
     return std::chrono::duration<double>(Steady::now() - begin).count();
 }
-
-class ScratchDirectory {
-public:
-    ScratchDirectory() {
-        const char* const base = std::getenv("GANTRY_BENCH_DIRECTORY");
-        path_ = (base != nullptr ? std::filesystem::path(base)
-                                 : std::filesystem::temp_directory_path()) /
-                ("gantry-bench-" + std::to_string(random_seed()));
-        std::filesystem::create_directories(path_);
-    }
-
-    ScratchDirectory(const ScratchDirectory&) = delete;
-    ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-
-    ~ScratchDirectory() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-
-    const std::filesystem::path& path() const { return path_; }
-
-private:
-    std::filesystem::path path_;
-};
 
 /// Anonymous memory of this process in bytes.
 double anonymous_bytes() {
@@ -104,7 +81,7 @@ struct Queues {
         return seconds_since(begin);
     }
 
-    ScratchDirectory scratch;
+    BenchDirectory scratch;
     std::unique_ptr<FileSystem> files = make_posix_file_system();
     std::unique_ptr<ConsumeQueues> queues;
     std::vector<QueueIndex*> all;
@@ -189,7 +166,7 @@ void open_and_flush(benchmark::State& state) {
 
 void key_put(benchmark::State& state) {
     for (auto _ : state) {
-        const ScratchDirectory scratch;
+        const BenchDirectory scratch;
         const auto files = make_posix_file_system();
         const auto opened = must(KeyIndex::open(*files, {.directory = scratch.path()}));
         std::string key = "order-0000000000";
@@ -207,7 +184,7 @@ void key_put(benchmark::State& state) {
 }
 
 void key_find(benchmark::State& state) {
-    const ScratchDirectory scratch;
+    const BenchDirectory scratch;
     const auto files = make_posix_file_system();
     const auto opened = must(KeyIndex::open(*files, {.directory = scratch.path()}));
     Random keys(1);
@@ -248,7 +225,7 @@ struct Machine {
         put.set_offset(i);
     }
 
-    ScratchDirectory scratch;
+    BenchDirectory scratch;
     std::unique_ptr<FileSystem> files = make_posix_file_system();
     std::unique_ptr<ConsumeQueues> queues;
     std::unique_ptr<TopicTable> topics;

@@ -3,15 +3,13 @@
 // batches of 32 KiB one way, answers of 64 B the other way, so many in flight. The ceiling of the
 // batched produce shapes, and the yardstick to compare machines with.
 #include "common/unique_fd.h"
+#include "tcp_pair.h"
 
 #include <benchmark/benchmark.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <string>
 #include <sys/socket.h>
 #include <thread>
-#include <utility>
 #include <vector>
 
 namespace gantry {
@@ -21,28 +19,6 @@ constexpr std::size_t kBatchBytes = 33'000;
 constexpr std::size_t kAnswerBytes = 64;
 constexpr std::size_t kReceiveBytes = std::size_t{256} << 10U;
 constexpr std::int64_t kMessagesPerBatch = 30;
-
-/// The two ends of a TCP connection over 127.0.0.1.
-std::pair<UniqueFd, UniqueFd> connect_pair() {
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof at;
-    const UniqueFd listener(::socket(AF_INET, SOCK_STREAM, 0));
-    UniqueFd client(::socket(AF_INET, SOCK_STREAM, 0));
-    auto* const address = reinterpret_cast<sockaddr*>(&at);
-    if (::bind(listener.get(), address, length) != 0 || ::listen(listener.get(), 1) != 0 ||
-        ::getsockname(listener.get(), address, &length) != 0 ||
-        ::connect(client.get(), address, length) != 0) {
-        return {};
-    }
-    UniqueFd server(::accept(listener.get(), nullptr, nullptr));
-    const int one = 1;
-    for (const int fd : {client.get(), server.get()}) {
-        ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    }
-    return {std::move(client), std::move(server)};
-}
 
 bool send_all(int socket, const char* bytes, std::size_t count) {
     while (count > 0) {

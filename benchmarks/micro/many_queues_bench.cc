@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "bench_directory.h"
 #include "storage/state_machine.h"
 #include "storage/store.h"
 
@@ -19,31 +20,6 @@ namespace {
 
 constexpr std::size_t kBodyBytes = 256;
 constexpr std::int64_t kQueuesPerTopic = 100;
-
-/// A directory of its own: below GANTRY_BENCH_DIR, else below the temporary directory.
-class BenchDirectory {
-public:
-    BenchDirectory() {
-        const char* const chosen = std::getenv("GANTRY_BENCH_DIR");
-        const std::filesystem::path parent =
-            chosen != nullptr ? chosen : std::filesystem::temp_directory_path().c_str();
-        std::string pattern = (parent / "gantry-bench-XXXXXX").string();
-        if (::mkdtemp(pattern.data()) == nullptr) {
-            std::abort();
-        }
-        path_ = pattern;
-    }
-
-    BenchDirectory(const BenchDirectory&) = delete;
-    BenchDirectory& operator=(const BenchDirectory&) = delete;
-
-    ~BenchDirectory() { std::filesystem::remove_all(path_); }
-
-    const std::filesystem::path& path() const noexcept { return path_; }
-
-private:
-    std::filesystem::path path_;
-};
 
 /// A store with many queues, and one record to append to any of them.
 class ManyQueues {

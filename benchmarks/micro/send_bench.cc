@@ -5,19 +5,18 @@
 // of the pull handler.
 #include "common/unique_fd.h"
 #include "protocol/net/output_queue.h"
+#include "tcp_pair.h"
 
 #include <benchmark/benchmark.h>
 #include <cstdlib>
 #include <fcntl.h>
 #include <memory>
-#include <netinet/in.h>
 #include <poll.h>
 #include <string>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
-#include <utility>
 #include <vector>
 
 namespace gantry {
@@ -59,24 +58,6 @@ struct HotFile {
     const std::byte* memory = nullptr;
 };
 
-/// The two ends of a TCP connection over 127.0.0.1; the first one does not block.
-std::pair<UniqueFd, UniqueFd> connect_pair() {
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof at;
-    const UniqueFd listener(::socket(AF_INET, SOCK_STREAM, 0));
-    UniqueFd client(::socket(AF_INET, SOCK_STREAM, 0));
-    auto* const address = reinterpret_cast<sockaddr*>(&at);
-    if (::bind(listener.get(), address, length) != 0 || ::listen(listener.get(), 1) != 0 ||
-        ::getsockname(listener.get(), address, &length) != 0 ||
-        ::connect(client.get(), address, length) != 0) {
-        return {};
-    }
-    UniqueFd server(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK));
-    return {std::move(server), std::move(client)};
-}
-
 /// Puts an answer of runs of `run_bytes` into `output`, the file's next ones.
 void append_answer(net::OutputQueue& output,
                    const std::shared_ptr<HotFile>& file,
@@ -99,7 +80,8 @@ void append_answer(net::OutputQueue& output,
 
 void send_runs(benchmark::State& state, How how) {
     const auto file = std::make_shared<HotFile>();
-    auto [server, client] = connect_pair();
+    auto [client, server] = connect_pair();
+    ::fcntl(server.get(), F_SETFL, O_NONBLOCK);
     if (file->memory == nullptr || !server) {
         state.SkipWithError("no file or no loopback connection");
         return;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "bench_directory.h"
 #include "storage/store.h"
 
 #include <benchmark/benchmark.h>
@@ -15,20 +16,12 @@ namespace {
 constexpr std::size_t kBodyBytes = 1'024;
 constexpr std::int32_t kQueues = 8;
 
-/// A store in a directory of its own: below GANTRY_BENCH_DIR, else below the temporary directory.
+/// A store in a directory of its own.
 class BenchStore {
 public:
     explicit BenchStore(FlushMode flush) {
-        const char* const chosen = std::getenv("GANTRY_BENCH_DIR");
-        const std::filesystem::path parent =
-            chosen != nullptr ? chosen : std::filesystem::temp_directory_path().c_str();
-        std::string pattern = (parent / "gantry-bench-XXXXXX").string();
-        if (::mkdtemp(pattern.data()) == nullptr) {
-            std::abort();
-        }
-        directory_ = pattern;
         StoreOptions options;
-        options.directory = directory_;
+        options.directory = directory_.path();
         options.flush = flush;
         options.store_host = wire::parse_host("127.0.0.1:10911").value();
         store_ = Store::open(*files_, clock_, metrics_, options).value().store;
@@ -41,20 +34,12 @@ public:
         static_cast<void>(store_->state().commit(changes).value());
     }
 
-    BenchStore(const BenchStore&) = delete;
-    BenchStore& operator=(const BenchStore&) = delete;
-
-    ~BenchStore() {
-        store_.reset();
-        std::filesystem::remove_all(directory_);
-    }
-
     Store& store() { return *store_; }
 
     Queue& queue(std::int32_t id) { return *store_->find_topic("bench")->queue(id); }
 
 private:
-    std::filesystem::path directory_;
+    BenchDirectory directory_;
     std::unique_ptr<FileSystem> files_ = make_posix_file_system();
     SystemClock clock_;
     MetricRegistry metrics_;
