@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/settings.h"
 
+#include "broker/delivery/delay_service.h"
 #include "common/settings.h"
 #include "protocol/net/socket.h"
 #include "protocol/wire/record.h"
@@ -159,6 +160,48 @@ void bind_reading(SettingTable& table, BrokerOptions& o) {
               "it, and their pages are dropped.");
 }
 
+void bind_retention(SettingTable& table, BrokerOptions& o) {
+    constexpr std::int64_t kHoursMax = 876'000;
+    table.add(
+        "store.log_directories",
+        &o.store_log_directories,
+        "Directories for the files of the log, on several disks; each new file goes where most "
+        "room is. Empty: commitlog in store.directory.");
+    table.add("store.volume_bytes_max",
+              &o.store_volume_bytes_max,
+              {0, INT64_MAX},
+              "Most bytes of the log on one volume; 0: as many as fit.");
+    table.add("retention.hours",
+              &o.retention_hours,
+              {0, kHoursMax},
+              "Messages older than that may be deleted; 0: age deletes none. Topics may say "
+              "otherwise.");
+    table.add("retention.bytes",
+              &o.retention_bytes,
+              {0, INT64_MAX},
+              "The oldest messages go when the log is larger than that; 0: size deletes none.");
+    table.add("retention.check_seconds",
+              &o.retention_check_seconds,
+              {1, 86'400},
+              "Time between two looks for what may be deleted.");
+    table.add("retention.until_consumed_cap_hours",
+              &o.retention_until_consumed_cap_hours,
+              {0, kHoursMax},
+              "A topic kept until consumed loses messages older than that all the same; 0: never.");
+    table.add("retention.until_consumed_cap_bytes",
+              &o.retention_until_consumed_cap_bytes,
+              {0, INT64_MAX},
+              "A topic kept until consumed is not kept larger than that; 0: no limit.");
+    table.add("retention.force",
+              &o.retention_force,
+              "When the log has no room left, delete the oldest messages, whatever they are, "
+              "instead of refusing sends.");
+    table.add("retention.alarm_percent",
+              &o.retention_alarm_percent,
+              {1, 100},
+              "Share of the log's room that is taken when the alarm goes off.");
+}
+
 Status check_name(std::string_view setting, std::string_view value) {
     const auto is_bad = [](char c) { return c <= ' ' || c == ';' || c == ',' || c == '"'; };
     if (value.empty() || value.size() > wire::kTopicBytesMax ||
@@ -195,6 +238,7 @@ void bind_settings(SettingTable& table, BrokerOptions& options) {
     bind_identity(table, options);
     bind_store(table, options);
     bind_reading(table, options);
+    bind_retention(table, options);
 }
 
 Status check_options(const BrokerOptions& options) {
@@ -234,6 +278,22 @@ std::uint32_t frame_bytes_max(const BrokerOptions& options) noexcept {
         std::max(kStockFrameBytes, options.message_bytes_max + kRecordHeadroomBytes));
 }
 
+storage::RetentionOptions retention_options(const BrokerOptions& options) {
+    constexpr std::int64_t kHourMs = 3'600'000;
+    storage::RetentionOptions retention;
+    retention.keep_ms = options.retention_hours * kHourMs;
+    retention.bytes_max = static_cast<std::uint64_t>(options.retention_bytes);
+    retention.check_ms = static_cast<std::uint32_t>(options.retention_check_seconds * 1'000);
+    retention.unconsumed_ms_max = options.retention_until_consumed_cap_hours * kHourMs;
+    retention.unconsumed_bytes_max =
+        static_cast<std::uint64_t>(options.retention_until_consumed_cap_bytes);
+    retention.force = options.retention_force;
+    retention.alarm_percent = static_cast<std::uint32_t>(options.retention_alarm_percent);
+    // Whose messages the broker itself still has to deliver.
+    retention.held_topics = {std::string(DelayService::kTopic)};
+    return retention;
+}
+
 storage::StoreOptions store_options(const BrokerOptions& options, const wire::Host& store_host) {
     storage::StoreOptions store;
     store.directory = options.store_directory;
@@ -257,6 +317,10 @@ storage::StoreOptions store_options(const BrokerOptions& options, const wire::Ho
     store.cold.group_bytes_per_second =
         static_cast<std::uint64_t>(options.read_cold_group_bytes_per_second);
     store.cold.is_direct = options.read_cold_direct;
+    store.log_directories.assign(options.store_log_directories.begin(),
+                                 options.store_log_directories.end());
+    store.volume_bytes_max = static_cast<std::uint64_t>(options.store_volume_bytes_max);
+    store.retention = retention_options(options);
     store.store_host = store_host;
     return store;
 }

@@ -42,6 +42,16 @@ struct BrokerOptions {
     std::int64_t store_hot_bytes = std::int64_t{256} << 20;
     std::int64_t store_cache_bytes = 0;
     std::int64_t store_free_bytes_min = std::int64_t{256} << 20;
+    std::int64_t store_volume_bytes_max = 0;
+    std::vector<std::string> store_log_directories;
+
+    std::int64_t retention_hours = 72;
+    std::int64_t retention_bytes = 0;
+    std::int64_t retention_check_seconds = 10;
+    std::int64_t retention_until_consumed_cap_hours = 168;
+    std::int64_t retention_until_consumed_cap_bytes = 0;
+    bool retention_force = false;
+    std::int64_t retention_alarm_percent = 85;
 
     std::int64_t read_cold_threads = 4;
     std::int64_t read_cold_memory_bytes = std::int64_t{64} << 20;
@@ -75,6 +85,9 @@ Status check_options(const BrokerOptions& options);
 /// Bytes of one frame this broker takes: room for any message it takes, and no less than stock
 /// servers do, so that a message over the limit gets an answer rather than a closed connection.
 std::uint32_t frame_bytes_max(const BrokerOptions& options) noexcept;
+
+/// What topics without rules of their own are kept for.
+storage::RetentionOptions retention_options(const BrokerOptions& options);
 
 /// The options as the store takes them; they have passed check_options. `store_host` is the address
 /// written into records. A record may be larger than a message, by what surrounds the body.

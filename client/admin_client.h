@@ -22,6 +22,8 @@ struct TopicSpec {
     std::int32_t read_queues = 8;
     std::int32_t write_queues = 8;
     std::int32_t perm = 6;  ///< 4 read + 2 write
+    /// "retention.ms" and others; in an update an empty value takes one away.
+    std::map<std::string, std::string> attributes;
 };
 
 /// A topic's definition and the broker that has it.
@@ -96,6 +98,11 @@ struct BrokerStatus {
     std::uint64_t groups = 0;
     std::uint64_t connections = 0;
     std::uint64_t free_bytes = 0;
+    std::uint32_t room_taken_percent = 0;  ///< of what the log may take
+    std::string room_alarm;                ///< why the log is about to run out of room, or empty
+    std::int64_t retention_hours = 0;
+    std::int64_t retention_bytes = 0;
+    std::map<std::string, std::uint64_t> deleted_unconsumed;  ///< messages, by group
     std::map<std::string, double> counters;
 };
 

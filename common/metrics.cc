@@ -38,11 +38,16 @@ void MetricRegistry::gauge(const std::string& name,
 std::string MetricRegistry::render() const {
     const MutexLock lock(mutex_);
     std::string text;
+    std::string described;
     for (const auto& [name, metric] : metrics_) {
         const double value =
             metric.counter ? static_cast<double>(metric.counter->value()) : metric.gauge();
-        text += "# HELP " + name + ' ' + metric.help + '\n';
-        text += "# TYPE " + name + (metric.counter ? " counter\n" : " gauge\n");
+        // Metrics that differ in their labels are one to Prometheus.
+        if (const std::string family = name.substr(0, name.find('{')); family != described) {
+            text += "# HELP " + family + ' ' + metric.help + '\n';
+            text += "# TYPE " + family + (metric.counter ? " counter\n" : " gauge\n");
+            described = family;
+        }
         text += name + ' ' + number(value) + '\n';
     }
     return text;

@@ -142,6 +142,10 @@ Status Recovery::open_parts() {
         }
     }
     parts_.queues = std::move(queues.queues);
+    if (first > LogOffset(0)) {
+        // A stop between the deletion of a segment and the next flush of the queues.
+        parts_.queues->advance_min(first);
+    }
     parts_.keys = std::move(keys.index);
     parts_.topics = std::make_unique<TopicTable>(*parts_.queues);
     parts_.state = std::make_unique<LogStateMachine>(*parts_.topics);
@@ -151,6 +155,11 @@ Status Recovery::open_parts() {
     starts_.queues = !checkpoint_ || queues.needs_rebuild ? first : at;
     starts_.keys = !checkpoint_ || lost_keys ? first : at;
     starts_.state = std::max(first, LogOffset(loaded.snapshot.logoffset()));
+    if (starts_.state > LogOffset(loaded.snapshot.logoffset())) {
+        kLog.error(
+            "topics, groups and offsets are not complete: changes of them are in deleted log",
+            {{"snapshot", loaded.snapshot.logoffset()}, {"first", first.value}});
+    }
     newest_ = std::max(at, starts_.state);
     queues_.begin(starts_.queues);
     if (!keys.needs_rebuild) {

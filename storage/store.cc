@@ -81,6 +81,8 @@ Status Store::Parts::open(RecoveryReport& report) {
         GANTRY_TRY(checkpointer->write());
     }
     checkpointer->start(log->flushed());
+    retention = std::make_unique<Retention>(*this);
+    retention->start();
     GANTRY_FAILPOINT_TRY("open.done");
     return ok();
 }
@@ -109,6 +111,9 @@ Status Store::Parts::close() {
     }
     if (cold) {
         cold->stop();
+    }
+    if (retention != nullptr) {
+        retention->stop();
     }
     checkpointer->stop();
     GANTRY_TRY(log->close());
@@ -200,7 +205,20 @@ void Checkpointer::set_due(LogOffset last) {
     late_ = due_ + std::min(bytes, std::int64_t{1} << 60U) * (kLateFactor - 1);
 }
 
+Status Store::delete_expired() {
+    return parts_->retention->run();
+}
+
+RetentionStatus Store::retention_status() const {
+    return parts_->retention->status();
+}
+
 void Checkpointer::start(LogOffset last) {
+    {
+        const MutexLock writing(write_mutex_);
+        const auto stored = load_checkpoint(parts_.files, parts_.path("checkpoint"));
+        newest_ = stored && *stored ? (*stored)->at : newest_;
+    }
     {
         const MutexLock lock(mutex_);
         set_due(last);
@@ -255,7 +273,21 @@ void Checkpointer::run() {
     }
 }
 
+Status Checkpointer::reach(LogOffset at) {
+    for (int i = 0; i < 2; ++i) {
+        {
+            const MutexLock lock(write_mutex_);
+            if (older_ >= at) {
+                return ok();
+            }
+        }
+        GANTRY_TRY(write());
+    }
+    return ok();
+}
+
 Status Checkpointer::write() {
+    const MutexLock writing(write_mutex_);
     GANTRY_FAILPOINT_TRY("checkpoint.begin");
     const auto published = [this] { return parts_.log->appended(); };
     LogOffset from;
@@ -273,6 +305,7 @@ Status Checkpointer::write() {
     GANTRY_TRY(save_snapshot(parts_.files, parts_.path("state"), snapshot));
     GANTRY_FAILPOINT_TRY("checkpoint.state");
     GANTRY_TRY(save_checkpoint(parts_.files, parts_.path("checkpoint"), {from}));
+    older_ = std::exchange(newest_, from);
     GANTRY_FAILPOINT("checkpoint.done");
     return ok();
 }

@@ -119,6 +119,12 @@ public:
     /// Log offsets of messages with exactly that key, newest first.
     std::vector<LogOffset> find_by_key(const KeyQuery& query) const;
 
+    /// Deletes what may go by now, instead of waiting for the next look. Errors: of the disk; what
+    /// could not be deleted is tried again. Blocks.
+    Status delete_expired();
+    /// What deletion has done and is about to do.
+    RetentionStatus retention_status() const;
+
     /// Topics, groups and committed offsets. Lives as long as the store.
     StateMachine& state() noexcept;
 

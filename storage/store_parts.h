@@ -9,6 +9,7 @@
 #include "storage/index/key_index.h"
 #include "storage/log/commit_log.h"
 #include "storage/log/lost_ranges.h"
+#include "storage/retention/retention.h"
 #include "storage/state_machine.h"
 #include "storage/store.h"
 #include "storage/topic_table.h"
@@ -39,14 +40,21 @@ public:
     void flushed(LogOffset at);
     /// Ends the thread after the checkpoint under way, and writes none. Blocks. Idempotent.
     void stop();
-    /// Writes one now. Blocks on the disk.
+    /// Writes one now. Blocks on the disk, and while another thread writes one.
     Status write();
+    /// Sees to it that no start needs the log below `at`, even one that finds the newest snapshot
+    /// damaged. Blocks on the disk.
+    Status reach(LogOffset at);
 
 private:
     void run();
     void set_due(LogOffset last) GANTRY_REQUIRES(mutex_);
 
     Store::Parts& parts_;
+    Mutex write_mutex_;  ///< one checkpoint at a time
+    LogOffset newest_ GANTRY_GUARDED_BY(write_mutex_);
+    LogOffset older_
+        GANTRY_GUARDED_BY(write_mutex_);  ///< the one before it, whose snapshot is kept
     Mutex mutex_;
     std::condition_variable woken_;
     LogOffset due_ GANTRY_GUARDED_BY(mutex_);
@@ -96,6 +104,10 @@ struct Store::Parts {
     /// the store runs: readers step over what overlaps it from now on, and after a restart. Tells
     /// it once. Any thread but a loop: blocks on the disk.
     void damage_found(LogOffset from, LogOffset to, std::string why);
+    /// Store time of a queue's message; -1 when there is none.
+    WallMs store_time_at(const QueueIndex& queue, QueueOffset at) const;
+    /// Store time of the record at `at`; -1 when the log has no bytes there.
+    WallMs store_time_of(LogOffset at) const;
 
     /// Units above it are not shown to readers.
     LogOffset confirmed() const noexcept { return log->watermarks().confirmed; }
@@ -115,6 +127,7 @@ struct Store::Parts {
     std::unique_ptr<CommitLog> log;
     std::unique_ptr<LostRanges> lost;
     std::unique_ptr<Checkpointer> checkpointer;
+    std::unique_ptr<Retention> retention;
 
     Mutex progress_mutex;
     std::function<void()> on_progress GANTRY_GUARDED_BY(progress_mutex);

@@ -84,14 +84,21 @@ Result<std::string> Store::record_at(LogOffset at) const {
 }
 
 WallMs Store::store_time_at(const Queue& queue, QueueOffset at) const {
-    const std::optional<QueueUnit> unit = queue.index->unit_at(at);
+    return parts_->store_time_at(*queue.index, at);
+}
+
+WallMs Store::Parts::store_time_at(const QueueIndex& queue, QueueOffset at) const {
+    const std::optional<QueueUnit> unit = queue.unit_at(at);
     if (!unit || unit->is_hole() ||
-        (!parts_->lost->empty() &&
-         find_lost(*parts_->lost->snapshot(), unit->at, unit->end()) != nullptr)) {
+        (!lost->empty() && find_lost(*lost->snapshot(), unit->at, unit->end()) != nullptr)) {
         return -1;
     }
+    return store_time_of(unit->at);
+}
+
+WallMs Store::Parts::store_time_of(LogOffset at) const {
     std::array<std::byte, kStoreTimeEndMax> head{};
-    const Result<std::size_t> got = parts_->log->copy(unit->at, head);
+    const Result<std::size_t> got = log->copy(at, head);
     if (!got || *got < kStoreTimeEndMax) {
         return -1;
     }

@@ -41,6 +41,11 @@ public:
     /// Deals with the unit at `next`, and moves that on.
     Step take(const QueueUnit& unit);
 
+    /// Whether the walk has come to messages that are just being deleted.
+    bool is_deleted() const noexcept { return is_deleted_; }
+
+    LogOffset log_first() const noexcept { return marks_.first; }
+
 private:
     Step skip_damage(QueueOffset to);
     bool is_wanted(const QueueUnit& unit) const;
@@ -55,17 +60,22 @@ private:
     std::shared_ptr<const SegmentList> segments_;
     std::shared_ptr<const LostRangeList> lost_;  ///< null: nothing is lost
     const Watermarks marks_;
+    bool is_deleted_ = false;
     SegmentPtr segment_;              ///< of the last unit
     LogOffset run_end_;               ///< of the last run
     LogOffset look_from_, look_end_;  ///< is in memory
 };
 
 ReadWalk::Step ReadWalk::take(const QueueUnit& unit) {
+    if (unit.at < marks_.first) {
+        is_deleted_ = true;
+        return Step::kEnd;
+    }
     if (unit.is_hole()) {
         // Holes lie where the message behind them does.
         return skip_damage(std::max(index_.lower_bound(unit.at + 1) - 1, result_.next + 1));
     }
-    if (unit.size <= 0 || unit.at < marks_.first) {
+    if (unit.size <= 0) {
         return skip_damage(result_.next + 1);
     }
     if (lost_ != nullptr) {
@@ -232,6 +242,12 @@ ReadResult Store::read(const Queue& queue, const ReadRequest& request) const {
             step = walk.take(units[i]);
             ++examined;
         }
+    }
+    if (walk.is_deleted() && result.count == 0) {
+        result.min = index.lower_bound(walk.log_first());
+        result.status = ReadStatus::kTooSmall;
+        result.next = result.min;
+        return result;
     }
     return result;
 }

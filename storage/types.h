@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -121,6 +122,15 @@ struct ColdOptions {
     bool is_direct = true;                     ///< past the page cache where that is possible
 };
 
+/// What the deletion of old messages has done, and what presses it.
+struct RetentionStatus {
+    std::string alarm;                ///< why appends are about to be refused, or empty
+    std::uint32_t percent_taken = 0;  ///< of the room the log may take
+    std::uint64_t deleted_segments = 0;
+    std::uint64_t deleted_bytes = 0;
+    std::map<std::string, std::uint64_t> unconsumed;  ///< deleted though not consumed, by group
+};
+
 /// A file that recovery or a check found damaged, and what was done about it.
 struct RecoveryReport {
     bool was_clean = false;
@@ -134,9 +144,27 @@ struct RecoveryReport {
     std::uint64_t lost_messages = 0;  ///< as far as known
 };
 
+/// What may be deleted when, for topics that do not say otherwise. 0 of a limit: there is none.
+/// The rules are in docs/retention.md.
+struct RetentionOptions {
+    std::int64_t keep_ms = 0;                ///< since the message was stored
+    std::uint64_t bytes_max = 0;             ///< of the whole log
+    std::int64_t unconsumed_ms_max = 0;      ///< topics kept until consumed: at the latest then
+    std::uint64_t unconsumed_bytes_max = 0;  ///< of one such topic
+    bool force = false;                ///< delete rather than refuse appends when there is no room
+    std::uint32_t alarm_percent = 85;  ///< of the room for the log that is taken
+    std::uint32_t check_ms = 10'000;   ///< between two rounds
+    std::int64_t clock_slack_ms = 86'400'000;  ///< a clock that went on while stopped is believed
+    std::uint64_t shrink_bytes = std::uint64_t{64} << 20U;  ///< freed of a file in one step
+    std::uint32_t shrink_pause_ms = 20;                     ///< between two steps
+    std::vector<std::string> held_topics;                   ///< kept until consumed, for ever
+};
+
 /// How a store is laid out and when it writes. Sizes in bytes unless the name says otherwise.
 struct StoreOptions {
     std::filesystem::path directory;
+    /// Where files of the log are; none: commitlog in `directory`.
+    std::vector<std::filesystem::path> log_directories{};
     std::uint64_t segment_bytes = std::uint64_t{1} << 30U;
     std::uint64_t prefault_bytes = std::uint64_t{64} << 20U;  ///< faulted in ahead of the tail
     std::uint32_t record_bytes_max = (std::uint32_t{4} << 20U) + (std::uint32_t{64} << 10U);
@@ -149,11 +177,13 @@ struct StoreOptions {
     std::uint64_t hot_bytes = std::uint64_t{256} << 20U;  ///< behind the tail: taken as cached
     std::uint64_t cache_bytes = 0;  ///< of the log kept in the page cache; 0: the system decides
     std::uint64_t free_bytes_min = std::uint64_t{256} << 20U;  ///< below: kDiskFull before damage
+    std::uint64_t volume_bytes_max = 0;  ///< of the log on one volume, above: kDiskFull; 0: none
     OnDamage on_damage = OnDamage::kQuarantine;
     std::uint32_t queue_file_mib = 8;            ///< first consume queue file; the next double
     std::uint32_t key_file_entries = 256 << 10;  ///< first key index file; the next double
     ColdOptions cold;
     wire::Host store_host;
+    RetentionOptions retention;
 };
 
 }  // namespace gantry::storage

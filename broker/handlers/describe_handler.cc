@@ -141,6 +141,17 @@ void add_store(const Context& context, Table& table) {
     table["earliestMessageTimeStamp"] = first_time;
 }
 
+void add_retention(const Context& context, wire::BrokerDescription& about) {
+    const storage::RetentionStatus status = context.store->retention_status();
+    about.set_roomtakenpercent(status.percent_taken);
+    about.set_roomalarm(status.alarm);
+    about.set_retentionhours(context.options.retention_hours);
+    about.set_retentionbytes(context.options.retention_bytes);
+    for (const auto& [group, messages] : status.unconsumed) {
+        (*about.mutable_deletedunconsumed())[group] = messages;
+    }
+}
+
 }  // namespace
 
 void DescribeHandler::add_to(Dispatcher& dispatcher) {
@@ -197,6 +208,7 @@ void DescribeHandler::describe(Call& call) {
         for (const auto& [name, value] : context.metrics.values()) {
             (*about.mutable_counters())[name] = value;
         }
+        add_retention(context, about);
         about.set_freebytes(volume_of(context.options.store_directory).free_bytes);
         Answer answer;
         wire::append_body(answer.body, codec, about);

@@ -3,6 +3,7 @@
 
 #include "broker/delivery/delay_service.h"
 #include "broker/dispatcher.h"
+#include "broker/handlers/topic_attributes.h"
 #include "broker/registrar.h"
 #include "broker/topic_creator.h"
 #include "common/log.h"
@@ -92,6 +93,15 @@ void TopicHandler::put(Call& call, const wire::CreateTopicRequest& request) {
     config.set_order(request.order());
     if (!request.topicfiltertype().empty()) {
         config.set_topicfiltertype(request.topicfiltertype());
+    }
+    if (const auto before = context_.store->state().topic(request.topic())) {
+        *config.mutable_attributes() = before->attributes();
+    }
+    const Status attributes =
+        change_attributes(request.attributes(), retention_options(context_.options), config);
+    if (!attributes) {
+        call.fail(attributes.error(), ResponseCode::kSystemError);
+        return;
     }
     finish(call, creator_.commit(call.loop, record));
 }

@@ -18,6 +18,7 @@ class TopicCreator;
 ///
 ///   error                                     native            stock
 ///   name illegal, queue numbers, perm         refused           1
+///   attribute unknown or malformed            refused           1
 ///   reserved name                             refused           1
 ///   createOnly and it exists                  kConflict         1
 ///   updateOnly or deletion of none            kTopicNotExist    17, deletion: success

@@ -43,6 +43,12 @@ wire::CreateTopicRequest create_request(const TopicSpec& spec) {
     fields.set_topicfiltertype("SINGLE_TAG");
     fields.set_topicsysflag(0);
     fields.set_order(false);
+    std::string changes;
+    for (const auto& [name, value] : spec.attributes) {
+        changes += changes.empty() ? "" : ",";
+        changes += value.empty() ? '-' + name : '+' + name + '=' + value;
+    }
+    fields.set_attributes(changes);
     return fields;
 }
 
@@ -173,6 +179,8 @@ Result<std::vector<TopicOnBroker>> AdminClient::describe_topic(std::string_view 
         added.spec.read_queues = config->second.readqueuenums();
         added.spec.write_queues = config->second.writequeuenums();
         added.spec.perm = config->second.perm();
+        added.spec.attributes.insert(config->second.attributes().begin(),
+                                     config->second.attributes().end());
     }
     if (found.empty()) {
         return Error{Errc::kNotFound,

@@ -183,6 +183,12 @@ Result<BrokerStatus> AdminClient::describe_broker(std::string_view broker) {
     status.groups = body.groups();
     status.connections = body.connections();
     status.free_bytes = body.freebytes();
+    status.room_taken_percent = body.roomtakenpercent();
+    status.room_alarm = body.roomalarm();
+    status.retention_hours = body.retentionhours();
+    status.retention_bytes = body.retentionbytes();
+    status.deleted_unconsumed.insert(body.deletedunconsumed().begin(),
+                                     body.deletedunconsumed().end());
     status.counters = {body.counters().begin(), body.counters().end()};
     return status;
 }

@@ -8,6 +8,7 @@
 #include "storage/import/import_mark.h"
 #include "storage/log/block_sums.h"
 #include "storage/log/log_reader.h"
+#include "storage/log/log_volumes.h"
 #include "storage/log/lost_ranges.h"
 #include "storage/state_snapshot.h"
 #include "storage/topic_table.h"
@@ -112,7 +113,7 @@ void StoreCheck::tell(std::uint64_t done) {
 }
 
 Status StoreCheck::open() {
-    if (!files_.exists(path("commitlog"))) {
+    if (!files_.exists(path("commitlog")) && !files_.exists(path("volumes"))) {
         return Error{Errc::kNotFound,
                      options_.directory.string() + " is no store: it has no commitlog"};
     }
@@ -120,7 +121,9 @@ Status StoreCheck::open() {
         GANTRY_ASSIGN_OR_RETURN(lock_, files_.lock(path("lock")));
     }
     report_.was_stopped_cleanly = !files_.exists(path("abort"));
-    GANTRY_ASSIGN_OR_RETURN(list_, list_segments(files_, path("commitlog")));
+    GANTRY_ASSIGN_OR_RETURN(const std::vector<fs::path> directories,
+                            noted_log_directories(files_, options_.directory));
+    GANTRY_ASSIGN_OR_RETURN(list_, list_segments(files_, directories));
     segments_.assign(list_);
     reader_.emplace(segments_);
     for (const SegmentPtr& segment : list_) {

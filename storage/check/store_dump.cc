@@ -4,6 +4,7 @@
 #include "protocol/wire/properties.h"
 #include "storage/check/durable_end.h"
 #include "storage/log/log_reader.h"
+#include "storage/log/log_volumes.h"
 #include "storage/log/segment.h"
 
 #include <algorithm>
@@ -49,15 +50,17 @@ private:
 };
 
 Status StoreDump::open() {
-    const std::filesystem::path commitlog = options_.directory / "commitlog";
-    if (!files_.exists(commitlog)) {
+    if (!files_.exists(options_.directory / "commitlog") &&
+        !files_.exists(options_.directory / "volumes")) {
         return Error{Errc::kNotFound,
                      options_.directory.string() + " is no store: it has no commitlog"};
     }
     if (!options_.is_live && files_.exists(options_.directory / "lock")) {
         GANTRY_ASSIGN_OR_RETURN(lock_, files_.lock(options_.directory / "lock"));
     }
-    GANTRY_ASSIGN_OR_RETURN(list_, list_segments(files_, commitlog));
+    GANTRY_ASSIGN_OR_RETURN(const std::vector<std::filesystem::path> directories,
+                            noted_log_directories(files_, options_.directory));
+    GANTRY_ASSIGN_OR_RETURN(list_, list_segments(files_, directories));
     segments_.assign(list_);
     reader_.emplace(segments_);
     probe_.emplace(segments_);

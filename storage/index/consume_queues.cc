@@ -291,19 +291,27 @@ void ConsumeQueues::truncate_after(LogOffset end) {
     }
 }
 
-void ConsumeQueues::advance_min(LogOffset first) {
-    std::vector<QueueIndex*> all;
+std::vector<ConsumeQueues::Moved> ConsumeQueues::advance_min(LogOffset first) {
+    std::vector<std::pair<Moved, QueueIndex*>> due;
     {
         const MutexLock lock(parts_->mutex);
         for (const auto& [name, queues] : parts_->topics) {
             for (const auto& [id, queue] : queues) {
-                all.push_back(queue);
+                if (queue->min() < queue->max()) {
+                    due.emplace_back(Moved{name, id, queue->min(), {}}, queue);
+                }
             }
         }
     }
-    for (QueueIndex* queue : all) {
-        queue->advance_min_to(first);
+    std::vector<Moved> moved;
+    for (auto& [queue, index] : due) {
+        index->advance_min(first);
+        queue.to = index->min();
+        if (queue.to > queue.from) {
+            moved.push_back(std::move(queue));
+        }
     }
+    return moved;
 }
 
 Status ConsumeQueues::flush(const std::function<LogOffset()>& published,

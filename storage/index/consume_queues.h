@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace gantry::storage {
 
@@ -90,9 +91,18 @@ public:
     /// Removes units of messages that end above `end`. After replay; the cost is one unit a queue
     /// at least, and nothing when `end` is not below what the last flush had seen.
     void truncate_after(LogOffset end);
-    /// Moves min past messages that start below `first` and gives extents back. Blocks on the disk
-    /// where the units are not cached.
-    void advance_min(LogOffset first);
+
+    /// A queue whose oldest messages [from, to) are gone.
+    struct Moved {
+        std::string topic;
+        std::int32_t queue_id = 0;
+        QueueOffset from;
+        QueueOffset to;
+    };
+
+    /// Moves min past messages that start below `first` and gives extents back; says of which
+    /// queues. Blocks on the disk where the units are not cached.
+    std::vector<Moved> advance_min(LogOffset first);
 
     /// Makes units, extents and the directory durable: every unit published before the call.
     /// `published` returns the published end of the log; called once inside. `sync_log` makes the

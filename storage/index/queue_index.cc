@@ -294,17 +294,31 @@ void QueueIndex::truncate_to(LogOffset end) {
     set_tail();
 }
 
-void QueueIndex::advance_min_to(LogOffset first) {
+void QueueIndex::advance_min(QueueOffset to) {
     const MutexLock lock(stripe());
-    const std::int64_t min = lower_bound_locked(first);
-    if (min <= min_.load(kRelaxed)) {
+    advance_min_locked(std::min(to.value, max_.load(kAcquire)));
+}
+
+void QueueIndex::advance_min(LogOffset first) {
+    const MutexLock lock(stripe());
+    const std::byte* const oldest = locate(min_.load(kRelaxed));
+    if (oldest != nullptr && decode_unit(oldest).at < first) {
+        advance_min_locked(lower_bound_locked(first));
+    }
+}
+
+void QueueIndex::advance_min_locked(std::int64_t to) {
+    if (to <= min_.load(kRelaxed)) {
         return;
     }
-    min_.store(min, kRelease);
+    min_.store(to, kRelease);
     std::vector<ExtentEntry>& entries = extents_->entries;
+    if (entries.empty()) {
+        return;
+    }
     const auto keep = std::find_if(entries.begin(),
                                    std::prev(entries.end()),
-                                   [min](const ExtentEntry& entry) { return entry.end() > min; });
+                                   [to](const ExtentEntry& entry) { return entry.end() > to; });
     for (auto entry = entries.begin(); entry != keep; ++entry) {
         owner_->files().give_back(entry->place);
     }

@@ -124,6 +124,11 @@ public:
     /// First queue offset in [min, max] whose unit is at or above log offset `at`. Binary search.
     QueueOffset lower_bound(LogOffset at) const;
 
+    /// Forgets the units below `to`, at most all, and gives their extents back.
+    void advance_min(QueueOffset to);
+    /// The same for units of messages that start below `first`. Binary search.
+    void advance_min(LogOffset first);
+
     /// Recovery and replicas: puts and publishes a unit read from the log. Below max: overwritten
     /// with the same. At max: appended. Above: holes fill the gap (an empty queue starts there
     /// instead). Below min: nothing. One thread, nobody appends meanwhile. kCorrupt: a gap of more
@@ -151,8 +156,8 @@ private:
     void put_and_publish(std::int64_t at, const QueueUnit& unit) noexcept;
     void free_extents_locked();
     void truncate_to(LogOffset end);
-    void advance_min_to(LogOffset first);
     void move_empty_to(std::int64_t at);
+    void advance_min_locked(std::int64_t to);
 
     static constexpr std::int64_t kNoTail = std::numeric_limits<std::int64_t>::max();
     static constexpr std::int64_t kSealed = -1;  ///< room end of a queue that takes nothing more

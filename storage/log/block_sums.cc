@@ -131,6 +131,16 @@ Status BlockSums::cut(LogOffset tail) {
     return ok();
 }
 
+Status BlockSums::remove_deleted(const std::vector<LogOffset>& segment_bases) {
+    for (const LogOffset base : segment_bases) {
+        const std::filesystem::path path = directory_ / segment_name(base);
+        if (files_.exists(path)) {
+            GANTRY_TRY(files_.remove(path));
+        }
+    }
+    return files_.sync_directory(directory_);
+}
+
 Status BlockSums::remove(LogOffset segment_base) {
     if (open_file_ != nullptr && open_base_ == segment_base) {
         open_file_.reset();

@@ -34,7 +34,7 @@ struct BlockSum {
 /// it never promises too much.
 ///
 /// Source    docs/formats/commit-log.md.
-/// Threads   one at a time: recovery, then the flusher.
+/// Threads   one at a time: recovery, then the flusher; remove_deleted, load: any.
 /// Errors    of add: the sums are then missing; the log does not need them to go on.
 /// Lifetime  `files` outlives it.
 class BlockSums {
@@ -62,6 +62,8 @@ public:
     Status cut(LogOffset tail);
     /// Forgets the sums of a segment; none is no error.
     Status remove(LogOffset segment_base);
+    /// The same, durably, for segments below all that add() may be called for; beside the flusher.
+    Status remove_deleted(const std::vector<LogOffset>& segment_bases);
 
 private:
     Result<File*> file_of(LogOffset segment_base);

@@ -4,6 +4,7 @@
 #include "common/failpoint/failpoint.h"
 #include "common/log.h"
 #include "storage/log/flusher.h"
+#include "storage/log/log_volumes.h"
 #include "storage/log/preparer.h"
 
 #include <algorithm>
@@ -36,14 +37,16 @@ Result<std::unique_ptr<CommitLog>> CommitLog::open(FileSystem& files,
                                                    MetricRegistry& metrics,
                                                    const StoreOptions& options) {
     std::unique_ptr<CommitLog> log(new CommitLog(files, clock, metrics, options));
-    GANTRY_TRY(files.create_directories(log->directory_));
+    GANTRY_ASSIGN_OR_RETURN(
+        log->directories_, open_log_directories(files, options.directory, options.log_directories));
     GANTRY_TRY(log->sums_.open());
     GANTRY_TRY(files.sync_directory(options.directory));
-    GANTRY_ASSIGN_OR_RETURN(SegmentList list, open_segments(files, log->directory_));
+    GANTRY_ASSIGN_OR_RETURN(SegmentList list, open_segments(files, log->directories_));
     if (!list.empty()) {
         log->numbers_->first.store(list.front()->base().value, std::memory_order_release);
     }
     log->segments_.assign(std::move(list));
+    log->add_volume_gauges(metrics);
     return log;
 }
 
@@ -54,7 +57,6 @@ CommitLog::CommitLog(FileSystem& files,
     : files_(files),
       clock_(clock),
       options_(options),
-      directory_(options.directory / "commitlog"),
       sums_(files, options.directory / "checksum"),
       segment_waits_(metrics.counter("gantry_store_segment_waits_total",
                                      "Appends that waited for the next segment")),
@@ -77,7 +79,7 @@ void CommitLog::register_metrics(MetricRegistry& metrics) {
     gauge("gantry_store_flushed_offset_bytes", "Log bytes that are durable", &LogNumbers::flushed);
     gauge("gantry_store_appended_offset_bytes", "End of the log", &LogNumbers::appended);
     gauge("gantry_store_disk_free_bytes",
-          "Free bytes on the volume of the log",
+          "Free bytes on the volume of the log, of several the most",
           &LogNumbers::free_bytes);
     gauge("gantry_store_prepared_segments",
           "Segments ready beyond the active one",
@@ -138,7 +140,9 @@ Status CommitLog::cut_at(LogOffset tail, std::optional<LogOffset> unclean_from) 
         }
     }
     if (removed) {
-        GANTRY_TRY(files_.sync_directory(directory_));
+        for (const std::filesystem::path& directory : directories_) {
+            GANTRY_TRY(files_.sync_directory(directory));
+        }
         GANTRY_FAILPOINT_TRY("cut.removed");
     }
     if (unclean_from) {

@@ -8,11 +8,13 @@
 #include "storage/index/queue_index.h"
 #include "storage/log/block_sums.h"
 #include "storage/log/segment.h"
+#include "storage/log/volume_room.h"
 #include "storage/types.h"
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -24,6 +26,12 @@ namespace gantry::storage {
 class Flusher;
 class Preparer;
 
+/// The same of one of its directories.
+struct VolumeNumbers {
+    std::atomic<std::uint64_t> free_bytes{0};
+    std::atomic<std::uint64_t> log_bytes{0};
+};
+
 /// Numbers of the log that gauges read; shared with the metric registry, which may outlive it.
 struct LogNumbers {
     std::atomic<std::int64_t> first{0};
@@ -32,12 +40,20 @@ struct LogNumbers {
     std::atomic<std::uint64_t> free_bytes{0};
     std::atomic<std::uint64_t> prepared_segments{0};
     std::atomic<bool> is_writable{true};
+    std::deque<VolumeNumbers> volumes;  ///< as many as directories, from open on
 };
 
 /// What is left of a segment behind its last record: marked, so that readers skip it.
 struct BlankTail {
     std::byte* memory = nullptr;
     std::uint32_t bytes = 0;
+};
+
+/// The file of a segment that is no longer part of the log, still on the disk.
+struct DeletedFile {
+    std::filesystem::path path;
+    std::uint64_t bytes = 0;
+    std::weak_ptr<const File> readers;  ///< expires when nobody reads it any more
 };
 
 /// A place in the log that one appender fills and then publishes.
@@ -117,6 +133,32 @@ public:
 
     std::string read_only_reason() const;
 
+    /// What the log takes of its volumes, and what they have left. kIo.
+    Result<std::vector<VolumeRoom>> volumes() const;
+
+    VolumeLimits volume_limits() const noexcept {
+        return {options_.volume_bytes_max, options_.free_bytes_min};
+    }
+
+    /// How far the log may be deleted at most: where the segment that holds the newest durable byte
+    /// starts, so that the log always knows where it ends.
+    LogOffset deletable_end() const;
+    /// Where the segment of `at` starts; `at` itself when there is none.
+    LogOffset segment_start(LogOffset at) const;
+    /// Whether appends get, or soon will get, kDiskFull.
+    bool lacks_room() const;
+    /// Tries at once again to make the next segment.
+    void room_was_made();
+    /// Whether segments below first() wait for detach_deleted.
+    bool has_undetached() const;
+    /// Moves first() up to `to`, where a segment starts, not above deletable_end(): readers see
+    /// nothing below it from now on. Takes effect for good with detach_deleted.
+    void advance_first(LogOffset to);
+    /// Takes the segments below first() off the log for good: their checksums go, then their files
+    /// get a name that says so, durably, then nobody finds them here. A stop in between leaves
+    /// segments that are there or not. Readers that have one keep it. Blocks. One at a time.
+    Result<std::vector<DeletedFile>> detach_deleted();
+
     /// Runs after flushed moved or the log became read-only, in the flusher thread.
     void on_progress(std::function<void()> on_progress);
 
@@ -148,12 +190,14 @@ private:
     void after_publish(const Reservation& reserved);
     Status cut_at(LogOffset tail, std::optional<LogOffset> unclean_from);
     void register_metrics(MetricRegistry& metrics);
+    void add_volume_gauges(MetricRegistry& metrics);
 
     // For the helper threads.
     LogOffset next_base() const;
     bool needs_next() const;
     void install_next(Result<SegmentPtr> made);
     void retire_cold_segments();
+    void note_volumes();
     void flushed_to(LogOffset at);
     void add_sums(LogOffset from, LogOffset to);
     void poison(const Error& why);
@@ -165,7 +209,7 @@ private:
     FileSystem& files_;
     Clock& clock_;
     const StoreOptions options_;
-    const std::filesystem::path directory_;
+    std::vector<std::filesystem::path> directories_;  ///< of segments; set by open
     std::shared_ptr<LogNumbers> numbers_ = std::make_shared<LogNumbers>();
     SegmentSet segments_;
     BlockSums sums_;  ///< the flusher's once started, as is the next

@@ -90,22 +90,26 @@ bool Preparer::work() {
     const LogOffset tail = log_.appended();
     prefault(tail);
     log_.retire_cold_segments();
-    const Result<std::uint64_t> free = log_.files_.free_bytes(log_.directory_);
-    log_.numbers_->free_bytes.store(free.value_or(0), std::memory_order_relaxed);
+    log_.note_volumes();
     arm(tail);
     return retry;
 }
 
 Result<SegmentPtr> Preparer::make_next(LogOffset base) {
     const StoreOptions& options = log_.options_;
-    GANTRY_ASSIGN_OR_RETURN(const std::uint64_t free, log_.files_.free_bytes(log_.directory_));
-    if (free < options.segment_bytes + options.free_bytes_min) {
+    GANTRY_ASSIGN_OR_RETURN(const std::vector<VolumeRoom> volumes, log_.volumes());
+    const VolumeLimits limits = log_.volume_limits();
+    const VolumeRoom& best = roomiest(volumes, limits);
+    if (room_left(best, limits) < options.segment_bytes) {
         return Error{Errc::kDiskFull,
-                     log_.directory_.string() + " has " + std::to_string(free) +
-                         " B free < store.segment_bytes " + std::to_string(options.segment_bytes) +
-                         " + store.free_bytes_min " + std::to_string(options.free_bytes_min)};
+                     best.directory.string() + " has " + std::to_string(best.free_bytes) +
+                         " B free and " + std::to_string(best.log_bytes) +
+                         " B of the log: no room for store.segment_bytes " +
+                         std::to_string(options.segment_bytes) + " with store.free_bytes_min " +
+                         std::to_string(options.free_bytes_min) + ", store.volume_bytes_max " +
+                         std::to_string(options.volume_bytes_max)};
     }
-    return create_segment(log_.files_, log_.directory_, base, options.segment_bytes);
+    return create_segment(log_.files_, best.directory, base, options.segment_bytes);
 }
 
 void Preparer::prefault(LogOffset tail) {

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstring>
 #include <fcntl.h>
+#include <iterator>
 #include <sys/mman.h>
 #include <utility>
 
@@ -39,9 +40,11 @@ Status or_poison(Status synced) {
     return synced ? synced : Status(Error{Errc::kReadOnly, synced.error().detail});
 }
 
-Result<SegmentList> open_all(FileSystem& files, const fs::path& directory, FileSystem::Open how) {
+Status open_all(FileSystem& files,
+                const fs::path& directory,
+                FileSystem::Open how,
+                SegmentList& list) {
     GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.list(directory));
-    SegmentList list;
     for (const std::string& name : names) {
         const std::optional<LogOffset> base = parse_segment_name(name);
         if (!base) {
@@ -53,7 +56,35 @@ Result<SegmentList> open_all(FileSystem& files, const fs::path& directory, FileS
         list.push_back(
             std::make_shared<const Segment>(*base, path, std::move(file), Mapping(), bytes));
     }
+    return ok();
+}
+
+/// The segments of all directories, in order.
+Result<SegmentList> open_all(FileSystem& files,
+                             const std::vector<fs::path>& directories,
+                             FileSystem::Open how) {
+    SegmentList list;
+    for (const fs::path& directory : directories) {
+        GANTRY_TRY(open_all(files, directory, how, list));
+    }
+    std::sort(list.begin(), list.end(), [](const SegmentPtr& a, const SegmentPtr& b) {
+        return a->base() < b->base();
+    });
     return list;
+}
+
+Status remove_leftovers(FileSystem& files, const fs::path& directory) {
+    GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.list(directory));
+    for (const std::string& name : names) {
+        if (name.ends_with(kUnfinished) || name.ends_with(kDeletedSuffix)) {
+            GANTRY_TRY(files.remove(directory / name));
+        } else if (!parse_segment_name(name) && name != kVolumeMark) {
+            kLog.warn("file ignored",
+                      {{"path", (directory / name).string()},
+                       {"reason", "a segment's name has 20 digits"}});
+        }
+    }
+    return ok();
 }
 
 }  // namespace
@@ -137,19 +168,12 @@ Result<SegmentPtr> create_segment(FileSystem& files,
     return made;
 }
 
-Result<SegmentList> open_segments(FileSystem& files, const fs::path& directory) {
-    GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.list(directory));
-    for (const std::string& name : names) {
-        if (name.ends_with(kUnfinished)) {
-            GANTRY_TRY(files.remove(directory / name));
-        } else if (!parse_segment_name(name)) {
-            kLog.warn("file ignored",
-                      {{"path", (directory / name).string()},
-                       {"reason", "a segment's name has 20 digits"}});
-        }
+Result<SegmentList> open_segments(FileSystem& files, const std::vector<fs::path>& directories) {
+    for (const fs::path& directory : directories) {
+        GANTRY_TRY(remove_leftovers(files, directory));
     }
     GANTRY_ASSIGN_OR_RETURN(SegmentList list,
-                            open_all(files, directory, FileSystem::Open::kReadWrite));
+                            open_all(files, directories, FileSystem::Open::kReadWrite));
     const auto is_empty = [](const SegmentPtr& segment) {
         if (segment->bytes() == 0) {
             kLog.warn("file ignored",
@@ -162,8 +186,12 @@ Result<SegmentList> open_segments(FileSystem& files, const fs::path& directory) 
     return list;
 }
 
+Result<SegmentList> list_segments(FileSystem& files, const std::vector<fs::path>& directories) {
+    return open_all(files, directories, FileSystem::Open::kRead);
+}
+
 Result<SegmentList> list_segments(FileSystem& files, const fs::path& directory) {
-    return open_all(files, directory, FileSystem::Open::kRead);
+    return list_segments(files, std::vector<fs::path>{directory});
 }
 
 void SegmentSet::assign(SegmentList list) {
@@ -189,6 +217,16 @@ void SegmentSet::replace(const SegmentPtr& with) {
             segment = with;
         }
     }
+    old = std::exchange(list_, std::move(next));
+}
+
+void SegmentSet::remove_before(LogOffset first) {
+    std::shared_ptr<const SegmentList> old;
+    const MutexLock lock(mutex_);
+    auto next = std::make_shared<SegmentList>();
+    std::copy_if(list_->begin(), list_->end(), std::back_inserter(*next), [first](const auto& s) {
+        return s->end() > first;
+    });
     old = std::exchange(list_, std::move(next));
 }
 

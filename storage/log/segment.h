@@ -56,6 +56,9 @@ public:
 
     const std::filesystem::path& path() const noexcept { return path_; }
 
+    /// Expires when nobody has the file open any more, by this segment or another form of it.
+    std::weak_ptr<const File> watch_file() const noexcept { return file_; }
+
     /// Asks the system to drop the clean pages from the one of `from` to the one before that of
     /// `to` from its cache: readers get them from the disk again. Advice: what is in use stays.
     void drop_cached(LogOffset from, LogOffset to) const noexcept;
@@ -93,12 +96,23 @@ Result<SegmentPtr> create_segment(FileSystem& files,
                                   LogOffset base,
                                   std::uint64_t bytes);
 
-/// Opens the segments of `directory`, unmapped, in order, maybe with gaps between them. An
-/// unfinished one (".new") is removed; empty ones and other files are left alone, and told.
-/// kCorrupt: two files overlap; both are named.
-Result<SegmentList> open_segments(FileSystem& files, const std::filesystem::path& directory);
+/// Ending of the name of a segment that is no longer part of the log.
+inline constexpr std::string_view kDeletedSuffix = ".deleted";
+
+/// The file that says that a directory is one of several with segments.
+inline constexpr std::string_view kVolumeMark = "volume";
+
+/// Opens the segments of `directories`, unmapped, in order, maybe with gaps between them.
+/// Unfinished ones (".new") and deleted ones (".deleted") are removed; empty ones and other files
+/// are left alone, and told. kCorrupt: two files overlap; both are named.
+Result<SegmentList> open_segments(FileSystem& files,
+                                  const std::vector<std::filesystem::path>& directories);
 
 /// The same for looking only: changes nothing, and takes gaps as they are.
+Result<SegmentList> list_segments(FileSystem& files,
+                                  const std::vector<std::filesystem::path>& directories);
+
+/// Those of one directory.
 Result<SegmentList> list_segments(FileSystem& files, const std::filesystem::path& directory);
 
 /// The segments that exist. Readers take a snapshot; changes make a new list.
@@ -112,6 +126,8 @@ public:
     void add(SegmentPtr segment);
     /// Puts `with` in the place of the segment of the same base.
     void replace(const SegmentPtr& with);
+    /// Takes the segments that end at or below `first` out.
+    void remove_before(LogOffset first);
 
     std::shared_ptr<const SegmentList> snapshot() const;
     /// The segment that contains `at`, or null.

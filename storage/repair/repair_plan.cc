@@ -37,6 +37,11 @@ private:
 };
 
 Status Planner::open() {
+    if (files_.exists(path("volumes"))) {
+        return Error{Errc::kRefused,
+                     options_.directory.string() +
+                         " has several log directories: repair knows only commitlog"};
+    }
     CheckOptions check;
     check.directory = options_.directory;
     check.findings_max = std::numeric_limits<std::size_t>::max();

@@ -4,6 +4,9 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
+#include <string>
+
 namespace gantry::broker {
 
 TEST_SUITE_BEGIN("broker/topic");
@@ -30,6 +33,44 @@ Answer ask(RpcClient& client, RequestCode code, const std::string& topic) {
 }
 
 }  // namespace
+
+TEST_CASE("attributes are set and taken away one by one, and survive changes and a restart") {
+    BrokerFixture f;
+    wire::CreateTopicRequest request = topic_of("T", 2);
+    request.set_attributes("+retention.ms=5000,+message.type=NORMAL");
+    REQUIRE(put(f.json(), request).summary() == "0");
+    request.set_attributes("");
+    REQUIRE(put(f.native(), request).summary() == "0");
+    request.set_attributes("-retention.ms,+retention.bytes=9,+retention.until_consumed=true");
+    REQUIRE(put(f.binary(), request).summary() == "0");
+    f.restart();
+    const auto listed = f.json().call(RequestCode::kGetAllTopicConfig);
+    const auto config = listed.body_as<wire::TopicConfigTable>().topicconfigtable().at("T");
+    const std::map<std::string, std::string> found(config.attributes().begin(),
+                                                   config.attributes().end());
+    CHECK(found == std::map<std::string, std::string>{{"message.type", "NORMAL"},
+                                                      {"retention.bytes", "9"},
+                                                      {"retention.until_consumed", "true"}});
+}
+
+TEST_CASE("an attribute that is none changes nothing, and is named") {
+    BrokerFixture f;
+    wire::CreateTopicRequest request = topic_of("T", 2);
+    for (const std::string wrong : {"retention.ms=1",
+                                    "+retention.ms",
+                                    "-retention.ms=1",
+                                    "+retention.ms=-1",
+                                    "+retention.days=3",
+                                    "+retention.until_consumed=perhaps"}) {
+        CAPTURE(wrong);
+        request.set_attributes("+retention.bytes=9," + wrong);
+        const Answer answer = put(f.json(), request);
+        CHECK(answer.code == ResponseCode::kSystemError);
+        CHECK(answer.remark.find(wrong.substr(1, 9)) != std::string::npos);
+        CHECK_FALSE(put(f.native(), request).code == ResponseCode::kSuccess);
+        CHECK(f.broker().store().find_topic("T") == nullptr);
+    }
+}
 
 TEST_CASE("topics are created, changed, listed, deleted, and survive a restart") {
     BrokerFixture f;

@@ -115,6 +115,7 @@ TEST_SUITE("wire/body") {
             R"({"dataVersion":{"counter":3,"timestamp":1700000000000},"topicConfigTable":{)"
             R"("TopicA":{"order":false,"perm":6,"readQueueNums":4,"topicFilterType":"SINGLE_TAG",)"
             R"("topicName":"TopicA","topicSysFlag":0,"writeQueueNums":4}}})");
+        round_trip<TopicConfig>(R"({"attributes":{"retention.ms":"5","x":""},"topicName":"t"})");
         round_trip<GroupList>(R"({"groups":[{"group":"g","lag":0,"members":0,"topics":[]}]})");
     }
 

@@ -50,6 +50,11 @@ ordered_json json_of(const client::BrokerStatus& status) {
             {"flush", status.flush_mode},
             {"store_directory", status.store_directory},
             {"free_bytes", status.free_bytes},
+            {"room_taken_percent", status.room_taken_percent},
+            {"room_alarm", status.room_alarm},
+            {"retention_hours", status.retention_hours},
+            {"retention_bytes", status.retention_bytes},
+            {"deleted_unconsumed", status.deleted_unconsumed},
             {"start_ms", status.start_ms},
             {"log",
              {{"min", status.min_log_offset},
@@ -61,6 +66,10 @@ ordered_json json_of(const client::BrokerStatus& status) {
             {"groups", status.groups},
             {"connections", status.connections},
             {"counters", status.counters}};
+}
+
+std::string limit_text(std::int64_t limit) {
+    return limit == 0 ? "no limit" : std::to_string(limit);
 }
 
 Status describe_broker(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
@@ -81,6 +90,15 @@ Status describe_broker(Session& session, const cxxopts::ParseResult&, const Argu
     table.add({"flush", status.flush_mode});
     table.add({"store", status.store_directory});
     table.add({"free", bytes_text(status.free_bytes)});
+    table.add({"room for the log taken", std::to_string(status.room_taken_percent) + " %"});
+    if (!status.room_alarm.empty()) {
+        table.add({"ALARM", status.room_alarm});
+    }
+    table.add({"retention hours", limit_text(status.retention_hours)});
+    table.add({"retention bytes", limit_text(status.retention_bytes)});
+    for (const auto& [group, messages] : status.deleted_unconsumed) {
+        table.add({"deleted unconsumed by " + group, std::to_string(messages)});
+    }
     table.add({"log min", std::to_string(status.min_log_offset)});
     table.add({"log flushed", std::to_string(status.flushed_log_offset)});
     table.add({"log confirmed", std::to_string(status.confirmed_log_offset)});

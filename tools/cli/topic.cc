@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <ostream>
+#include <tuple>
 
 namespace gantry::cli {
 namespace {
@@ -18,7 +19,70 @@ void add_spec_options(cxxopts::Options& options) {
         "read-queues", "queues consumers use", cxxopts::value<std::int32_t>())(
         "write-queues", "queues producers use", cxxopts::value<std::int32_t>())(
         "perm", "r, w or rw", cxxopts::value<std::string>())(
+        "retention-hours",
+        "keep messages that long (0: for ever; default: the broker's)",
+        cxxopts::value<std::string>())(
+        "retention-bytes",
+        "keep that many bytes of messages (0: all; default: the broker's)",
+        cxxopts::value<std::string>())(
+        "until-consumed",
+        "yes: keep messages until every group has consumed them; no, default",
+        cxxopts::value<std::string>()->implicit_value("yes"))(
         "c,cluster", "when there are several", cxxopts::value<std::string>()->default_value(""));
+}
+
+constexpr const char* kMs = "retention.ms";
+constexpr const char* kBytes = "retention.bytes";
+constexpr const char* kUntilConsumed = "retention.until_consumed";
+constexpr std::int64_t kHourMs = 3'600'000;
+
+Result<std::int64_t> number_of(const std::string& option, const std::string& text) {
+    constexpr std::size_t kDigitsMax = 12;
+    if (text.empty() || text.size() > kDigitsMax ||
+        text.find_first_not_of("0123456789") != std::string::npos) {
+        return Error{Errc::kRefused,
+                     "--" + option + " \"" + text + "\" is neither a number nor default"};
+    }
+    return std::stoll(text);
+}
+
+/// An empty value takes the attribute away.
+Status set_retention(const cxxopts::ParseResult& given, client::TopicSpec& spec) {
+    for (const auto& [option, attribute, unit] :
+         {std::tuple{"retention-hours", kMs, kHourMs}, std::tuple{"retention-bytes", kBytes, 1L}}) {
+        if (given.count(option) == 0) {
+            continue;
+        }
+        const auto text = given[option].as<std::string>();
+        if (text == "default") {
+            spec.attributes[attribute] = "";
+            continue;
+        }
+        GANTRY_ASSIGN_OR_RETURN(const std::int64_t number, number_of(option, text));
+        spec.attributes[attribute] = std::to_string(number * unit);
+    }
+    if (given.count("until-consumed") != 0) {
+        const auto text = given["until-consumed"].as<std::string>();
+        if (text != "yes" && text != "no" && text != "default") {
+            return Error{Errc::kRefused,
+                         "--until-consumed \"" + text + "\" is none of yes, no, default"};
+        }
+        spec.attributes[kUntilConsumed] = text == "default" ? "" : text == "yes" ? "true" : "false";
+    }
+    return ok();
+}
+
+/// "72 h, 1000 B, until consumed", as far as the topic has rules of its own.
+std::string retention_text(const client::TopicSpec& spec) {
+    std::string text;
+    for (const auto& [name, value] : spec.attributes) {
+        if (name == kMs || name == kBytes || (name == kUntilConsumed && value == "true")) {
+            text += text.empty() ? "" : ", ";
+            text +=
+                name == kUntilConsumed ? "until consumed" : value + (name == kMs ? " ms" : " B");
+        }
+    }
+    return text.empty() ? "default" : text;
 }
 
 std::string perm_text(std::int32_t perm) {
@@ -43,14 +107,22 @@ Result<client::TopicSpec> spec_from(const cxxopts::ParseResult& given, client::T
         spec.perm = (text.find('r') != std::string::npos ? 4 : 0) +
                     (text.find('w') != std::string::npos ? 2 : 0);
     }
+    GANTRY_TRY(set_retention(given, spec));
     return spec;
 }
 
 ordered_json json_of(const client::TopicSpec& spec) {
+    ordered_json attributes = ordered_json::object();
+    for (const auto& [name, value] : spec.attributes) {
+        if (!value.empty()) {
+            attributes[name] = value;
+        }
+    }
     return {{"topic", spec.topic},
             {"read_queues", spec.read_queues},
             {"write_queues", spec.write_queues},
-            {"perm", perm_text(spec.perm)}};
+            {"perm", perm_text(spec.perm)},
+            {"attributes", attributes}};
 }
 
 void say_done(Session& session, const char* what, const client::TopicSpec& spec) {
@@ -144,12 +216,13 @@ Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& 
         session.print(json);
         return ok();
     }
-    Table head({"BROKER", "READ QUEUES", "WRITE QUEUES", "PERM"});
+    Table head({"BROKER", "READ QUEUES", "WRITE QUEUES", "PERM", "RETENTION"});
     for (const auto& on_broker : brokers) {
         head.add({on_broker.broker,
                   std::to_string(on_broker.spec.read_queues),
                   std::to_string(on_broker.spec.write_queues),
-                  perm_text(on_broker.spec.perm)});
+                  perm_text(on_broker.spec.perm),
+                  retention_text(on_broker.spec)});
     }
     Table table({"BROKER", "QUEUE", "MIN OFFSET", "MAX OFFSET", "MESSAGES", "LAST UPDATE (UTC)"});
     for (const auto& status : queues) {
@@ -181,11 +254,18 @@ std::vector<Command> topic_commands() {
          add_spec_options,
          create},
         {"topic", "list", "", "all topics", 0, 0, nullptr, list},
-        {"topic", "describe", "TOPIC", "queues, offsets, permissions", 1, 1, nullptr, describe},
+        {"topic",
+         "describe",
+         "TOPIC",
+         "queues, offsets, permissions, retention",
+         1,
+         1,
+         nullptr,
+         describe},
         {"topic",
          "update",
          "TOPIC",
-         "change queue numbers or permission",
+         "change queue numbers, permission or retention",
          1,
          1,
          add_spec_options,

@@ -39,6 +39,9 @@ public:
             if (each.field->has_presence() && !reflection.HasField(message, each.field)) {
                 continue;
             }
+            if (each.is_absent_when_empty && reflection.FieldSize(message, each.field) == 0) {
+                continue;
+            }
             separate(is_first);
             append_json_string(out_, each.name);
             out_ += ':';

@@ -26,6 +26,7 @@ FieldPlan make_field_plan(const FieldDescriptor& field) {
     plan.short_name = options.GetExtension(short_name);
     plan.is_required = options.GetExtension(required);
     plan.is_object_key_map = options.GetExtension(object_key_map);
+    plan.is_absent_when_empty = options.GetExtension(absent_when_empty);
     const auto& names = options.GetRepeatedExtension(ordinal_name);
     plan.ordinal_names.assign(names.begin(), names.end());
     return plan;

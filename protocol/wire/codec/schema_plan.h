@@ -21,6 +21,7 @@ struct FieldPlan {
     std::string short_name;  ///< in the extFields of a V2 send; empty: none
     bool is_required = false;
     bool is_object_key_map = false;
+    bool is_absent_when_empty = false;
     std::vector<std::string> ordinal_names;  ///< text of the enum numbers a peer may send
 };
 
