@@ -121,9 +121,7 @@ Status StoreCheck::open() {
         GANTRY_ASSIGN_OR_RETURN(lock_, files_.lock(path("lock")));
     }
     report_.was_stopped_cleanly = !files_.exists(path("abort"));
-    GANTRY_ASSIGN_OR_RETURN(const std::vector<fs::path> directories,
-                            noted_log_directories(files_, options_.directory));
-    GANTRY_ASSIGN_OR_RETURN(list_, list_segments(files_, directories));
+    GANTRY_ASSIGN_OR_RETURN(list_, list_log_of(files_, options_.directory));
     segments_.assign(list_);
     reader_.emplace(segments_);
     for (const SegmentPtr& segment : list_) {

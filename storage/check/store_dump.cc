@@ -58,9 +58,7 @@ Status StoreDump::open() {
     if (!options_.is_live && files_.exists(options_.directory / "lock")) {
         GANTRY_ASSIGN_OR_RETURN(lock_, files_.lock(options_.directory / "lock"));
     }
-    GANTRY_ASSIGN_OR_RETURN(const std::vector<std::filesystem::path> directories,
-                            noted_log_directories(files_, options_.directory));
-    GANTRY_ASSIGN_OR_RETURN(list_, list_segments(files_, directories));
+    GANTRY_ASSIGN_OR_RETURN(list_, list_log_of(files_, options_.directory));
     segments_.assign(list_);
     reader_.emplace(segments_);
     probe_.emplace(segments_);

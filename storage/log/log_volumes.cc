@@ -2,7 +2,6 @@
 #include "storage/log/log_volumes.h"
 
 #include "common/bytes.h"
-#include "storage/log/segment.h"
 
 #include <algorithm>
 #include <string>
@@ -76,6 +75,12 @@ Result<std::vector<fs::path>> noted_log_directories(FileSystem& files, const fs:
         return Error{Errc::kCorrupt, (store / kNoteName).string() + " names no directory"};
     }
     return directories;
+}
+
+Result<SegmentList> list_log_of(FileSystem& files, const fs::path& store) {
+    GANTRY_ASSIGN_OR_RETURN(const std::vector<fs::path> directories,
+                            noted_log_directories(files, store));
+    return list_segments(files, directories);
 }
 
 Result<std::vector<fs::path>> open_log_directories(FileSystem& files,

@@ -3,6 +3,7 @@
 
 #include "common/file_system.h"
 #include "common/result.h"
+#include "storage/log/segment.h"
 
 #include <filesystem>
 #include <vector>
@@ -19,6 +20,9 @@ namespace gantry::storage {
 /// What the store in `store` has noted; store/commitlog when nothing. kIo, kCorrupt.
 Result<std::vector<std::filesystem::path>> noted_log_directories(
     FileSystem& files, const std::filesystem::path& store);
+
+/// The segments of the store in `store`, in all its directories, as list_segments has them.
+Result<SegmentList> list_log_of(FileSystem& files, const std::filesystem::path& store);
 
 /// The directories the log of `store` uses: `wanted`, or store/commitlog when there are none of
 /// those. New ones are made and noted. kNotFound: one that was noted is not there, or is not the
