@@ -114,8 +114,7 @@ void StoreCheck::tell(std::uint64_t done) {
 
 Status StoreCheck::open() {
     if (!files_.exists(path("commitlog")) && !files_.exists(path("volumes"))) {
-        return Error{Errc::kNotFound,
-                     options_.directory.string() + " is no store: it has no commitlog"};
+        return Error{Errc::kNotFound, options_.directory.string() + " is no store: no commitlog"};
     }
     if (files_.exists(path("lock"))) {
         GANTRY_ASSIGN_OR_RETURN(lock_, files_.lock(path("lock")));
