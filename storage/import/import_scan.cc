@@ -114,6 +114,9 @@ Status ImportScan::take(const LogEntry& entry) {
     const wire::Record& record = entry.record;
     ++log_.records;
     log_.end = entry.end;
+    if (log_.first_store_ms == 0) {
+        log_.first_store_ms = record.store_ms;
+    }
     log_.last_store_ms = std::max(log_.last_store_ms, record.store_ms);
     if (record.queue_id < 0 || record.queue_id >= kQueuesPerTopicMax) {
         log_.damage.push_back(

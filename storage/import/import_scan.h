@@ -45,6 +45,7 @@ struct ScannedLog {
     LogOffset end;  ///< behind the last whole record
     std::uint64_t records = 0;
     std::uint64_t tail_bytes = 0;  ///< behind `end`, no record
+    WallMs first_store_ms = 0;     ///< 0: there is no record
     WallMs last_store_ms = 0;
     std::map<std::string, std::map<std::int32_t, ScannedQueue>, std::less<>> topics;
     std::vector<ScannedDamage> damage;

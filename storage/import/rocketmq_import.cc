@@ -6,6 +6,7 @@
 #include "storage/store.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -17,6 +18,22 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kDamageNamed = 20;
 constexpr int kChangesPerRecord = 500;
+constexpr std::int64_t kHourMs = 3'600'000;
+
+/// What a broker keeps unless it is told otherwise: retention.hours.
+constexpr std::int64_t kHoursKept = 72;
+
+/// A broker with default settings would soon delete what came over.
+std::optional<ImportNote> retention_note(WallMs oldest, WallMs now) {
+    const std::int64_t hours = (now - oldest) / kHourMs;
+    if (oldest <= 0 || hours < kHoursKept) {
+        return std::nullopt;
+    }
+    return ImportNote{"age in hours of the oldest message",
+                      static_cast<std::uint64_t>(hours),
+                      "a broker deletes what is older than retention.hours (" +
+                          std::to_string(kHoursKept) + " unless set): set it before the start"};
+}
 
 class Import {
 public:
@@ -178,6 +195,9 @@ Result<ImportReport> Import::run() {
     report_.end = source_.log.end;
     report_.records = source_.log.records;
     report_.plan = plan_import(source_);
+    if (auto note = retention_note(source_.log.first_store_ms, clock_.wall_ms())) {
+        report_.plan.warnings.push_back(std::move(*note));
+    }
     GANTRY_TRY(check_damage());
     GANTRY_TRY(check_space());
     if (options_.is_dry) {

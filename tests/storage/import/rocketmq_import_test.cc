@@ -554,6 +554,23 @@ TEST_SUITE("storage/import/rocketmq_import options") {
         CHECK_FALSE(fs::exists(f.folder.path() / "store"));
         CHECK_FALSE(fs::exists(f.folder.path() / "store.importing"));
     }
+
+    TEST_CASE("messages older than a broker keeps them by default are told") {
+        for (const std::int64_t hours : {std::int64_t{71}, std::int64_t{74}}) {
+            CAPTURE(hours);
+            ImportFixture f;
+            f.source.define_topic("orders", 1);
+            f.source.put({.topic = "orders",
+                          .body = "old",
+                          .store_ms = f.clock.wall_ms() - hours * 3'600'000});
+            f.source.write();
+            f.options.is_dry = true;
+            const auto report = f.import();
+            REQUIRE(report.has_value());
+            CHECK(count_of(report->plan.warnings, "age in hours of the oldest message") ==
+                  (hours == 74 ? 74 : 0));
+        }
+    }
 }
 
 }  // namespace gantry::storage
