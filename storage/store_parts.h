@@ -106,6 +106,14 @@ struct Store::Parts {
     void damage_found(LogOffset from, LogOffset to, std::string why);
     /// Store time of a queue's message; -1 when there is none.
     WallMs store_time_at(const QueueIndex& queue, QueueOffset at) const;
+    /// The first of a queue's messages [from, to) that was stored at or behind `time` (`is_after`:
+    /// behind it), or `to`. A lost message counts as stored with the next one that is not; those
+    /// with none behind them as stored later. Binary search.
+    QueueOffset first_stored(const QueueIndex& queue,
+                             QueueOffset from,
+                             QueueOffset to,
+                             WallMs time,
+                             bool is_after = false) const;
     /// Store time of the record at `at`; -1 when the log has no bytes there.
     WallMs store_time_of(LogOffset at) const;
 

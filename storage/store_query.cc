@@ -107,26 +107,32 @@ WallMs Store::Parts::store_time_of(LogOffset at) const {
     return load_be<std::int64_t>(head.data() + wire::record_at::kBornHost + born_host_bytes);
 }
 
-QueueOffset Store::offset_by_time(const Queue& queue, WallMs time, bool upper) const {
-    const QueueOffset min = queue.index->min();
-    QueueOffset low = min;
-    QueueOffset high = confirmed_max(queue);
+QueueOffset Store::Parts::first_stored(
+    const QueueIndex& queue, QueueOffset from, QueueOffset to, WallMs time, bool is_after) const {
+    QueueOffset low = from;
+    QueueOffset high = to;
     while (low < high) {
         const QueueOffset middle = low + (high - low) / 2;
-        // A lost message has the time of the next one that is not.
         QueueOffset told = middle;
         WallMs stored = store_time_at(queue, told);
         while (stored < 0 && told + 1 < high) {
             told += 1;
             stored = store_time_at(queue, told);
         }
-        if (stored >= 0 && (stored < time || (upper && stored == time))) {
+        if (stored >= 0 && (stored < time || (is_after && stored == time))) {
             low = told + 1;
         } else {
             high = middle;
         }
     }
-    return upper && low > min ? low - 1 : low;
+    return low;
+}
+
+QueueOffset Store::offset_by_time(const Queue& queue, WallMs time, bool upper) const {
+    const QueueOffset min = queue.index->min();
+    const QueueOffset found =
+        parts_->first_stored(*queue.index, min, confirmed_max(queue), time, upper);
+    return upper && found > min ? found - 1 : found;
 }
 
 std::vector<LogOffset> Store::find_by_key(const KeyQuery& query) const {

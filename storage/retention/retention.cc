@@ -206,6 +206,16 @@ Status Retention::round() {
     return look_at_room();
 }
 
+/// When the record at `at` was stored; 0 when it is damaged: its bytes may say any time.
+WallMs Retention::stored_ms_of(LogOffset at) const {
+    const Result<std::string> bytes = parts_.record_at(at);
+    if (!bytes) {
+        return 0;
+    }
+    const Result<wire::Record> record = wire::parse_record(as_bytes(*bytes));
+    return record ? record->store_ms : 0;
+}
+
 LogOffset Retention::expired_by_default(WallMs now) {
     std::vector<SegmentAge> ages;
     const LogOffset appended = parts_.log->appended();
@@ -213,7 +223,7 @@ LogOffset Retention::expired_by_default(WallMs now) {
     for (const SegmentPtr& segment : *list) {
         WallMs& first_ms = first_ms_[segment->base()];
         if (first_ms <= 0 && segment->base() < appended) {
-            first_ms = parts_.store_time_of(segment->base());
+            first_ms = stored_ms_of(segment->base());
         }
         ages.push_back({segment->base(), segment->end(), first_ms});
     }
@@ -230,13 +240,16 @@ LogOffset Retention::needed_by_others(LogOffset at_least) {
     const LogOffset enough = segment != nullptr ? segment->end() : at_least;
     LogOffset lowest(INT64_MAX);
     std::string blocker;
+    const TopicRetentions& topics = topics_;
     const auto look = [&](std::string_view topic, std::int32_t, const QueueIndex& queue) {
-        if (topic == kStateTopic || topics_.has(topic) || queue.min() == queue.max()) {
+        if (topic == kStateTopic || topics.has(topic) || queue.min() == queue.max()) {
             return;
         }
+        // Where nothing can be known, everything is needed.
         const auto unit = queue.unit_at(queue.min());
-        if (unit && unit->at < lowest) {
-            lowest = unit->at;
+        const LogOffset needed = unit ? unit->at : at_least;
+        if (needed < lowest) {
+            lowest = needed;
             blocker = topic;
         }
     };

@@ -56,6 +56,7 @@ private:
     Status round() GANTRY_REQUIRES(round_mutex_);
     WallMs advance_clock() GANTRY_REQUIRES(round_mutex_);
     void save_clock() GANTRY_REQUIRES(round_mutex_);
+    WallMs stored_ms_of(LogOffset at) const;
     LogOffset expired_by_default(WallMs now) GANTRY_REQUIRES(round_mutex_);
     LogOffset needed_by_others(LogOffset at_least) GANTRY_REQUIRES(round_mutex_);
     Status delete_before(LogOffset end, bool is_forced) GANTRY_REQUIRES(round_mutex_);

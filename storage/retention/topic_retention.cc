@@ -85,22 +85,12 @@ std::vector<TopicRetentions::Candidate> TopicRetentions::queues_of(const std::st
     return queues;
 }
 
-/// The oldest message stored at or behind `time`. Binary search.
+/// The oldest message stored at or behind `time`.
 QueueOffset TopicRetentions::first_since(const Candidate& queue, WallMs time) const {
-    QueueOffset low = queue.min;
-    QueueOffset high = queue.max;
-    if (parts_.store_time_at(*queue.index, low) >= time) {
-        return low;
+    if (parts_.store_time_at(*queue.index, queue.min) >= time) {
+        return queue.min;
     }
-    while (low < high) {
-        const QueueOffset middle = low + (high - low) / 2;
-        if (parts_.store_time_at(*queue.index, middle) < time) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    return parts_.first_stored(*queue.index, queue.min, queue.max, time);
 }
 
 void TopicRetentions::limit_ages(std::vector<Candidate>& queues,
@@ -221,8 +211,10 @@ void TopicRetentions::apply_to(const std::string& topic,
             queue.index->advance_min(min);
             applied.moved.push_back({topic, queue.queue_id, queue.min, min});
         }
-        if (const auto unit = queue.index->unit_at(min)) {
-            applied.needed = std::min(applied.needed, unit->at);
+        if (min < queue.index->max()) {
+            // Where nothing can be known, everything is needed.
+            const auto unit = queue.index->unit_at(min);
+            applied.needed = std::min(applied.needed, unit ? unit->at : parts_.log->first());
         }
     }
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocol/wire/state.pb.h"
 #include "storage/check/store_check.h"
+#include "storage/log/lost_ranges.h"
 #include "storage/log/segment.h"
 #include "tests/harness/wait.h"
 #include "tests/storage/faulty_file_system.h"
 #include "tests/storage/store_fixture.h"
 
 #include <algorithm>
+#include <fstream>
 #include <map>
 #include <string>
 #include <vector>
@@ -248,6 +250,50 @@ TEST_SUITE("storage/retention") {
         CHECK(min_of("long") == 10);
         CHECK(at.store->watermarks().first > places["long"].back());
         check_served("t");
+    }
+
+    TEST_CASE_FIXTURE(Aging, "lost messages have no age: nothing before them goes for it") {
+        at.open();
+        put_topic("short", {{"retention.ms", std::to_string(2 * kHour)}});
+        append("short", 10);
+        pass_time(3 * kHour);
+        append("short", 30);
+        flush();
+        const LogOffset end = at.store->watermarks().appended;
+        REQUIRE(at.store->close());
+        at.store.reset();
+        {
+            const auto lost = LostRanges::open(*at.files, directory.path() / "lost");
+            REQUIRE(lost);
+            // The middle of what a binary search looks at, and everything at the end.
+            REQUIRE(lost->ranges->add({{.from = places["short"][20], .to = places["short"][21]},
+                                       {.from = places["short"][5], .to = places["short"][6]},
+                                       {.from = places["short"][38], .to = end}}));
+        }
+        at.open();
+        delete_expired();
+        CHECK(min_of("short") == 10);
+    }
+
+    TEST_CASE_FIXTURE(Aging, "a file whose first message is damaged has no age") {
+        at.options.retention.keep_ms = 10 * kHour;
+        at.open();
+        append("t", 200);
+        flush();
+        // A time in 1970, in a record that is none.
+        const std::uint64_t second = kTestSegmentBytes;
+        const fs::path file = directory.path() / "commitlog" /
+                              segment_name(LogOffset(static_cast<std::int64_t>(second)));
+        std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
+        bytes.seekp(0);
+        bytes.write(std::string(wire::record_at::kBornHost + 8 + 7, '\0').c_str(),
+                    wire::record_at::kBornHost + 8 + 7);
+        bytes.put('\1');
+        bytes.close();
+        REQUIRE(bytes);
+        delete_expired();
+        CHECK(at.store->watermarks().first == LogOffset(0));
+        CHECK(min_of("t") == 0);
     }
 
     TEST_CASE_FIXTURE(Aging,
