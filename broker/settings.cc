@@ -136,6 +136,19 @@ void bind_store(SettingTable& table, BrokerOptions& o) {
               "Free space below which sends are refused.");
 }
 
+void bind_scrubbing(SettingTable& table, BrokerOptions& o) {
+    table.add("store.scrub_bytes_per_second",
+              &o.store_scrub_bytes_per_second,
+              {0, 1024 * kGiB},
+              "Bytes of the log that the scrubber reads and checks in a second, at most; 0: it "
+              "does not.");
+    table.add("store.scrub_interval_s",
+              &o.store_scrub_interval_s,
+              {1, 366 * 86'400},
+              "Seconds from the beginning of one round of the scrubber over the log to that of the "
+              "next, at least.");
+}
+
 void bind_reading(SettingTable& table, BrokerOptions& o) {
     table.add("read.cold_threads",
               &o.read_cold_threads,
@@ -237,6 +250,7 @@ void bind_settings(SettingTable& table, BrokerOptions& options) {
     bind_network(table, options);
     bind_identity(table, options);
     bind_store(table, options);
+    bind_scrubbing(table, options);
     bind_reading(table, options);
     bind_retention(table, options);
 }
@@ -311,6 +325,9 @@ storage::StoreOptions store_options(const BrokerOptions& options, const wire::Ho
     store.hot_bytes = static_cast<std::uint64_t>(options.store_hot_bytes);
     store.cache_bytes = static_cast<std::uint64_t>(options.store_cache_bytes);
     store.free_bytes_min = static_cast<std::uint64_t>(options.store_free_bytes_min);
+    store.scrub.bytes_per_second = static_cast<std::uint64_t>(options.store_scrub_bytes_per_second);
+    store.scrub.interval = std::chrono::seconds(options.store_scrub_interval_s);
+    store.scrub.is_direct = options.read_cold_direct;
     store.cold.threads = static_cast<std::uint32_t>(options.read_cold_threads);
     store.cold.memory_bytes = static_cast<std::uint64_t>(options.read_cold_memory_bytes);
     store.cold.bytes_per_second = static_cast<std::uint64_t>(options.read_cold_bytes_per_second);

@@ -52,6 +52,8 @@ struct BrokerOptions {
     std::int64_t retention_until_consumed_cap_bytes = 0;
     bool retention_force = false;
     std::int64_t retention_alarm_percent = 85;
+    std::int64_t store_scrub_bytes_per_second = std::int64_t{8} << 20;
+    std::int64_t store_scrub_interval_s = 86'400;
 
     std::int64_t read_cold_threads = 4;
     std::int64_t read_cold_memory_bytes = std::int64_t{64} << 20;

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "storage/cold/store_cold_source.h"
 #include "storage/recovery.h"
+#include "storage/scrub/scrubber.h"
 #include "storage/state_snapshot.h"
 #include "storage/store_parts.h"
 
@@ -46,6 +47,21 @@ Status make_directory(FileSystem& files, const std::filesystem::path& directory)
 
 }  // namespace
 
+Store::Parts::Parts(FileSystem& file_system,
+                    Clock& wall,
+                    MetricRegistry& registry,
+                    const StoreOptions& store_options)
+    : files(file_system),
+      clock(wall),
+      metrics(registry),
+      options(store_options),
+      appended_messages(
+          registry.counter("gantry_store_appended_messages_total", "Messages appended to the log")),
+      appended_bytes(
+          registry.counter("gantry_store_appended_bytes_total", "Bytes appended to the log")) {}
+
+Store::Parts::~Parts() = default;
+
 Status Store::Parts::open(RecoveryReport& report) {
     GANTRY_TRY(check_options(options));
     GANTRY_TRY(make_directory(files, options.directory));
@@ -83,6 +99,8 @@ Status Store::Parts::open(RecoveryReport& report) {
     checkpointer->start(log->flushed());
     retention = std::make_unique<Retention>(*this);
     retention->start();
+    scrubber = std::make_unique<Scrubber>(*this, options.scrub);
+    scrubber->start();
     GANTRY_FAILPOINT_TRY("open.done");
     return ok();
 }
@@ -114,6 +132,9 @@ Status Store::Parts::close() {
     }
     if (retention != nullptr) {
         retention->stop();
+    }
+    if (scrubber) {
+        scrubber->stop();
     }
     checkpointer->stop();
     GANTRY_TRY(log->close());
@@ -164,6 +185,10 @@ Store::~Store() {
 
 Status Store::close() {
     return parts_->close();
+}
+
+Result<ScrubReport> Store::scrub() {
+    return parts_->scrubber->run();
 }
 
 Topic* Store::find_topic(std::string_view name) const {

@@ -58,6 +58,10 @@ public:
     /// Flushes, snapshots, marks the stop as clean. Later appends get kClosed. Idempotent. Blocks.
     Status close();
 
+    /// One round of the scrubber over all that is durable, now and without its limit: damage is
+    /// quarantined, see docs/durability.md. Blocks on the disk. kClosed.
+    Result<ScrubReport> scrub();
+
     /// The living topic of that name, or null.
     Topic* find_topic(std::string_view name) const;
     /// Living topics, by name.

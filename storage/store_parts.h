@@ -21,6 +21,8 @@
 
 namespace gantry::storage {
 
+class Scrubber;
+
 /// Writes a checkpoint whenever checkpoint_bytes of log became durable since the last one, and at
 /// close. Its cost grows with the queues that were written to, so one that took long is followed by
 /// a rest of kRestPart times as long, or of kLateFactor times checkpoint_bytes when that is sooner.
@@ -70,15 +72,8 @@ struct Store::Parts {
     Parts(FileSystem& file_system,
           Clock& wall,
           MetricRegistry& registry,
-          const StoreOptions& store_options)
-        : files(file_system),
-          clock(wall),
-          metrics(registry),
-          options(store_options),
-          appended_messages(registry.counter("gantry_store_appended_messages_total",
-                                             "Messages appended to the log")),
-          appended_bytes(
-              registry.counter("gantry_store_appended_bytes_total", "Bytes appended to the log")) {}
+          const StoreOptions& store_options);
+    ~Parts();
 
     std::filesystem::path path(const char* name) const { return options.directory / name; }
 
@@ -136,6 +131,7 @@ struct Store::Parts {
     std::unique_ptr<LostRanges> lost;
     std::unique_ptr<Checkpointer> checkpointer;
     std::unique_ptr<Retention> retention;
+    std::unique_ptr<Scrubber> scrubber;  ///< its thread ends before anything it uses
 
     Mutex progress_mutex;
     std::function<void()> on_progress GANTRY_GUARDED_BY(progress_mutex);

@@ -9,6 +9,7 @@
 #include "protocol/wire/record.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -131,6 +132,27 @@ struct RetentionStatus {
     std::map<std::string, std::uint64_t> unconsumed;  ///< deleted though not consumed, by group
 };
 
+/// How the scrubber goes over the log, again and again.
+struct ScrubOptions {
+    std::uint64_t bytes_per_second = 0;  ///< read from the disk, at most; 0: it does not
+    std::chrono::milliseconds interval{86'400'000};  ///< from round to round, at least
+    bool is_direct = true;                           ///< past the page cache where that is possible
+};
+
+/// What one round of the scrubber has read and found.
+struct ScrubReport {
+    LogOffset from, to;  ///< what of the log was there
+    std::uint64_t bytes = 0;
+    std::uint64_t records = 0;
+    std::uint64_t blocks = 0;       ///< compared with their sums
+    std::uint64_t units = 0;        ///< compared with their records
+    std::uint64_t damage = 0;       ///< pieces of the log that are damaged
+    std::uint64_t read_errors = 0;  ///< of them: the disk does not give them
+    std::uint64_t wrong_units = 0;
+    std::uint64_t mended_units = 0;  ///< of them: written again
+    std::uint64_t rereads = 0;       ///< places that were whole when read again
+};
+
 /// A file that recovery or a check found damaged, and what was done about it.
 struct RecoveryReport {
     bool was_clean = false;
@@ -182,6 +204,7 @@ struct StoreOptions {
     std::uint32_t queue_file_mib = 8;            ///< first consume queue file; the next double
     std::uint32_t key_file_entries = 256 << 10;  ///< first key index file; the next double
     ColdOptions cold;
+    ScrubOptions scrub;
     wire::Host store_host;
     RetentionOptions retention;
 };

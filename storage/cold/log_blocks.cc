@@ -14,8 +14,9 @@ namespace {
 
 constexpr Logger kLog("storage");
 
-/// Bytes read past the page cache, or -1 with errno.
-ssize_t read_direct(int fd, std::uint64_t offset, MutableBytes into) noexcept {
+}  // namespace
+
+std::int64_t read_direct(int fd, std::uint64_t offset, MutableBytes into) noexcept {
     std::size_t done = 0;
     while (done < into.size()) {
         const ssize_t n =
@@ -32,20 +33,22 @@ ssize_t read_direct(int fd, std::uint64_t offset, MutableBytes into) noexcept {
             break;
         }
     }
-    return static_cast<ssize_t>(done);
+    return static_cast<std::int64_t>(done);
 }
 
-}  // namespace
+int open_direct(int fd) noexcept {
+    // The same file, opened once more: a descriptor is direct for all its users or for none.
+    const std::string path = "/proc/self/fd/" + std::to_string(fd);
+    return ::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+}
 
 Result<std::size_t> LogBlocks::read(const Segment& segment,
                                     std::uint64_t offset,
                                     MutableBytes into) {
     const int fd = segment.file().descriptor();
     if (is_direct_.load(std::memory_order_relaxed)) {
-        // The same file, opened once more: a descriptor is direct for all its users or for none.
-        const std::string path = "/proc/self/fd/" + std::to_string(fd);
-        const UniqueFd direct(::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
-        const ssize_t got = direct ? read_direct(direct.get(), offset, into) : -1;
+        const UniqueFd direct(open_direct(fd));
+        const std::int64_t got = direct ? read_direct(direct.get(), offset, into) : -1;
         if (got >= 0) {
             return static_cast<std::size_t>(got);
         }

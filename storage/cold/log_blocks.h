@@ -28,4 +28,12 @@ private:
     std::atomic<bool> is_direct_;
 };
 
+/// The open file once more, for reads past the page cache (O_DIRECT). -1 with errno: the file
+/// system cannot do that (EINVAL), or no descriptor is left. The caller closes it.
+int open_direct(int fd) noexcept;
+
+/// Fills `into` from a descriptor that open_direct gave; addresses and sizes as for LogBlocks. The
+/// bytes read, fewer at the end of the file; -1 with errno.
+std::int64_t read_direct(int fd, std::uint64_t offset, MutableBytes into) noexcept;
+
 }  // namespace gantry::storage

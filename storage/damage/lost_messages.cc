@@ -82,35 +82,41 @@ std::vector<LostMessages> find_lost_messages(const ConsumeQueues& queues, LostRa
     return found;
 }
 
+void tell_damaged(const char* where,
+                  const LostRangeList& ranges,
+                  const std::vector<LostMessages>& messages) {
+    for (std::size_t i = 0; i < std::min(ranges.size(), kLinesMax); ++i) {
+        const LostRange& range = ranges[i];
+        kLog.error("log damaged",
+                   {{"found", where},
+                    {"from", range.from.value},
+                    {"to", range.to.value},
+                    {"messages", range.messages},
+                    {"reason", range.reason}});
+    }
+    for (std::size_t i = 0; i < std::min(messages.size(), kLinesMax); ++i) {
+        const LostMessages& lost = messages[i];
+        kLog.error("messages lost",
+                   {{"topic", lost.topic},
+                    {"queue", lost.queue_id},
+                    {"from", lost.from.value},
+                    {"to", lost.to.value}});
+    }
+}
+
 void tell_lost(const char* where,
                const LostRangeList& ranges,
                const std::vector<LostMessages>& messages) {
+    tell_damaged(where, ranges, messages);
     std::uint64_t bytes = 0;
-    for (std::size_t i = 0; i < ranges.size(); ++i) {
-        const LostRange& range = ranges[i];
+    for (const LostRange& range : ranges) {
         bytes += range.bytes();
-        if (i < kLinesMax) {
-            kLog.error("log damaged",
-                       {{"found", where},
-                        {"from", range.from.value},
-                        {"to", range.to.value},
-                        {"messages", range.messages},
-                        {"reason", range.reason}});
-        }
     }
     std::uint64_t count = 0;
     std::uint64_t state_records = 0;
-    for (std::size_t i = 0; i < messages.size(); ++i) {
-        const LostMessages& lost = messages[i];
+    for (const LostMessages& lost : messages) {
         count += lost.count();
         state_records += lost.topic == kStateTopic ? lost.count() : 0;
-        if (i < kLinesMax) {
-            kLog.error("messages lost",
-                       {{"topic", lost.topic},
-                        {"queue", lost.queue_id},
-                        {"from", lost.from.value},
-                        {"to", lost.to.value}});
-        }
     }
     kLog.error("damage quarantined",
                {{"ranges", ranges.size()}, {"bytes", bytes}, {"messages", count}});

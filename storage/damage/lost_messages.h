@@ -28,8 +28,13 @@ struct LostMessages {
 /// Blocks on the disk where units are not cached.
 std::vector<LostMessages> find_lost_messages(const ConsumeQueues& queues, LostRangeList& ranges);
 
-/// Writes one line a range and one a run of messages to the log, a hundred of each at most, and
-/// one with the totals. `where`: what was going on.
+/// Writes one line a range and one a run of messages to the log, a hundred of each at most.
+/// `where`: what was going on.
+void tell_damaged(const char* where,
+                  const LostRangeList& ranges,
+                  const std::vector<LostMessages>& messages);
+
+/// The same, and one line with the totals of what is quarantined.
 void tell_lost(const char* where,
                const LostRangeList& ranges,
                const std::vector<LostMessages>& messages);

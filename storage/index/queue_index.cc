@@ -278,6 +278,19 @@ Status QueueIndex::restore(QueueOffset at, const QueueUnit& unit) {
     return ok();
 }
 
+bool QueueIndex::rewrite(QueueOffset at, const QueueUnit& unit) {
+    const MutexLock lock(stripe());
+    if (at.value < min_.load(kRelaxed) || at.value >= max_.load(kAcquire)) {
+        return false;
+    }
+    std::byte* const place = locate(at.value);
+    if (place == nullptr) {
+        return false;
+    }
+    encode_unit(place, unit);
+    return true;
+}
+
 void QueueIndex::truncate_to(LogOffset end) {
     const MutexLock lock(stripe());
     const std::int64_t max = lower_bound_locked(end);

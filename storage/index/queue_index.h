@@ -135,6 +135,10 @@ public:
     /// than kGapMax.
     Status restore(QueueOffset at, const QueueUnit& unit);
 
+    /// Puts another unit in the place of a published one that was found wrong, while others append.
+    /// False: `at` is outside [min, max) by now.
+    bool rewrite(QueueOffset at, const QueueUnit& unit);
+
     /// Recovery: an empty queue goes on at `at`. One with units stays as it is.
     void begin_at(QueueOffset at);
 

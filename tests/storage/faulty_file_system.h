@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,6 +32,8 @@ public:
         std::uint64_t nth = 1;  ///< the first call that fails
         bool stays = true;      ///< later ones fail too
         Errc code = Errc::kIo;
+        std::uint64_t from = 0;  ///< reads: only those that touch [from, to) of the file
+        std::uint64_t to = std::numeric_limits<std::uint64_t>::max();
     };
 
     void fail(Rule rule) {
@@ -125,11 +128,17 @@ private:
     };
 
     struct State {
-        Status check(Call call, const std::filesystem::path& path) {
+        Status check(Call call,
+                     const std::filesystem::path& path,
+                     std::uint64_t begin = 0,
+                     std::uint64_t length = 1) {
             const MutexLock lock(mutex);
             for (ActiveRule& active : rules) {
                 const Rule& rule = active.rule;
-                if (rule.call != call || path.string().find(rule.path_part) == std::string::npos) {
+                const bool is_read_elsewhere =
+                    call == Call::kRead && (begin >= rule.to || begin + length <= rule.from);
+                if (rule.call != call || is_read_elsewhere ||
+                    path.string().find(rule.path_part) == std::string::npos) {
                     continue;
                 }
                 ++active.seen;
@@ -180,7 +189,7 @@ private:
 
         Result<std::size_t> read_at(std::uint64_t offset, MutableBytes into) override {
             state_->wait_to_go(Call::kRead, path_);
-            GANTRY_TRY(state_->check(Call::kRead, path_));
+            GANTRY_TRY(state_->check(Call::kRead, path_, offset, into.size()));
             return real_->read_at(offset, into);
         }
 
