@@ -314,11 +314,11 @@ Status StoreCheck::walk(const Segment& segment, const std::vector<Range>& wrong)
             take_record(entry, is_doubtful);
         } else if (entry.kind != LogEntry::Kind::kBlank) {
             GANTRY_TRY(take_damage(entry, segment));
-            // Behind it: the next whole record, of this segment or a later one.
-            GANTRY_ASSIGN_OR_RETURN(at, reader_->find_record(entry.at + 1, segment.end()));
-            continue;
         }
         at = entry.end;
+        if (at == entry.at) {
+            GANTRY_ASSIGN_OR_RETURN(at, reader_->find_record(at + 1, segment.end()));
+        }
         tell(report_.bytes_read + bytes_between(segment.base(), at));
     }
     return ok();

@@ -27,6 +27,11 @@ private:
     Result<LogOffset> record_at_or_before(LogOffset at);
     Status count_lost();
     void choose_rebuilds();
+    Status choose_quarantine();
+    Result<RepairPlan::Piece> piece_of(const Finding& finding);
+
+    bool is_cut(const Finding& finding) const { return plan_.cut && finding.at >= *plan_.cut; }
+
     void choose_remaining();
 
     FileSystem& files_;
@@ -82,6 +87,10 @@ Result<LogOffset> Planner::record_at_or_before(LogOffset at) {
 }
 
 Status Planner::choose_cut() {
+    if (options_.quarantines && options_.cuts_at_first_damage) {
+        return Error{Errc::kRefused,
+                     "--cut-at first-damage leaves nothing to --quarantine: say one of them"};
+    }
     if (options_.cut_at) {
         const LogOffset at = *options_.cut_at;
         if (at < plan_.before.first || (!list_.empty() && at > list_.back()->end())) {
@@ -200,9 +209,55 @@ void Planner::choose_rebuilds() {
     }
 }
 
+/// A finding from the beginning of a record to the end of one: readers and starts go on there.
+Result<RepairPlan::Piece> Planner::piece_of(const Finding& finding) {
+    const LogOffset end = finding.at + static_cast<std::int64_t>(finding.bytes);
+    GANTRY_ASSIGN_OR_RETURN(const LogOffset from, record_at_or_before(finding.at));
+    RepairPlan::Piece piece{from, end, finding.what, finding.messages};
+    const SegmentPtr segment = segments_.find(from);
+    if (segment == nullptr) {
+        return piece;
+    }
+    LogReader reader(segments_);
+    LogOffset at = from;
+    while (at < std::min(end, segment->end())) {
+        GANTRY_ASSIGN_OR_RETURN(const LogEntry entry, reader.read(at));
+        LogOffset behind = entry.end;
+        if (behind <= at) {
+            GANTRY_ASSIGN_OR_RETURN(behind, reader.find_record(at + 1, segment->end()));
+        }
+        at = behind;
+    }
+    piece.to = std::max(at, end);
+    return piece;
+}
+
+Status Planner::choose_quarantine() {
+    if (!options_.quarantines) {
+        return ok();
+    }
+    std::uint64_t bytes = 0;
+    std::uint64_t messages = 0;
+    for (const Finding& finding : plan_.before.findings) {
+        if (finding.kind == Finding::Kind::kDamage && finding.bytes > 0 && !is_cut(finding)) {
+            GANTRY_ASSIGN_OR_RETURN(RepairPlan::Piece piece, piece_of(finding));
+            bytes += bytes_between(piece.from, piece.to);
+            messages += piece.messages.size();
+            plan_.quarantined.push_back(std::move(piece));
+        }
+    }
+    if (!plan_.quarantined.empty()) {
+        plan_.steps.push_back("keep " + std::to_string(plan_.quarantined.size()) +
+                              " damaged place(s), " + std::to_string(bytes) + " B, from readers: " +
+                              std::to_string(messages) + " messages are lost");
+    }
+    return ok();
+}
+
 void Planner::choose_remaining() {
     for (const Finding& finding : plan_.before.findings) {
-        if (finding.kind == Finding::Kind::kDamage && (!plan_.cut || finding.at < *plan_.cut)) {
+        const bool is_quarantined = options_.quarantines && finding.bytes > 0;
+        if (finding.kind == Finding::Kind::kDamage && !is_cut(finding) && !is_quarantined) {
             plan_.remaining.push_back(finding);
         }
     }
@@ -217,6 +272,7 @@ Result<RepairPlan> Planner::run() {
     for (const UnsummedPart& part : parts) {
         plan_.blocks_unsummed += part.blocks;
     }
+    GANTRY_TRY(choose_quarantine());
     choose_rebuilds();
     choose_remaining();
     return std::move(plan_);

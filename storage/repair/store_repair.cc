@@ -6,6 +6,7 @@
 #include "storage/index/queue_index.h"
 #include "storage/log/block_sums.h"
 #include "storage/log/log_reader.h"
+#include "storage/log/lost_ranges.h"
 #include "storage/state_snapshot.h"
 #include "storage/store.h"
 
@@ -40,6 +41,7 @@ private:
     Status refuse_remaining() const;
     Status change_files();
     Status back_up(const SegmentSet& segments);
+    Status quarantine();
     Status remove_marks();
     Status keep_state(LogOffset cut);
     Status cut_segments(const SegmentList& list);
@@ -67,7 +69,7 @@ Status Repair::refuse_remaining() const {
                  "the log is damaged in " + std::to_string(plan_.remaining.size()) +
                      " place(s), the first at log offset " + std::to_string(first.at.value) + ", " +
                      std::to_string(first.bytes) + " B: " + first.what +
-                     ": say what becomes of it (--cut-at)"};
+                     ": say what becomes of it (--cut-at, --quarantine)"};
 }
 
 Status Repair::back_up(const SegmentSet& segments) {
@@ -125,6 +127,22 @@ Status Repair::keep_state(LogOffset cut) {
         GANTRY_TRY(files_.remove(path("state") / newer[i]));
     }
     return files_.sync_directory(path("state"));
+}
+
+/// From now on, before anything else changes: a start in between serves the rest.
+Status Repair::quarantine() {
+    if (plan_.quarantined.empty()) {
+        return ok();
+    }
+    GANTRY_ASSIGN_OR_RETURN(const LostRanges::Opened opened,
+                            LostRanges::open(files_, path("lost")));
+    LostRangeList ranges;
+    for (const RepairPlan::Piece& piece : plan_.quarantined) {
+        ranges.push_back(
+            {piece.from, piece.to, clock_.wall_ms(), piece.messages.size(), piece.what});
+    }
+    const Result<LostRangeList> added = opened.ranges->add(ranges);
+    return added ? ok() : Status(added.error());
 }
 
 Status Repair::remove_marks() {
@@ -200,6 +218,7 @@ Status Repair::change_files() {
     if (plan_.rebuilds_queues && !plan_.cut && plan_.before.first > LogOffset(0)) {
         remember_queue_ends();
     }
+    GANTRY_TRY(quarantine());
     GANTRY_TRY(remove_marks());
     if (plan_.cut) {
         GANTRY_TRY(cut_segments(list));

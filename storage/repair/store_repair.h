@@ -26,6 +26,7 @@ struct RepairOptions {
     bool rebuilds_all = false;          ///< also indexes that look good
     std::optional<LogOffset> cut_at{};  ///< the log ends there afterwards
     bool cuts_at_first_damage = false;  ///< the same, where the first damage begins
+    bool quarantines = false;           ///< damage that is not cut is kept from readers
     std::filesystem::path backup{};     ///< of the bytes cut; empty: cut-<offset>.log in the store
     bool has_backup = true;
     std::function<void(std::string_view stage, std::uint64_t done, std::uint64_t total)>
@@ -55,6 +56,16 @@ struct RepairPlan {
     std::vector<std::string> lost_damage;  ///< places behind the cut that hold no whole record
     std::filesystem::path backup;          ///< empty: none
 
+    /// Damage that is kept from readers, from record to record, with the messages it costs.
+    struct Piece {
+        LogOffset from;
+        LogOffset to;
+        std::string what{};
+        std::vector<std::string> messages{};
+    };
+
+    std::vector<Piece> quarantined;
+
     /// Damage of the log that stays: a repair that leaves it is refused.
     std::vector<Finding> remaining;
 };
@@ -69,14 +80,15 @@ struct RepairReport {
 
 /// Checks the store and decides what to do. Changes nothing.
 ///
-/// Errors   of check_store. kRefused: cut_at is no place where a record begins, or outside the log.
+/// Errors   of check_store. kRefused: cut_at is no place where a record begins, or outside the log;
+///          the first damage can be cut or quarantined, not both.
 Result<RepairPlan> plan_repair(FileSystem& files, const RepairOptions& options);
 
 /// Does what the plan says, then checks again. A stop in the middle leaves a store that the next
 /// repair, or the next start, goes on with.
 ///
-///   backup of the cut bytes -> checkpoint, snapshots -> sums -> segments -> indexes ->
-///   open and close: recovery rebuilds -> missing checksums -> check
+///   backup of the cut bytes -> list of lost ranges -> checkpoint, snapshots -> sums -> segments ->
+///   indexes -> open and close: recovery rebuilds -> missing checksums -> check
 ///
 /// Threads   one; blocks on the disk.
 /// Errors    kCorrupt: damage remains that nobody decided about. kConflict, kDiskFull, kIo.

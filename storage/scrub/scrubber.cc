@@ -125,7 +125,7 @@ SteadyTime Scrubber::step(SteadyTime now) {
     if (!bucket_.is_open(now)) {
         return bucket_.opens_at(now);
     }
-    const Result<std::uint64_t> read = advance();
+    const Result<std::uint64_t> read = advance(now);
     if (!read) {
         kLog.warn("a round of the scrubber ended early", {{"reason", read.error()}});
         segment_.reset();
@@ -146,7 +146,7 @@ Result<ScrubReport> Scrubber::run() {
         if (is_stopping_.load()) {
             return Error{Errc::kClosed, "the store is closing"};
         }
-        if (const Result<std::uint64_t> read = advance(); !read) {
+        if (const Result<std::uint64_t> read = advance(parts_.clock.steady()); !read) {
             segment_.reset();
             round_.reset();
             return read.error();
@@ -176,9 +176,7 @@ void Scrubber::resume() {
 
 void Scrubber::begin_round(SteadyTime now) {
     position_ = std::max(position_, parts_.log->first());
-    round_.emplace();
-    round_->begun = now;
-    round_->begun_ms = parts_.clock.wall_ms();
+    round_ = Round{{}, now, parts_.clock.wall_ms()};
     round_->report.from = position_;
     round_->report.to = std::max(position_, parts_.log->flushed());
     units_.begin_round();
@@ -201,7 +199,7 @@ void Scrubber::end_round(SteadyTime now) {
                {"damage", last_.damage},
                {"wrong_units", last_.wrong_units},
                {"mended_units", last_.mended_units},
-               {"ms", milliseconds(parts_.clock.steady() - round_->begun)}});
+               {"ms", milliseconds(now - round_->begun)}});
     if (last_.wrong_units > last_.mended_units) {
         kLog.error(
             "consume queues contradict the log: with this folder deleted, the next start "
@@ -219,20 +217,19 @@ void Scrubber::end_round(SteadyTime now) {
 }
 
 /// Reads and checks one piece; returns its bytes. Without anything left the round ends.
-Result<std::uint64_t> Scrubber::advance() {
+Result<std::uint64_t> Scrubber::advance(SteadyTime now) {
     if (segment_ && segment_->segment().end() <= parts_.log->first()) {
         segment_.reset();  // deleted meanwhile
     }
     if (!segment_) {
         const SegmentPtr next = next_segment();
         if (next == nullptr) {
-            end_round(parts_.clock.steady());
+            end_round(now);
             return std::uint64_t{0};
         }
         // The mapping is not kept by what takes days.
         segment_.emplace(parts_, units_, next->unmapped(), round_->report.to);
         position_ = next->base();
-        const SteadyTime now = parts_.clock.steady();
         if (now >= saved_ + kSaveInterval) {
             saved_ = now;
             save_mark();

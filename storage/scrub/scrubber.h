@@ -62,7 +62,7 @@ private:
     struct Round {
         ScrubReport report;
         SteadyTime begun;
-        WallMs begun_ms = 0;
+        WallMs begun_ms;
     };
 
     void register_metrics();
@@ -70,7 +70,7 @@ private:
     void resume() GANTRY_REQUIRES(round_mutex_);
     void begin_round(SteadyTime now) GANTRY_REQUIRES(round_mutex_);
     void end_round(SteadyTime now) GANTRY_REQUIRES(round_mutex_);
-    Result<std::uint64_t> advance() GANTRY_REQUIRES(round_mutex_);
+    Result<std::uint64_t> advance(SteadyTime now) GANTRY_REQUIRES(round_mutex_);
     SegmentPtr next_segment() const GANTRY_REQUIRES(round_mutex_);
     void account(const ScrubTally& tally) GANTRY_REQUIRES(round_mutex_);
     void take_damage(const ScrubDamage& damage) GANTRY_REQUIRES(round_mutex_);

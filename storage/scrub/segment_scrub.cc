@@ -98,12 +98,26 @@ Status SegmentScrub::step(ScrubTally& tally) {
     GANTRY_ASSIGN_OR_RETURN(const std::size_t got, file_.read_at(inside, piece_));
     tally.bytes += wanted;
     const LogOffset end = from + static_cast<std::int64_t>(wanted);
-    if (got < wanted || !file_.read_error(inside, inside + wanted).empty() ||
-        has_wrong_sum(from, piece_, tally)) {
+    if (got < wanted || has_read_error(from, end) || has_wrong_sum(from, piece_, tally)) {
         return probe(end, tally);
     }
     window_.insert(window_.end(), piece_.begin(), piece_.end());
     return walk(tally);
+}
+
+bool SegmentScrub::has_read_error(LogOffset from, LogOffset to) const {
+    while (from < to) {
+        const LostRange* const lost = find_lost(known_, from, to);
+        const LogOffset end = lost != nullptr ? std::max(from, lost->from) : to;
+        if (!file_
+                 .read_error(bytes_between(segment_->base(), from),
+                             bytes_between(segment_->base(), end))
+                 .empty()) {
+            return true;
+        }
+        from = lost != nullptr ? lost->to : to;
+    }
+    return false;
 }
 
 bool SegmentScrub::has_wrong_sum(LogOffset from, Bytes bytes, ScrubTally& tally) {

@@ -64,6 +64,7 @@ private:
 
     LostRangeList known() const;
     Status load_sums();
+    bool has_read_error(LogOffset from, LogOffset to) const;
     bool has_wrong_sum(LogOffset from, Bytes bytes, ScrubTally& tally);
     Status walk(ScrubTally& tally);
     Looks look(Bytes bytes, wire::Record& record) const;

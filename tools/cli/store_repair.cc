@@ -20,6 +20,14 @@ using nlohmann::ordered_json;
 using storage::RepairPlan;
 using storage::RepairReport;
 
+std::uint64_t messages_in(const std::vector<RepairPlan::Piece>& pieces) {
+    std::uint64_t count = 0;
+    for (const RepairPlan::Piece& piece : pieces) {
+        count += piece.messages.size();
+    }
+    return count;
+}
+
 ordered_json json_of(const RepairPlan& plan) {
     ordered_json lost = ordered_json::array();
     for (const auto& [name, queue] : plan.lost) {
@@ -36,6 +44,13 @@ ordered_json json_of(const RepairPlan& plan) {
                              {"what", finding.what},
                              {"messages", finding.messages}});
     }
+    ordered_json quarantined = ordered_json::array();
+    for (const RepairPlan::Piece& piece : plan.quarantined) {
+        quarantined.push_back({{"from", piece.from.value},
+                               {"to", piece.to.value},
+                               {"what", piece.what},
+                               {"messages", piece.messages}});
+    }
     ordered_json json = {{"good_before", plan.before.is_good},
                          {"steps", plan.steps},
                          {"cut_at", nullptr},
@@ -43,6 +58,7 @@ ordered_json json_of(const RepairPlan& plan) {
                          {"lost", lost},
                          {"lost_damage", plan.lost_damage},
                          {"backup", plan.backup.string()},
+                         {"quarantined", quarantined},
                          {"undecided", remaining}};
     if (plan.cut) {
         json["cut_at"] = plan.cut->value;
@@ -55,6 +71,13 @@ void show_plan(std::ostream& out, const RepairPlan& plan) {
         out << "undecided damage: " << finding.file << ": log offset " << finding.at.value << ", "
             << finding.bytes << " B: " << finding.what << '\n';
         for (const std::string& message : finding.messages) {
+            out << "    " << message << '\n';
+        }
+    }
+    for (const RepairPlan::Piece& piece : plan.quarantined) {
+        out << "lost: log offsets " << piece.from.value << " to " << piece.to.value << ": "
+            << piece.what << '\n';
+        for (const std::string& message : piece.messages) {
             out << "    " << message << '\n';
         }
     }
@@ -76,6 +99,7 @@ void add_repair_options(cxxopts::Options& options) {
         "cut-at",
         "ends the log there: a log offset, or first-damage; what follows is lost",
         cxxopts::value<std::string>())(
+        "quarantine", "keeps damage from readers: its messages are lost, the rest is served")(
         "backup", "file for the bytes cut; default: in the store", cxxopts::value<std::string>())(
         "no-backup", "the bytes cut are not kept");
 }
@@ -83,6 +107,7 @@ void add_repair_options(cxxopts::Options& options) {
 Result<storage::RepairOptions> options_of(const cxxopts::ParseResult& given) {
     storage::RepairOptions options;
     options.rebuilds_all = given.count("rebuild-all") != 0;
+    options.quarantines = given.count("quarantine") != 0;
     options.has_backup = given.count("no-backup") == 0;
     if (given.count("backup") != 0) {
         options.backup = given["backup"].as<std::string>();
@@ -129,7 +154,7 @@ Status show_result(Session& session, const RepairPlan& plan, const RepairReport&
     } else {
         std::ostream& out = session.streams().out;
         show(out, report.after);
-        out << "messages lost: " << plan.lost_messages
+        out << "messages lost: " << plan.lost_messages + messages_in(plan.quarantined)
             << ", bytes backed up: " << report.bytes_backed_up
             << ", committed offsets moved to the end: " << report.offsets_moved << '\n';
     }
@@ -166,7 +191,8 @@ Status repair(Session& session, const cxxopts::ParseResult& given, const Argumen
             return Error{Errc::kCorrupt,
                          "the log is damaged in " + std::to_string(plan.remaining.size()) +
                              " place(s): nothing was changed; say what becomes of it with "
-                             "--cut-at first-damage, which loses all behind it"};
+                             "--quarantine, which loses what is damaged, or --cut-at first-damage, "
+                             "which loses all behind it too"};
         }
         if (plan.steps.empty()) {
             if (!session.json()) {
@@ -189,7 +215,7 @@ Command store_repair_command() {
     return {.noun = "store",
             .verb = "repair",
             .arguments = "DIRECTORY",
-            .purpose = "rebuilds what is derived from the log; cuts the log only when told",
+            .purpose = "rebuilds what is derived from the log; cuts or quarantines only when told",
             .arguments_min = 1,
             .arguments_max = 1,
             .add_options = add_repair_options,

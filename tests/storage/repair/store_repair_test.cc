@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -189,6 +190,77 @@ TEST_SUITE("storage/repair/store_repair") {
         CHECK(refused(LogOffset(INT64_MAX / 2)).find("outside the log") != std::string::npos);
         store.flip(store.places[50].first + 120);
         CHECK(plan(store, {.cut_at = store.places[200].first}).remaining.size() == 1);
+    }
+
+    TEST_CASE("told to quarantine, damage is kept from readers and the rest is served") {
+        StoppedStore store(500);
+        // A body, a frame, and a field that only a block's sum covers.
+        store.flip(store.places[50].first + 120);
+        store.flip(store.places[51].first + 4);
+        store.flip(store.places[400].first + 41);
+        const auto before = store.contents();
+        const RepairOptions options{.quarantines = true};
+        const RepairPlan planned = plan(store, options);
+        CHECK(store.contents() == before);
+        CHECK(planned.remaining.empty());
+        REQUIRE(planned.quarantined.size() == 3);
+        CHECK(planned.quarantined[0].from == store.places[50].first);
+        CHECK(planned.quarantined[0].to == store.places[50].end);
+        CHECK(planned.quarantined[0].messages ==
+              std::vector<std::string>{"topic payments queue 0 offset 16"});
+        CHECK(planned.quarantined[1].from == store.places[51].first);
+        CHECK(planned.quarantined[1].to == store.places[51].end);
+        const RepairPlan::Piece& block = planned.quarantined[2];
+        const auto is_boundary = [&store](LogOffset at) {
+            return std::any_of(store.places.begin(), store.places.end(), [at](const auto& place) {
+                return place.first == at || place.end == at;
+            });
+        };
+        CHECK(is_boundary(block.from));
+        CHECK(is_boundary(block.to));
+        std::size_t lost = 0;
+        for (const Appended& place : store.places) {
+            lost += place.first < block.to && place.end > block.from ? 1 : 0;
+        }
+        CHECK(block.messages.size() == lost);
+        repair(store, options);
+        CHECK(count_messages(store) == 500 - 2 - lost);
+        const auto after = store.contents();
+        for (const auto& [path, content] : before) {
+            if (path.find("commitlog") != std::string::npos) {
+                CHECK(after.at(path) == content);
+            }
+        }
+    }
+
+    TEST_CASE("what a missing segment held is quarantined when told") {
+        StoppedStore store(500);
+        const LogOffset base(kTestSegmentBytes);
+        fs::remove(store.segment(base));
+        CHECK(plan(store).remaining.size() >= 1);
+        repair(store, {.quarantines = true});
+        std::size_t kept = 0;
+        for (const Appended& place : store.places) {
+            kept += place.end <= base || place.first >= base + kTestSegmentBytes ? 1 : 0;
+        }
+        CHECK(kept > 200);
+        CHECK(count_messages(store) == kept);
+    }
+
+    TEST_CASE("damage before a cut is quarantined, that behind it is cut") {
+        StoppedStore store(300);
+        store.flip(store.places[50].first + 120);
+        store.flip(store.places[270].first + 120);
+        const RepairPlan planned =
+            plan(store, {.cut_at = store.places[250].first, .quarantines = true});
+        CHECK(planned.quarantined.size() == 1);
+        CHECK(planned.remaining.empty());
+        repair(store, {.cut_at = store.places[250].first, .quarantines = true});
+        CHECK(count_messages(store) == 249);
+        CHECK(code_of(plan_repair(*store.at.files,
+                                  {.directory = store.directory(),
+                                   .cuts_at_first_damage = true,
+                                   .quarantines = true})) == Errc::kRefused);
     }
 
     TEST_CASE("a store that a broker has open is refused") {

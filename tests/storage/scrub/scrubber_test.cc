@@ -263,7 +263,9 @@ TEST_SUITE("storage/scrubber") {
                 store.places[i].first < begin + 4'096 && store.places[i].end > begin;
             CHECK(gone.count(static_cast<std::int64_t>(i)) == (is_touched ? 1 : 0));
         }
-        CHECK(store.scrub().damage == 0);
+        const ScrubReport again = store.scrub();
+        CHECK(again.damage == 0);
+        CHECK(again.rereads == 0);
     }
 
     TEST_CASE("appends meanwhile are no findings") {
@@ -315,12 +317,14 @@ TEST_SUITE("storage/scrubber") {
                 const std::uint64_t before = read.value();
                 const SteadyTime next = scrubber.step(now);
                 const double passed = std::chrono::duration<double>(now - begin).count();
-                REQUIRE(double(before) <= passed * kRate + ScrubFile::kReadBytes);
+                REQUIRE(double(before) <= passed * kRate + kTestSegmentBytes);
                 REQUIRE((next > now || rounds.value() > 0));
                 now = std::max(next, now);
             }
             const std::uint64_t whole = read.value();
             CHECK(whole >= kMessages * 900);
+            CHECK(std::chrono::duration<double>(now - begin).count() * kRate >=
+                  double(whole - kTestSegmentBytes));
             // Called early, it does nothing.
             CHECK(scrubber.step(begin) > begin);
             CHECK(read.value() == whole);
@@ -328,13 +332,22 @@ TEST_SUITE("storage/scrubber") {
         REQUIRE(parts.close());
     }
 
-    TEST_CASE("a segment that is deleted meanwhile is no finding") {
-        Scrubbed store;
-        REQUIRE(store.at.store->close());
-        store.at.store.reset();
-        StoreOptions options = store.at.options;
+    TEST_CASE("segments that are deleted meanwhile are no findings, and the round goes on behind") {
+        constexpr std::uint64_t kSegmentBytes = 1 << 20;
+        const TemporaryDirectory directory(fast_directory());
+        StoreFixture live(directory.path() / "live");
+        live.options.segment_bytes = kSegmentBytes;
+        live.open();
+        for (std::size_t i = 0; i < 4'000; ++i) {
+            REQUIRE(live.append(live.queue("t"), {{numbered_body(i, 900), "", ""}}));
+        }
+        REQUIRE(live.store->close());
+        live.store.reset();
+        StoreOptions options = live.options;
+        options.retention.bytes_max = 2 * kSegmentBytes;
+        options.retention.check_ms = 3'600'000;
         MetricRegistry metrics;
-        Store::Parts parts(*store.at.posix, store.at.clock, metrics, options);
+        Store::Parts parts(*live.posix, live.clock, metrics, options);
         RecoveryReport recovery;
         REQUIRE(parts.open(recovery));
         options.scrub.bytes_per_second = 1'000'000'000;
@@ -342,18 +355,21 @@ TEST_SUITE("storage/scrubber") {
             Scrubber scrubber(parts, options.scrub);
             SteadyTime now{std::chrono::hours(100)};
             now = scrubber.step(now);
-            // The files go while their records are still in the queues.
-            for (const SegmentPtr& segment : *parts.log->segments().snapshot()) {
-                if (segment->end() <= LogOffset(3 * kTestSegmentBytes)) {
-                    fs::remove(segment->path());
-                    fs::remove(options.directory / "checksum" / segment->path().filename());
-                }
-            }
+            const Counter& read = metrics.counter("gantry_store_scrubbed_bytes_total", "");
+            CHECK(read.value() == ScrubFile::kReadBytes);
+            // Not read yet, and never a finding.
+            overwrite(segment_path(options.directory), 600'000, "damage");
+            REQUIRE(parts.retention->run());
+            const LogOffset first = parts.log->first();
+            REQUIRE(first > LogOffset(0));
             const Counter& rounds = metrics.counter("gantry_store_scrub_rounds_total", "");
             while (rounds.value() == 0) {
                 now = scrubber.step(now);
             }
             CHECK(metrics.values().at("gantry_store_scrub_findings_total") == 0);
+            CHECK(metrics.values().at("gantry_store_scrub_position") ==
+                  double(parts.log->flushed().value));
+            CHECK(read.value() > bytes_between(first, parts.log->flushed()));
         }
         REQUIRE(parts.close());
     }
