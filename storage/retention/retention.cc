@@ -240,19 +240,20 @@ LogOffset Retention::needed_by_others(LogOffset at_least) {
     const LogOffset enough = segment != nullptr ? segment->end() : at_least;
     LogOffset lowest(INT64_MAX);
     std::string blocker;
-    const TopicRetentions& topics = topics_;
-    const auto look = [&](std::string_view topic, std::int32_t, const QueueIndex& queue) {
-        if (topic == kStateTopic || topics.has(topic) || queue.min() == queue.max()) {
-            return;
-        }
-        // Where nothing can be known, everything is needed.
-        const auto unit = queue.unit_at(queue.min());
-        const LogOffset needed = unit ? unit->at : at_least;
-        if (needed < lowest) {
-            lowest = needed;
-            blocker = topic;
-        }
-    };
+    const auto look =
+        [&](std::string_view topic, std::int32_t, const QueueIndex& queue)
+            GANTRY_REQUIRES(round_mutex_) {
+                if (topic == kStateTopic || topics_.has(topic) || queue.min() == queue.max()) {
+                    return;
+                }
+                // Where nothing can be known, everything is needed.
+                const auto unit = queue.unit_at(queue.min());
+                const LogOffset needed = unit ? unit->at : at_least;
+                if (needed < lowest) {
+                    lowest = needed;
+                    blocker = topic;
+                }
+            };
     // Mostly it is the same topic as at the last look.
     if (const Topic* const topic = parts_.topics->find(blocker_)) {
         for (std::int32_t id = 0; id < std::max(topic->read_queues(), topic->write_queues());
