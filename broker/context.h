@@ -3,6 +3,7 @@
 
 #include "broker/counters.h"
 #include "broker/delivery/group_registry.h"
+#include "broker/delivery/lost_notices.h"
 #include "broker/delivery/queue_locks.h"
 #include "broker/settings.h"
 #include "broker/work_pool.h"
@@ -33,6 +34,7 @@ struct Context {
           counters(m),
           groups(c),
           locks(c),
+          lost_notices(c),
           pool(static_cast<std::size_t>(o.query_threads), kPoolTasksMax) {}
 
     static constexpr std::size_t kPoolTasksMax = 100'000;
@@ -43,6 +45,7 @@ struct Context {
     Counters counters;
     GroupRegistry groups;
     QueueLocks locks;
+    LostNotices lost_notices;
     storage::Store* store = nullptr;
     Registrar* registrar = nullptr;
     DelayService* delay = nullptr;

@@ -15,6 +15,8 @@ Counters::Counters(MetricRegistry& r)
       pulls_parked(r.counter("gantry_broker_pulls_parked_total", "Pulls that had to wait.")),
       pulls_woken(r.counter("gantry_broker_pulls_woken_total", "Waiting pulls tried again.")),
       cold_reads(r.counter("gantry_broker_cold_reads_total", "Reads not in the page cache.")),
+      lost_told(r.counter("gantry_broker_lost_told_total",
+                          "Lost messages that pulls were told of or led around.")),
       offset_commits(r.counter("gantry_broker_offset_commits_total", "Committed offsets logged.")),
       offsets_lost(r.counter("gantry_broker_offset_commits_lost_total",
                              "One-way offset commits the store refused.")),

@@ -22,6 +22,7 @@ struct Counters {
     Counter& pulls_parked;
     Counter& pulls_woken;
     Counter& cold_reads;
+    Counter& lost_told;  ///< messages, counted for each answer that told of them
     Counter& offset_commits;
     Counter& offsets_lost;  ///< one-way commits the store refused
     Counter& delayed_in;

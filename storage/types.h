@@ -71,7 +71,8 @@ enum class ReadStatus : std::uint8_t {
     kAtEnd,     ///< asked for the end of the queue: nothing there yet
     kTooSmall,  ///< below the queue's first offset; `next` is that
     kTooLarge,  ///< beyond the end; `next` is the end
-    kCorrupt,   ///< [lost_from, next) are damaged or lost; what is before them was filtered out
+    kCorrupt,   ///< [lost_from, next) are lost to damage, all that lie side by side; what is before
+                ///< them was filtered out
 };
 
 /// What to read of one queue, and how much at most.

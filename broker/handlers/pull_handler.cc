@@ -35,6 +35,8 @@ std::string_view status_name(ResponseCode code) {
             return "NO_NEW_MSG";
         case ResponseCode::kPullRetryImmediately:
             return "NO_MATCHED_MESSAGE";
+        case ResponseCode::kDataLost:
+            return "DATA_LOST";
         default:
             return "OFFSET_MOVED";
     }
@@ -279,7 +281,7 @@ bool PullHandler::answer(PullQuery& query, storage::ReadResult& result, bool is_
                                         : ResponseCode::kPullNotFound);
             return true;
         case ReadStatus::kCorrupt:
-            send_status(query, result, ResponseCode::kPullRetryImmediately);
+            send_lost(query, result);
             return true;
         case ReadStatus::kTooSmall:
         case ReadStatus::kTooLarge:
@@ -299,6 +301,23 @@ void PullHandler::send_status(const PullQuery& query,
     response.set_minoffset(result.min.value);
     response.set_maxoffset(result.max.value);
     loop.reply(query.to, code, status_name(code), &response);
+}
+
+/// Stock clients know no answer for it: theirs says that nothing matched up to there.
+void PullHandler::send_lost(const PullQuery& query, const storage::ReadResult& result) {
+    context_.counters.lost_told.add(static_cast<std::uint64_t>(result.next - result.lost_from));
+    context_.lost_notices.tell(
+        {query.group, query.topic->name(), query.queue->queue_id, result.lost_from, result.next});
+    if (query.to.to.codec != wire::Codec::kNative) {
+        send_status(query, result, ResponseCode::kPullRetryImmediately);
+        return;
+    }
+    wire::PullMessageResponse& response = loop_of(query).pull_response;
+    response.set_lostfrom(result.lost_from.value);
+    response.set_lostto(result.next.value);
+    send_status(query, result, ResponseCode::kDataLost);
+    response.clear_lostfrom();
+    response.clear_lostto();
 }
 
 void PullHandler::send_found(net::Connection& connection,

@@ -16,10 +16,11 @@ class Dispatcher;
 ///
 ///   status                       code  next offset
 ///   found                        0     behind the last message examined
-///   all filtered out, damaged    20    behind them
+///   all filtered out             20    behind them
+///   lost to damage               20    behind them; natively DATA_LOST, with the lost offsets
 ///   end of the queue             19    parked until a message comes, or until time-out
 ///   outside the queue            21    nearest end of the queue
-///   the disk does not give it    1     kIo to native clients
+///   the disk does not give it    1     natively IO_ERROR; nothing is skipped
 ///
 /// Checks, in this order: group (26, 16), topic (17, 16), queue id (1), expression (23, 1) or the
 /// group's subscription (24, 25).
@@ -64,6 +65,7 @@ private:
     void send_status(const PullQuery& query,
                      const storage::ReadResult& result,
                      wire::ResponseCode code);
+    void send_lost(const PullQuery& query, const storage::ReadResult& result);
     void read_cold(const PullQuery& query);
     void answer_cold(PullQuery& query, Result<storage::ReadResult>& result);
     storage::ReadRequest request_of(const PullQuery& query) const;

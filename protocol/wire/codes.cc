@@ -78,7 +78,7 @@ constexpr std::array<Named<RequestCode>, 61> kRequests = {{
     {RequestCode::kListGroups, "LIST_GROUPS"},
 }};
 
-constexpr std::array<Named<ResponseCode>, 27> kResponses = {{
+constexpr std::array<Named<ResponseCode>, 29> kResponses = {{
     {ResponseCode::kSuccess, "SUCCESS"},
     {ResponseCode::kSystemError, "SYSTEM_ERROR"},
     {ResponseCode::kSystemBusy, "SYSTEM_BUSY"},
@@ -106,6 +106,8 @@ constexpr std::array<Named<ResponseCode>, 27> kResponses = {{
     {ResponseCode::kReadOnly, "READ_ONLY"},
     {ResponseCode::kConflict, "CONFLICT"},
     {ResponseCode::kUnknownOutcome, "UNKNOWN_OUTCOME"},
+    {ResponseCode::kDataLost, "DATA_LOST"},
+    {ResponseCode::kIoError, "IO_ERROR"},
 }};
 
 template <class Code, std::size_t N>

@@ -33,7 +33,7 @@ ResponseCode native_code(Errc code) noexcept {
         case Errc::kIo:
             break;
     }
-    return ResponseCode::kSystemError;
+    return ResponseCode::kIoError;
 }
 
 }  // namespace
@@ -53,6 +53,7 @@ ResponseCode response_code(Errc code, Codec codec) noexcept {
 Errc errc_of(ResponseCode code) noexcept {
     switch (code) {
         case ResponseCode::kSystemError:
+        case ResponseCode::kIoError:
             return Errc::kIo;
         case ResponseCode::kSystemBusy:
         case ResponseCode::kFlowControl:
@@ -83,6 +84,7 @@ Errc errc_of(ResponseCode code) noexcept {
         case ResponseCode::kDiskFull:
             return Errc::kDiskFull;
         case ResponseCode::kMalformed:
+        case ResponseCode::kDataLost:
             return Errc::kCorrupt;
         case ResponseCode::kSuccess:
         case ResponseCode::kFlushDiskTimeout:

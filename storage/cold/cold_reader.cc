@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "storage/cold/cold_job.h"
+#include "storage/index/queue_index.h"
 
 #include <algorithm>
 #include <cstring>
@@ -408,8 +409,12 @@ void ColdReader::trim(Job& job, std::uint32_t count) {
     ReadResult result = source_.find(*job.request.queue, units);
     const bool is_same = result.status == ReadStatus::kFound;
     if (count == 0 && is_same) {
+        // What is filtered out around it is not lost.
+        const QueueIndex& index = *job.request.queue->index;
         result.status = ReadStatus::kCorrupt;
-        result.lost_from = job.request.units.from;
+        result.lost_from =
+            std::max(index.lower_bound(result.runs.front().at), job.request.units.from);
+        result.next = result.lost_from + 1;
         result.runs.clear();
         result.bytes = result.count = 0;
     } else if (is_same) {

@@ -92,7 +92,7 @@ TEST_SUITE("broker/cold_reads") {
         }
         faulty.fail({.call = storage::Call::kRead, .path_part = "commitlog/0"});
         const Answer native = pull(fixture.native()).get();
-        CHECK_MESSAGE(native.code == ResponseCode::kSystemError, native.summary());
+        CHECK_MESSAGE(native.code == ResponseCode::kIoError, native.summary());
         CHECK_MESSAGE(native.remark.find("injected failure") != std::string::npos,
                       native.summary());
         const Answer stock = pull(fixture.json()).get();

@@ -134,7 +134,8 @@ std::vector<std::string> read_queue(RpcClient& client,
         const std::int64_t next = answer.fields<wire::PullMessageResponse>().nextbeginoffset();
         // Nothing to deliver there, go on behind it: so are lost messages stepped over.
         const bool is_gap = answer.transport && next > offset &&
-                            answer.code == wire::ResponseCode::kPullRetryImmediately;
+                            (answer.code == wire::ResponseCode::kPullRetryImmediately ||
+                             answer.code == wire::ResponseCode::kDataLost);
         if (is_gap) {
             offset = next;
             continue;

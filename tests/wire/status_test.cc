@@ -40,6 +40,16 @@ TEST_SUITE("wire/status") {
         CHECK(errc_of(ResponseCode::kFlowControl) == Errc::kBusy);
     }
 
+    TEST_CASE("what is lost and what the disk did not give have codes of their own, natively") {
+        CHECK(errc_of(ResponseCode::kDataLost) == Errc::kCorrupt);
+        CHECK(errc_of(ResponseCode::kIoError) == Errc::kIo);
+        CHECK(errc_of(ResponseCode::kSystemError) == Errc::kIo);
+        CHECK(response_code(Errc::kIo, Codec::kNative) == ResponseCode::kIoError);
+        CHECK(response_code(Errc::kIo, Codec::kJson) == ResponseCode::kSystemError);
+        CHECK(name_of(ResponseCode::kDataLost) == "DATA_LOST");
+        CHECK(name_of(ResponseCode::kIoError) == "IO_ERROR");
+    }
+
     TEST_CASE("codes have names") {
         CHECK(name_of(RequestCode::kSendMessageV2) == "SEND_MESSAGE_V2");
         CHECK(name_of(RequestCode::kWatchRoutes) == "WATCH_ROUTES");

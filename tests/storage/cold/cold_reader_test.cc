@@ -94,12 +94,18 @@ public:
 
     void fill(Queue& to, std::size_t count, std::size_t bytes) { log.fill(to, count, bytes); }
 
-    std::future<Result<ReadResult>> begin(QueueOffset from, std::string group = "g") {
+    /// `tags` empty: all.
+    std::future<Result<ReadResult>> begin(QueueOffset from,
+                                          std::string group = "g",
+                                          const std::vector<std::int64_t>& tags = {}) {
         ColdRequest request;
         request.queue = queue;
         request.units.from = from;
         request.units.count_max = 1'000'000;
         request.units.bytes_max = 8 << 20;
+        if (!tags.empty()) {
+            request.tags = std::make_shared<const std::vector<std::int64_t>>(tags);
+        }
         request.group = std::move(group);
         request.stream = std::hash<std::string>{}(request.group);
         auto done = std::make_shared<std::promise<Result<ReadResult>>>();
@@ -112,8 +118,10 @@ public:
         return result;
     }
 
-    Result<ReadResult> read(QueueOffset from, std::string group = "g") {
-        auto result = begin(from, std::move(group));
+    Result<ReadResult> read(QueueOffset from,
+                            std::string group = "g",
+                            const std::vector<std::int64_t>& tags = {}) {
+        auto result = begin(from, std::move(group), tags);
         REQUIRE(result.wait_for(kPatience) == std::future_status::ready);
         return result.get();
     }
@@ -230,6 +238,7 @@ TEST_SUITE("storage/cold/cold_reader") {
         got = read(QueueOffset(10));
         REQUIRE(got.has_value());
         CHECK(got->status == ReadStatus::kCorrupt);
+        CHECK(got->lost_from == QueueOffset(10));
         CHECK(got->next == QueueOffset(11));
         CHECK(got->runs.empty());
         got = read(QueueOffset(11));
@@ -240,6 +249,29 @@ TEST_SUITE("storage/cold/cold_reader") {
         CHECK(log.damage[0] == log.damage[1]);
         CHECK(log.damage[0].first == tenth);
         CHECK(log.damage[0].second == queue->index->unit_at(QueueOffset(10))->end());
+    }
+
+    TEST_CASE_FIXTURE(ColdFixture, "what a filter leaves out around a damaged record is not lost") {
+        for (int i = 0; i < 20; ++i) {
+            const std::string tag = i % 5 == 0 ? "wanted" : "other";
+            REQUIRE(at.append(*queue, {{numbered_body(0, 2'000), tag, ""}}));
+        }
+        damage_body(*this, queue->index->unit_at(QueueOffset(10))->at);
+        start();
+        const std::vector<std::int64_t> wanted{wire::tag_hash("wanted")};
+        Result<ReadResult> got = read(QueueOffset(0), "g", wanted);
+        REQUIRE(got.has_value());
+        CHECK(got->status == ReadStatus::kFound);
+        CHECK(got->count == 2);
+        CHECK(got->next == QueueOffset(10));
+        got = read(QueueOffset(7), "g", wanted);
+        REQUIRE(got.has_value());
+        CHECK(got->status == ReadStatus::kCorrupt);
+        CHECK(got->lost_from == QueueOffset(10));
+        CHECK(got->next == QueueOffset(11));
+        got = read(QueueOffset(11), "g", wanted);
+        REQUIRE(got.has_value());
+        CHECK(got->count == 1);
     }
 
     TEST_CASE_FIXTURE(ColdFixture, "a read error of the disk is told as such, and others go on") {
