@@ -37,7 +37,8 @@ enum class ConsumeResult : std::uint8_t {
 /// of threads, commits what is done, and sends back what failed.
 ///
 /// Delivery  at least once. An offset is committed when everything below it was consumed or sent
-///           back; after a crash the rest comes again.
+///           back; after a crash the rest comes again. Messages that are lost to damage are stepped
+///           over, logged, counted and told by on_lost.
 /// Threads   the listener runs in `threads` pool threads, at most one batch per thread at a time;
 ///           batches of one queue may run side by side. Other methods: any thread.
 /// Errors    start: kRefused for names or no subscription; kGone when no nameserver answers.
@@ -56,6 +57,10 @@ public:
                                         << 20U;  ///< fetched, not consumed, per queue
         std::chrono::milliseconds commit_interval{1'000};
         std::chrono::milliseconds poll_hold{15'000};  ///< long poll
+        /// Called once for each piece of a queue that is lost, by a pool thread that has come to
+        /// it; the offset behind it is committed after that.
+        OnLost on_lost;
+        bool check_crc = true;  ///< of each body; what fails twice is told by on_lost
     };
 
     using Listener = std::function<ConsumeResult(std::span<const MessageView>)>;
@@ -88,7 +93,8 @@ private:
 ///
 /// Threads   one thread polls; other methods from any thread.
 /// Errors    poll returns what arrived, possibly nothing; a queue whose offset is out of range
-///           moves to the nearest valid offset and says so in out_of_range_count().
+///           moves to the nearest valid offset and says so in out_of_range_count(). Messages that
+///           are lost to damage are stepped over, logged, counted and told by on_lost.
 class PullConsumer {
 public:
     /// Identity and limits.
@@ -99,6 +105,10 @@ public:
         std::uint32_t pull_bytes_max = 1U << 20U;
         std::uint64_t buffer_bytes_max = std::uint64_t{32} << 20U;  ///< fetched ahead, all queues
         std::chrono::milliseconds poll_hold{15'000};
+        /// Called by poll, once for each piece of a queue that is lost, after what is before it was
+        /// returned and before what is behind it is; the position is behind it then.
+        OnLost on_lost;
+        bool check_crc = true;  ///< of each body; what fails twice is told by on_lost
     };
 
     /// kRefused: an option out of its range.

@@ -21,6 +21,10 @@ const std::string kNoBroker;
 
 }  // namespace
 
+std::string_view name_of(LostReason reason) noexcept {
+    return reason == LostReason::kDamagedInStore ? "damaged_in_store" : "damaged_in_answer";
+}
+
 std::string_view MessageView::property(std::string_view name) const noexcept {
     return wire::find_property(properties_, name);
 }

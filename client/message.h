@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -44,6 +45,27 @@ struct SendReceipt {
     std::int64_t queue_offset = 0;
     std::string message_id;  ///< offset message id: 32 or 56 hex characters
 };
+
+/// Why messages will never come.
+enum class LostReason : std::uint8_t {
+    kDamagedInStore,   ///< the broker has them quarantined, or their bytes are gone
+    kDamagedInAnswer,  ///< what the broker sends fails its checks, twice
+};
+
+/// "damaged_in_store", "damaged_in_answer".
+std::string_view name_of(LostReason reason) noexcept;
+
+/// Messages [from, to) of a queue that will never come; which of them a tag filter would have kept
+/// nobody knows any more.
+struct LostMessages {
+    QueueId queue;
+    std::int64_t from = 0;
+    std::int64_t to = 0;
+    LostReason reason = LostReason::kDamagedInStore;
+};
+
+/// Told of lost messages. Must not call back into stop, close or the destructor of its consumer.
+using OnLost = std::function<void(const LostMessages&)>;
 
 struct ReceivedBody;
 

@@ -20,7 +20,10 @@ struct PullConsumer::State {
           slot(runtime.next_slot()),
           options(its_options),
           buffers(std::make_shared<QueueBuffers>(
-              runtime, slot, BufferLimits{options.buffer_bytes_max, options.buffer_bytes_max})),
+              runtime,
+              slot,
+              BufferLimits{options.buffer_bytes_max, options.buffer_bytes_max},
+              options.on_lost)),
           assigner(std::make_shared<QueueAssigner>(runtime, slot, buffers, assigner_options())) {}
 
     QueueAssigner::Options assigner_options() const {
@@ -30,6 +33,7 @@ struct PullConsumer::State {
         result.fetch.messages_max = options.pull_messages_max;
         result.fetch.bytes_max = options.pull_bytes_max;
         result.fetch.hold = options.poll_hold;
+        result.fetch.check_crc = options.check_crc;
         return result;
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/consume/fetcher.h"
 
+#include "client/consume/answer_check.h"
 #include "client/core/loop_slot.h"
 #include "client/core/routes.h"
 #include "client/core/runtime.h"
@@ -33,6 +34,8 @@ Fetcher::Fetcher(Runtime& runtime, LoopSlot& slot, QueueId queue, FetchOptions o
       slot_(slot),
       queue_(std::move(queue)),
       options_(std::move(options)),
+      corrupt_count_(runtime.metrics().counter("gantry_client_corrupt_answers_total",
+                                               "Pull answers with a record that fails its checks")),
       unpinned_(std::make_shared<const ReceivedBody>(ReceivedBody{nullptr, queue_.broker})) {}
 
 Fetcher::~Fetcher() = default;
@@ -47,6 +50,7 @@ void Fetcher::seek(std::int64_t offset, std::uint64_t epoch, std::weak_ptr<Fetch
         self->epoch_ = epoch;
         self->is_asking_ = false;  // an answer that is still to come is dropped by its epoch
         self->is_waiting_ = false;
+        self->is_suspect_ = false;
         self->pull_in_loop();
     });
 }
@@ -82,7 +86,7 @@ void Fetcher::pull_in_loop() {
     fields.set_topic(queue_.topic);
     fields.set_queueid(queue_.queue);
     fields.set_queueoffset(offset_);
-    fields.set_maxmsgnums(static_cast<std::int32_t>(options_.messages_max));
+    fields.set_maxmsgnums(is_suspect_ ? 1 : static_cast<std::int32_t>(options_.messages_max));
     fields.set_maxmsgbytes(static_cast<std::int32_t>(options_.bytes_max));
     fields.set_sysflag(kSuspend | kHasSubscription);
     fields.set_commitoffset(0);
@@ -109,10 +113,10 @@ void Fetcher::answered_in_loop(Result<net::Received>& result, std::uint64_t epoc
         return;
     }
     const wire::ResponseCode code = result->header.response();
-    const bool is_answer = code == wire::ResponseCode::kSuccess ||
-                           code == wire::ResponseCode::kPullNotFound ||
-                           code == wire::ResponseCode::kPullRetryImmediately ||
-                           code == wire::ResponseCode::kPullOffsetMoved;
+    const bool is_answer =
+        code == wire::ResponseCode::kSuccess || code == wire::ResponseCode::kPullNotFound ||
+        code == wire::ResponseCode::kPullRetryImmediately ||
+        code == wire::ResponseCode::kPullOffsetMoved || code == wire::ResponseCode::kDataLost;
     wire::PullMessageResponse fields;
     const Status status =
         is_answer ? wire::decode_fields(result->header, fields) : check_response(*result, address_);
@@ -123,6 +127,8 @@ void Fetcher::answered_in_loop(Result<net::Received>& result, std::uint64_t epoc
     failures_ = 0;
     if (code == wire::ResponseCode::kSuccess) {
         deliver_in_loop(*result, fields);
+    } else if (code == wire::ResponseCode::kDataLost) {
+        lost_in_loop(fields);
     } else {
         nothing_in_loop(*result, fields);
     }
@@ -130,17 +136,77 @@ void Fetcher::answered_in_loop(Result<net::Received>& result, std::uint64_t epoc
 
 void Fetcher::deliver_in_loop(const net::Received& received,
                               const wire::PullMessageResponse& fields) {
-    const std::shared_ptr<FetchSink> sink = sink_.lock();
-    if (sink == nullptr) {
-        return;
+    if (options_.check_crc) {
+        const AnswerCheck check = check_answer(received.body, offset_, fields.nextbeginoffset());
+        if (!check.why.empty()) {
+            damaged_in_loop(received, check);
+            return;
+        }
     }
+    is_suspect_ = false;
     Chunk chunk;
     chunk.records = received.body;
     chunk.origin =
         std::make_shared<const ReceivedBody>(ReceivedBody{received.pin(), queue_.broker});
     chunk.next_offset = fields.nextbeginoffset();
+    give_in_loop(std::move(chunk));
+}
+
+void Fetcher::damaged_in_loop(const net::Received& received, const AnswerCheck& check) {
+    corrupt_count_.add();
+    kLog.error("pull_answer_corrupt",
+               {{"topic", queue_.topic},
+                {"broker", queue_.broker},
+                {"queue", queue_.queue},
+                {"from", check.bad_from},
+                {"to", check.bad_to},
+                {"reason", std::string_view(check.why)}});
+    const bool was_suspect = std::exchange(is_suspect_, true);
+    Chunk chunk;
+    chunk.origin = unpinned_;
+    if (check.good_bytes > 0) {
+        chunk.records = received.body.first(check.good_bytes);
+        chunk.origin =
+            std::make_shared<const ReceivedBody>(ReceivedBody{received.pin(), queue_.broker});
+        chunk.next_offset = check.bad_from;
+    } else if (was_suspect && check.bad_to > check.bad_from) {
+        is_suspect_ = false;
+        chunk.lost = LostRun{check.bad_from, check.bad_to, LostReason::kDamagedInAnswer};
+        chunk.next_offset = check.bad_to;
+    } else {
+        pull_after_in_loop(kFailurePause);
+        return;
+    }
+    give_in_loop(std::move(chunk));
+}
+
+void Fetcher::lost_in_loop(const wire::PullMessageResponse& fields) {
+    const std::int64_t from = fields.lostfrom();
+    const std::int64_t to = fields.lostto();
+    if (from < offset_ || to <= from || fields.nextbeginoffset() < to || to > fields.maxoffset()) {
+        failed_in_loop(Error{Errc::kCorrupt,
+                             "asked for offset " + std::to_string(offset_) + ", broker " +
+                                 queue_.broker + " tells " + std::to_string(from) + " to " +
+                                 std::to_string(to) + " as lost, " +
+                                 std::to_string(fields.nextbeginoffset()) + " as the next and " +
+                                 std::to_string(fields.maxoffset()) + " as the end"});
+        return;
+    }
+    is_suspect_ = false;
+    Chunk chunk;
+    chunk.origin = unpinned_;
+    chunk.next_offset = fields.nextbeginoffset();
+    chunk.lost = LostRun{from, to, LostReason::kDamagedInStore};
+    give_in_loop(std::move(chunk));
+}
+
+void Fetcher::give_in_loop(Chunk chunk) {
+    const std::shared_ptr<FetchSink> sink = sink_.lock();
+    if (sink == nullptr) {
+        return;
+    }
     chunk.epoch = epoch_;
-    offset_ = fields.nextbeginoffset();
+    offset_ = chunk.next_offset;
     if (sink->on_chunk(queue_, std::move(chunk))) {
         pull_in_loop();
     } else {
@@ -157,6 +223,7 @@ void Fetcher::nothing_in_loop(const net::Received& received,
     const wire::ResponseCode code = received.header.response();
     const std::int64_t next = fields.nextbeginoffset();
     const bool has_moved = next != offset_;
+    is_suspect_ = is_suspect_ && !has_moved;
     offset_ = next;
     if (code == wire::ResponseCode::kPullOffsetMoved) {
         kLog.warn("offset_out_of_range",
@@ -181,6 +248,11 @@ void Fetcher::nothing_in_loop(const net::Received& received,
 }
 
 void Fetcher::failed_in_loop(const Error& error) {
+    // A disk that cannot read is worth a line, and one that lasts no more than that.
+    if (error.code == Errc::kIo && failures_ == 0) {
+        kLog.warn("pull_failed",
+                  {{"topic", queue_.topic}, {"queue", queue_.queue}, {"error", error}});
+    }
     kLog.debug("pull_failed", {{"topic", queue_.topic}, {"queue", queue_.queue}, {"error", error}});
     const milliseconds pause = kFailurePause * (1 << std::min(failures_, kDoublingsMax));
     ++failures_;

@@ -4,6 +4,7 @@
 #include "client/consume/record_reader.h"
 #include "client/message.h"
 #include "common/clock.h"
+#include "common/metrics.h"
 #include "common/result.h"
 #include "protocol/net/channel.h"
 #include "protocol/net/event_loop.h"
@@ -22,6 +23,7 @@ namespace gantry::client {
 class Fetcher;
 class LoopSlot;
 class Runtime;
+struct AnswerCheck;
 
 /// Takes what fetchers bring. Called in their loop; must not block for long.
 class FetchSink {
@@ -46,11 +48,15 @@ struct FetchOptions {
     std::uint32_t messages_max = 4'096;
     std::uint32_t bytes_max = 1U << 20U;
     std::chrono::milliseconds hold{15'000};
+    bool check_crc = true;  ///< of each body
 };
 
 /// Reads one queue from an offset on: one pull is always out, the next leaves as soon as an answer
 /// has arrived, until the sink has enough. The broker holds a pull that finds nothing.
 ///
+/// Damage    a record that fails its checks ends the chunk before it and is asked for once more,
+///           alone; when it fails again it is given to the sink as lost, and the next one is asked
+///           for.
 /// Errors    a broker that fails or is away is asked again after 20 ms to 1 s, for ever; the route
 ///           is refreshed. An offset out of range moves to where the broker says.
 /// Threads   every method: any; work happens in the slot's loop.
@@ -74,6 +80,9 @@ private:
     void pull_in_loop();
     void answered_in_loop(Result<net::Received>& result, std::uint64_t epoch);
     void deliver_in_loop(const net::Received& received, const wire::PullMessageResponse& fields);
+    void damaged_in_loop(const net::Received& received, const AnswerCheck& check);
+    void lost_in_loop(const wire::PullMessageResponse& fields);
+    void give_in_loop(Chunk chunk);
     void nothing_in_loop(const net::Received& received, const wire::PullMessageResponse& fields);
     void failed_in_loop(const Error& error);
     void pull_after_in_loop(std::chrono::milliseconds pause);
@@ -82,6 +91,7 @@ private:
     LoopSlot& slot_;
     const QueueId queue_;
     const FetchOptions options_;
+    Counter& corrupt_count_;
 
     // The rest belongs to the loop.
     std::weak_ptr<FetchSink> sink_;
@@ -94,6 +104,7 @@ private:
     std::shared_ptr<const ReceivedBody> unpinned_;  // the broker's name, for empty chunks
     bool is_asking_ = false;
     bool is_waiting_ = false;  // for resume()
+    bool is_suspect_ = false;  // the record at offset_ came damaged: once more, alone
     bool is_stopped_ = false;
 };
 

@@ -65,7 +65,10 @@ PushWorkers::PushWorkers(Runtime& runtime,
       options_(options),
       listener_(std::move(listener)),
       buffers_(std::make_shared<QueueBuffers>(
-          runtime, slot, BufferLimits{options.queue_bytes_max, runtime.memory().bytes_max()})) {}
+          runtime,
+          slot,
+          BufferLimits{options.queue_bytes_max, runtime.memory().bytes_max()},
+          options.on_lost)) {}
 
 PushWorkers::~PushWorkers() = default;
 
@@ -77,6 +80,7 @@ Status PushWorkers::start(const std::map<std::string, Subscription>& subscriptio
     assigner.fetch.messages_max = options_.pull_messages_max;
     assigner.fetch.bytes_max = options_.pull_bytes_max;
     assigner.fetch.hold = options_.poll_hold;
+    assigner.fetch.check_crc = options_.check_crc;
     assigner.on_lost = [weak = weak_from_this()](const QueueId& queue) {
         if (const std::shared_ptr<PushWorkers> self = weak.lock(); self != nullptr) {
             self->commit_lost(queue);

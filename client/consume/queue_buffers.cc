@@ -17,14 +17,18 @@ constexpr std::uint64_t kResumeAtPart = 2;       // a stalled queue goes on at h
 
 }  // namespace
 
-QueueBuffers::QueueBuffers(Runtime& runtime, LoopSlot& slot, const BufferLimits& limits)
+QueueBuffers::QueueBuffers(Runtime& runtime,
+                           LoopSlot& slot,
+                           const BufferLimits& limits,
+                           OnLost on_lost)
     : runtime_(runtime),
       slot_(slot),
       limits_(limits),
       received_count_(runtime.metrics().counter("gantry_client_received_messages_total",
                                                 "Messages handed to the application")),
       corrupt_count_(runtime.metrics().counter("gantry_client_corrupt_answers_total",
-                                               "Pull answers with bytes that are no record")) {}
+                                               "Pull answers with a record that fails its checks")),
+      losses_(runtime.metrics(), std::move(on_lost)) {}
 
 QueueBuffers::~QueueBuffers() {
     close();
@@ -84,6 +88,21 @@ std::optional<Taken> QueueBuffers::take(std::vector<MessageView>& into,
                                         std::size_t count_max,
                                         SteadyTime deadline,
                                         bool tracked) {
+    for (;;) {
+        const std::optional<Taken> taken = take_next(into, count_max, deadline, tracked);
+        if (!taken.has_value() || taken->count > 0) {
+            return taken;
+        }
+        losses_.tell({taken->queue, taken->lost.from, taken->lost.to, taken->lost.reason});
+        finish(*taken);
+    }
+}
+
+/// A loss, untold, counts as something taken.
+std::optional<Taken> QueueBuffers::take_next(std::vector<MessageView>& into,
+                                             std::size_t count_max,
+                                             SteadyTime deadline,
+                                             bool tracked) {
     MutexLock lock(mutex_);
     while (!is_stopped_) {
         std::optional<Taken> taken = take_locked(into, count_max, tracked);
@@ -115,6 +134,12 @@ std::optional<Taken> QueueBuffers::take_locked(std::vector<MessageView>& into,
             ready_.pop_front();
             continue;
         }
+        if (queue.chunks.front().lost.has_value()) {
+            if (!into.empty()) {
+                return std::nullopt;  // what is before it goes to the application first
+            }
+            return take_lost_locked(queue);
+        }
         const std::int64_t begin = queue.position;
         const std::size_t chunks_before = queue.chunks.size();
         const std::size_t count = read_chunk_locked(queue, into, count_max);
@@ -135,6 +160,23 @@ std::optional<Taken> QueueBuffers::take_locked(std::vector<MessageView>& into,
     return std::nullopt;
 }
 
+Taken QueueBuffers::take_lost_locked(Queue& queue) {
+    const Taken taken{queue.id, queue.epoch, queue.position, 0, *queue.chunks.front().lost};
+    queue.unfinished.emplace(taken.begin, 0);
+    pop_chunk_locked(queue);
+    ready_.pop_front();
+    ready_.push_back(&queue);
+    return taken;
+}
+
+/// The queue goes on behind its first chunk.
+void QueueBuffers::pop_chunk_locked(Queue& queue) {
+    queue.position = queue.chunks.front().next_offset;
+    const std::uint64_t bytes = queue.chunks.front().bytes;
+    queue.chunks.pop_front();
+    release_locked(queue, bytes);
+}
+
 std::size_t QueueBuffers::read_chunk_locked(Queue& queue,
                                             std::vector<MessageView>& into,
                                             std::size_t count_max) {
@@ -148,16 +190,19 @@ std::size_t QueueBuffers::read_chunk_locked(Queue& queue,
                     {"queue", queue.id.queue},
                     {"next_offset", chunk.next_offset},
                     {"error", reader.status().error()}});
+        queue.position = count > 0 ? into.back().queue_offset() + 1 : queue.position;
+        if (queue.position < chunk.next_offset) {
+            chunk.records = {};
+            chunk.lost = LostRun{queue.position, chunk.next_offset, LostReason::kDamagedInAnswer};
+            return count;
+        }
     }
     if (!reader.rest().empty()) {
         chunk.records = reader.rest();
         queue.position = count > 0 ? into.back().queue_offset() + 1 : queue.position;
         return count;
     }
-    queue.position = chunk.next_offset;
-    const std::uint64_t bytes = chunk.bytes;
-    queue.chunks.pop_front();
-    release_locked(queue, bytes);
+    pop_chunk_locked(queue);
     return count;
 }
 

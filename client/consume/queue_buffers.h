@@ -2,6 +2,7 @@
 #pragma once
 
 #include "client/consume/fetcher.h"
+#include "client/consume/loss_teller.h"
 #include "client/consume/record_reader.h"
 #include "client/message.h"
 #include "common/metrics.h"
@@ -34,6 +35,7 @@ struct Taken {
     std::uint64_t epoch = 0;
     std::int64_t begin = 0;  ///< names the batch in finish()
     std::size_t count = 0;
+    LostRun lost{};  ///< with a count of 0 only
 };
 
 /// The queues a consumer reads: a fetcher and the chunks it has brought for each, and which of the
@@ -42,12 +44,14 @@ struct Taken {
 ///   committed ... | begin of the oldest unfinished batch | ... | position | fetched ahead ...
 ///                   commit_offset()                            next of take()
 ///
+/// Losses    are told in take(), when their turn has come: in the caller's thread, behind all that
+///           was handed out before them; unfinished until told.
 /// Limits    a queue with something buffered is not fetched further while it, all queues together,
 ///           or the client's memory budget are full; every queue may always hold one answer.
 /// Threads   any.
 class QueueBuffers final : public FetchSink, public std::enable_shared_from_this<QueueBuffers> {
 public:
-    QueueBuffers(Runtime& runtime, LoopSlot& slot, const BufferLimits& limits);
+    QueueBuffers(Runtime& runtime, LoopSlot& slot, const BufferLimits& limits, OnLost on_lost = {});
     ~QueueBuffers() override;
 
     /// Starts to read a queue at `offset`. Nothing happens when it is read already or after close.
@@ -107,6 +111,12 @@ private:
         bool is_ready = false;    // in ready_
     };
 
+    std::optional<Taken> take_next(std::vector<MessageView>& into,
+                                   std::size_t count_max,
+                                   SteadyTime deadline,
+                                   bool tracked);
+    Taken take_lost_locked(Queue& queue) GANTRY_REQUIRES(mutex_);
+    void pop_chunk_locked(Queue& queue) GANTRY_REQUIRES(mutex_);
     std::optional<Taken> take_locked(std::vector<MessageView>& into,
                                      std::size_t count_max,
                                      bool tracked) GANTRY_REQUIRES(mutex_);
@@ -126,6 +136,7 @@ private:
     std::atomic<std::uint64_t> moved_{0};
     Counter& received_count_;
     Counter& corrupt_count_;
+    LossTeller losses_;
 
     mutable Mutex mutex_;
     std::condition_variable arrived_;

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -40,13 +41,21 @@ private:
     std::set<std::string, std::less<>> tags_;
 };
 
-/// Part of a queue as one pull brought it: whole records, not parsed yet.
+/// Queue offsets [from, to) whose messages are lost.
+struct LostRun {
+    std::int64_t from = 0;
+    std::int64_t to = 0;
+    LostReason reason = LostReason::kDamagedInStore;
+};
+
+/// Part of a queue as one pull brought it: whole records, not parsed yet, or what is lost.
 struct Chunk {
     Bytes records;
     std::shared_ptr<const ReceivedBody> origin;
-    std::int64_t next_offset = 0;  ///< where the queue goes on behind it
-    std::uint64_t epoch = 0;       ///< of the fetcher when it asked
-    std::uint64_t bytes = 0;       ///< charged for it
+    std::int64_t next_offset = 0;   ///< where the queue goes on behind it
+    std::uint64_t epoch = 0;        ///< of the fetcher when it asked
+    std::uint64_t bytes = 0;        ///< charged for it
+    std::optional<LostRun> lost{};  ///< then there are no records
 };
 
 /// Cuts stored records into messages, without copying them.

@@ -261,9 +261,19 @@ void FakeBroker::pull(const net::ReplyTo& to,
     int count = 0;
     while (at < max && count < fields.maxmsgnums() &&
            static_cast<std::int64_t>(body.size()) < fields.maxmsgbytes()) {
+        if (count > 0 && lost[key].count(at) != 0) {
+            break;
+        }
+        if (tell_lost(to, key, at, answer)) {
+            return;
+        }
         const StoredRecord& record = stored[static_cast<std::size_t>(at - min)];
         if (wants(fields.subscription(), record.tag)) {
-            body += record.bytes;
+            std::string given = record.bytes;
+            if (on_give) {
+                on_give(at, given);
+            }
+            body += given;
             ++count;
         }
         ++at;
@@ -278,6 +288,22 @@ void FakeBroker::pull(const net::ReplyTo& to,
     } else {
         reply(to, wire::ResponseCode::kPullNotFound, &answer);
     }
+}
+
+bool FakeBroker::tell_lost(const net::ReplyTo& to,
+                           const QueueKey& key,
+                           std::int64_t at,
+                           wire::PullMessageResponse& answer) {
+    for (const auto& [from, behind] : lost[key]) {
+        if (at >= from && at < behind) {
+            answer.set_lostfrom(at);
+            answer.set_lostto(behind);
+            answer.set_nextbeginoffset(behind);
+            reply(to, wire::ResponseCode::kDataLost, &answer);
+            return true;
+        }
+    }
+    return false;
 }
 
 void FakeBroker::park(const net::ReplyTo& to, const wire::PullMessageRequest& fields) {

@@ -101,6 +101,10 @@ public:
     std::vector<wire::ConsumerSendMsgBackRequest> sent_back;
     std::vector<wire::PullMessageRequest> pulls;
     std::map<std::string, wire::TopicConfig> topics;
+    /// Pieces of queues that are lost: from, and the offset behind.
+    std::map<QueueKey, std::map<std::int64_t, std::int64_t>> lost;
+    /// May change the bytes of a record on its way out; called with its queue offset.
+    std::function<void(std::int64_t, std::string&)> on_give;
     std::uint64_t commit_requests = 0;
     std::uint64_t heartbeats = 0;
     bool refuses_send_back = false;
@@ -130,6 +134,10 @@ private:
     void store_record(wire::Record record, const std::string& body, const std::string& properties);
     wire::SendRecordsResponse append(const std::string& topic, std::int32_t queue, Bytes records);
     void pull(const net::ReplyTo& to, const wire::PullMessageRequest& fields, bool may_park);
+    bool tell_lost(const net::ReplyTo& to,
+                   const QueueKey& key,
+                   std::int64_t at,
+                   wire::PullMessageResponse& answer);
     void park(const net::ReplyTo& to, const wire::PullMessageRequest& fields);
     void wake(const std::string& topic);
     bool answer_offsets(const net::Received& frame);
