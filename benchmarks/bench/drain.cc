@@ -13,7 +13,11 @@ Result<std::unique_ptr<Drain>> Drain::create(std::shared_ptr<client::Client> cli
     client::PullConsumer::Options wanted;
     wanted.group = options.group;
     wanted.start_from.kind = client::StartFrom::Kind::kFirst;
+    wanted.check_crc = options.check_crc;
     std::unique_ptr<Drain> drain(new Drain(plan));
+    wanted.on_lost = [told = drain->lost_told_](const client::LostMessages& lost) {
+        told->fetch_add(static_cast<std::uint64_t>(lost.to - lost.from), std::memory_order_relaxed);
+    };
     GANTRY_ASSIGN_OR_RETURN(drain->consumer_,
                             client::PullConsumer::create(std::move(client), wanted));
     GANTRY_TRY(drain->consumer_->assign(plan.queues));

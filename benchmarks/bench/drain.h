@@ -43,8 +43,10 @@ public:
     /// consumer. Blocks. Idempotent; the destructor does it too.
     void stop();
 
-    /// Messages so far, those seen before included.
-    std::uint64_t received() const noexcept { return received_.load(std::memory_order_relaxed); }
+    /// Messages so far, those seen before and those told as lost included.
+    std::uint64_t received() const noexcept {
+        return received_.load(std::memory_order_relaxed) + lost_told();
+    }
 
     /// Distinct messages so far.
     std::uint64_t distinct() const noexcept { return distinct_.load(std::memory_order_relaxed); }
@@ -52,6 +54,9 @@ public:
     const Checker& checker() const noexcept { return checker_; }
 
     const Histogram& latency() const noexcept { return latency_; }
+
+    /// Messages that the client told as lost.
+    std::uint64_t lost_told() const noexcept { return lost_told_->load(std::memory_order_relaxed); }
 
     std::uint64_t bytes() const noexcept { return bytes_; }
 
@@ -66,6 +71,8 @@ private:
     void take(const std::vector<client::MessageView>& messages);
 
     Plan plan_;
+    std::shared_ptr<std::atomic<std::uint64_t>> lost_told_ =
+        std::make_shared<std::atomic<std::uint64_t>>(0);
     std::unique_ptr<client::PullConsumer> consumer_;
     Checker checker_;
     Histogram latency_;

@@ -58,7 +58,8 @@ cxxopts::Options describe() {
         "timeout-ms",
         "per send, retries included",
         cxxopts::value<std::uint32_t>()->default_value("30000"))(
-        "retry-unknown", "resend after an unknown outcome: at least once");
+        "retry-unknown", "resend after an unknown outcome: at least once")(
+        "no-check-crc", "consumers do not check the CRC of bodies");
     all.add_options("Output")("o,output",
                               "text or json (one line)",
                               cxxopts::value<std::string>()->default_value("text"))(
@@ -108,6 +109,7 @@ Result<Options> take(const cxxopts::ParseResult& given) {
     options.queue = given["queue"].as<std::int32_t>();
     options.spin_us = given["spin-us"].as<std::uint32_t>();
     options.send_timeout_ms = given["timeout-ms"].as<std::uint32_t>();
+    options.check_crc = given.count("no-check-crc") == 0;
     options.retry_unknown = given.count("retry-unknown") != 0;
     options.json = output == "json";
     return options;

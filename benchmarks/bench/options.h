@@ -29,6 +29,7 @@ struct Options {
     std::int32_t queue = -1;        ///< consume: only this queue; -1: all
     std::uint32_t spin_us = 0;
     std::uint32_t send_timeout_ms = 30'000;
+    bool check_crc = true;  ///< consumers check each body
     bool retry_unknown = false;
     bool json = false;
 };

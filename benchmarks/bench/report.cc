@@ -52,7 +52,8 @@ nlohmann::ordered_json json_quantiles(const Histogram& latency) {
 }  // namespace
 
 bool Report::good() const noexcept {
-    return lost == 0 && out_of_order == 0 && offset_gaps == 0 && failed == 0 && messages > 0 &&
+    return lost == 0 && lost_told == 0 && out_of_order == 0 && offset_gaps == 0 && failed == 0 &&
+           messages > 0 &&
            (checksum_expected == 0 || checksum == checksum_expected || unknown != 0);
 }
 
@@ -69,6 +70,7 @@ std::string text_of(const Options& options, const Report& report) {
         text += line("send latency", quantiles(report.send_latency));
     }
     text += line("lost", std::to_string(report.lost));
+    text += line("lost, told", std::to_string(report.lost_told));
     text += line("duplicates", std::to_string(report.duplicates));
     text += line("out of order", std::to_string(report.out_of_order));
     text += line("offset gaps", std::to_string(report.offset_gaps));
@@ -100,6 +102,7 @@ std::string json_of(const Options& options, const Report& report) {
         {"send_latency_us", json_quantiles(report.send_latency)},
         {"acked", report.acked},
         {"lost", report.lost},
+        {"lost_told", report.lost_told},
         {"duplicates", report.duplicates},
         {"out_of_order", report.out_of_order},
         {"offset_gaps", report.offset_gaps},

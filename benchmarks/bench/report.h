@@ -18,6 +18,7 @@ struct Report {
     Histogram send_latency;  ///< e2e only
     std::uint64_t acked = 0;
     std::uint64_t lost = 0;          ///< acknowledged or stored, but never seen
+    std::uint64_t lost_told = 0;     ///< of what was stored: the client said that it is lost
     std::uint64_t duplicates = 0;    ///< seen again
     std::uint64_t out_of_order = 0;  ///< behind a later message of its producer in its queue
     std::uint64_t offset_gaps = 0;   ///< jumps in a queue's offsets

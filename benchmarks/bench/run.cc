@@ -204,6 +204,7 @@ std::uint64_t add_drains(const Drains& drains, Report& report) {
     for (const auto& drain : drains) {
         drain->stop();
         report.messages += drain->checker().distinct();
+        report.lost_told += drain->lost_told();
         report.duplicates += drain->checker().duplicates();
         report.out_of_order += drain->checker().out_of_order();
         report.offset_gaps += drain->checker().offset_gaps();
@@ -227,7 +228,7 @@ Result<Report> run_consume(const Clients& clients, const Options& options) {
     Report report;
     const std::uint64_t last = add_drains(drains, report);
     report.seconds = last > start ? static_cast<double>(last - start) / 1e9 : 0;
-    const std::uint64_t seen = report.messages + report.duplicates;
+    const std::uint64_t seen = report.messages + report.duplicates + report.lost_told;
     // A run cut short by its time has not seen everything.
     report.lost = wanted > seen && options.seconds == 0 ? wanted - seen : 0;
     return report;

@@ -38,6 +38,7 @@ struct Totals {
     std::uint64_t messages = 0;
     std::uint64_t bytes = 0;
     std::uint64_t checksum = 0;  ///< sum of the bodies' XXH3
+    std::uint64_t lost = 0;      ///< messages
     SteadyClock::time_point first{};
     SteadyClock::time_point last{};
 };
@@ -120,6 +121,24 @@ void print(Session& session, const client::MessageView& message, Totals& totals)
     totals.checksum += xxh3(as_bytes(message.body()));
 }
 
+/// Called by poll, so in the thread that prints.
+void print_lost(Session& session, const client::LostMessages& lost, Totals& totals) {
+    const client::QueueId& queue = lost.queue;
+    session.streams().err << "warning: topic " << queue.topic << " broker " << queue.broker
+                          << " queue " << queue.queue << ": messages " << lost.from << " to "
+                          << lost.to - 1 << " are lost (" << name_of(lost.reason) << ")\n";
+    if (session.json()) {
+        session.print({{"lost",
+                        {{"topic", queue.topic},
+                         {"broker", queue.broker},
+                         {"queue", queue.queue},
+                         {"from", lost.from},
+                         {"to", lost.to},
+                         {"reason", name_of(lost.reason)}}}});
+    }
+    totals.lost += static_cast<std::uint64_t>(lost.to - lost.from);
+}
+
 /// How many messages to ask for at once.
 std::size_t wanted_at_once(const Plan& plan, const Totals& totals) {
     constexpr std::uint64_t kAtOnceMax = 4'096;
@@ -137,19 +156,22 @@ Status written(Session& session) {
 Status drain(Session& session, const Plan& plan, client::PullConsumer& consumer, Totals& totals) {
     auto last_message = SteadyClock::now();
     while (interrupted == 0 && session.streams().out.good()) {
+        const std::uint64_t lost_before = totals.lost;
         const auto messages =
             consumer.poll(std::chrono::milliseconds(200), wanted_at_once(plan, totals));
         for (const client::MessageView& message : messages) {
             print(session, message, totals);
         }
         const auto now = SteadyClock::now();
+        const bool has_moved = !messages.empty() || totals.lost != lost_before;
+        if (has_moved && !plan.group.empty()) {
+            session.streams().out.flush();
+            GANTRY_TRY(consumer.commit());
+        }
         if (!messages.empty()) {
             totals.first = totals.first == SteadyClock::time_point{} ? last_message : totals.first;
             totals.last = last_message = now;
             session.streams().out.flush();
-            if (!plan.group.empty()) {
-                GANTRY_TRY(consumer.commit());
-            }
         } else if (plan.until_end && now - last_message >= plan.idle) {
             GANTRY_ASSIGN_OR_RETURN(const bool ended, at_end(consumer));
             if (ended) {
@@ -171,7 +193,11 @@ void tell(Session& session, const Totals& totals) {
     std::snprintf(
         checksum, sizeof(checksum), "%016llx", static_cast<unsigned long long>(totals.checksum));
     session.streams().err << totals.messages << " messages, " << totals.bytes << " bytes in "
-                          << seconds << " s, checksum " << checksum << '\n';
+                          << seconds << " s, checksum " << checksum;
+    if (totals.lost > 0) {
+        session.streams().err << ", " << totals.lost << " lost";
+    }
+    session.streams().err << '\n';
 }
 
 }  // namespace
@@ -202,9 +228,12 @@ Status consume(Session& session,
     client::PullConsumer::Options wanted;
     wanted.group = plan.group;
     wanted.start_from = plan.start_from;
+    Totals totals;
+    wanted.on_lost = [&session, &totals](const client::LostMessages& lost) {
+        print_lost(session, lost, totals);
+    };
     GANTRY_ASSIGN_OR_RETURN(auto consumer, client::PullConsumer::create(std::move(shared), wanted));
     GANTRY_TRY(join(*consumer, plan));
-    Totals totals;
     Status drained = drain(session, plan, *consumer, totals);
     consumer->close();
     tell(session, totals);
