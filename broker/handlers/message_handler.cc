@@ -43,6 +43,18 @@ Answer find_messages(const storage::Store& store, const storage::Store::KeyQuery
     return answer;
 }
 
+/// Why a message cannot be shown, for native clients.
+ResponseCode native_code(Errc why) {
+    switch (why) {
+        case Errc::kCorrupt:
+            return ResponseCode::kDataLost;
+        case Errc::kIo:
+            return ResponseCode::kIoError;
+        default:
+            return ResponseCode::kQueryNotFound;
+    }
+}
+
 }  // namespace
 
 void MessageHandler::add_to(Dispatcher& dispatcher) {
@@ -51,15 +63,14 @@ void MessageHandler::add_to(Dispatcher& dispatcher) {
 }
 
 void MessageHandler::view(Call& call, const wire::ViewMessageRequest& request) {
-    const ResponseCode missing =
-        call.is_native() ? ResponseCode::kQueryNotFound : ResponseCode::kSystemError;
-    answer_from_pool(call, [store = context_.store, at = LogOffset(request.offset()), missing] {
+    const bool is_native = call.is_native();
+    answer_from_pool(call, [store = context_.store, at = LogOffset(request.offset()), is_native] {
         Answer answer;
         Result<std::string> record = store->record_at(at);
         if (record) {
             answer.body = std::move(record).value();
         } else {
-            answer.code = missing;
+            answer.code = is_native ? native_code(record.error().code) : ResponseCode::kSystemError;
             answer.remark = "can not find message by the offset: " + std::to_string(at.value) +
                             " (" + record.error().detail + ")";
         }

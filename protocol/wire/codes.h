@@ -102,7 +102,7 @@ enum class ResponseCode : std::int32_t {
     kReadOnly = 10002,   ///< not stored; reason in the remark
     kConflict = 10003,   ///< an existing object or a newer epoch or version is in the way
     kUnknownOutcome = 10004,  ///< the write may or may not be stored
-    kDataLost = 10005,  ///< to a pull: messages are lost to damage; fields say which, go on behind
+    kDataLost = 10005,  ///< lost to damage; a pull's fields say which messages, go on behind them
     kIoError = 10006,  ///< the disk failed this request, and maybe not the next; nothing is skipped
 };
 

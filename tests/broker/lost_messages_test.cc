@@ -141,6 +141,16 @@ TEST_SUITE("broker/lost_messages") {
         CHECK(fields.lostfrom() == 10);
     }
 
+    TEST_CASE_FIXTURE(Damaged, "a lost message asked for by its log offset is told as lost") {
+        wire::ViewMessageRequest view;
+        view.set_offset(places[10]);
+        const Answer native = fixture.native().call(RequestCode::kViewMessageById, &view);
+        CHECK(native.code == ResponseCode::kDataLost);
+        CHECK(native.remark.find("quarantined") != std::string::npos);
+        const Answer stock = fixture.json().call(RequestCode::kViewMessageById, &view);
+        CHECK(stock.code == ResponseCode::kSystemError);
+    }
+
     TEST_CASE("one line for a group and a piece of a queue, and not too many a second") {
         ManualClock clock;
         LostNotices notices(clock);
