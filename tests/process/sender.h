@@ -25,7 +25,8 @@ inline Settings small_segments() {
     return {{"store.segment_bytes", "1MiB"},
             {"store.prefault_bytes", "0"},
             {"store.free_bytes_min", "0"},
-            {"limits.message_bytes_max", "64KiB"}};
+            {"limits.message_bytes_max", "64KiB"},
+            {"store.scrub_bytes_per_second", "0"}};
 }
 
 inline bool has(const std::string& text, const std::string& part) {
