@@ -173,6 +173,40 @@ TEST_SUITE("storage/scrubber") {
         CHECK(store.missing() == gone);
     }
 
+    TEST_CASE("any byte that changes in a running store is found by its next round") {
+        constexpr std::size_t kBodyBytes = 40;
+        const Killed killed(5, true, kBodyBytes, true);
+        const std::int64_t end = killed.places[3].end.value;
+        for (std::int64_t at = killed.places[0].first.value; at < end; at += 5) {
+            CAPTURE(at);
+            const auto hit = std::find_if(
+                killed.places.begin(), killed.places.end(), [at](const Appended& place) {
+                    return at < place.end.value;
+                });
+            const auto number = static_cast<std::size_t>(hit - killed.places.begin());
+            StoreFixture opened(killed.copy());
+            opened.open();
+            const fs::path segment = segment_path(opened.options.directory);
+            std::string byte = read_bytes(segment, at, 1);
+            byte[0] = static_cast<char>(byte[0] ^ 0x20);
+            overwrite(segment, at, byte);
+            const Result<ScrubReport> report = opened.store->scrub();
+            REQUIRE(report);
+            CHECK(report->damage >= 1);
+            CHECK(report->wrong_units == 0);
+            CHECK_FALSE(opened.store->record_at(killed.places[number].first).has_value());
+            std::uint64_t served = 0;
+            for (std::size_t i = 0; i < killed.places.size(); ++i) {
+                const Result<std::string> bytes = opened.store->record_at(killed.places[i].first);
+                served += bytes ? 1 : 0;
+                CHECK((!bytes || bytes->find(killed.bodies[i]) != std::string::npos));
+            }
+            const double lost = opened.metrics.values().at("gantry_store_lost_messages_total");
+            CHECK(served + static_cast<std::uint64_t>(lost) >= killed.places.size());
+            CHECK(opened.store->scrub()->damage == 0);
+        }
+    }
+
     TEST_CASE("several damaged places cost the messages they touch and no other") {
         Scrubbed store;
         for (const std::size_t number : {0U, 66U, 67U, 150U, 299U}) {
