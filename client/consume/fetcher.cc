@@ -48,7 +48,8 @@ void Fetcher::seek(std::int64_t offset, std::uint64_t epoch, std::weak_ptr<Fetch
         self->sink_ = sink;
         self->offset_ = offset;
         self->epoch_ = epoch;
-        self->is_asking_ = false;  // an answer that is still to come is dropped by its epoch
+        self->is_asking_ = false;
+        ++self->asked_;  // an answer that is still to come is dropped
         self->is_waiting_ = false;
         self->is_suspect_ = false;
         self->pull_in_loop();
@@ -68,11 +69,15 @@ void Fetcher::stop() {
         self->is_stopped_ = true;
         self->timer_.reset();
         self->sink_.reset();
+        if (self->unchecked_) {
+            self->slot_.loop().forget(*self);
+            self->unchecked_.reset();
+        }
     });
 }
 
 void Fetcher::pull_in_loop() {
-    if (is_stopped_ || std::exchange(is_asking_, true)) {
+    if (is_stopped_ || is_waiting_ || std::exchange(is_asking_, true)) {
         return;
     }
     address_ = runtime_.routes().address_of(queue_.broker);
@@ -98,13 +103,18 @@ void Fetcher::pull_in_loop() {
     slot_.channel(address_).call(
         {wire::RequestCode::kPullMessage, &fields, {}},
         options_.hold + kSlack,
-        [self = shared_from_this(), epoch = epoch_](Result<net::Received>& result) {
-            self->answered_in_loop(result, epoch);
+        [self = shared_from_this(), asked = ++asked_](Result<net::Received>& result) {
+            self->answered_in_loop(result, asked);
         });
 }
 
-void Fetcher::answered_in_loop(Result<net::Received>& result, std::uint64_t epoch) {
-    if (is_stopped_ || epoch != epoch_) {
+void Fetcher::answered_in_loop(Result<net::Received>& result, std::uint64_t asked) {
+    if (unchecked_) {
+        // The pass that brought it had too much to do at its end. What came first comes first.
+        slot_.loop().forget(*this);
+        on_pass_end();
+    }
+    if (is_stopped_ || asked != asked_) {
         return;
     }
     is_asking_ = false;
@@ -136,23 +146,54 @@ void Fetcher::answered_in_loop(Result<net::Received>& result, std::uint64_t epoc
 
 void Fetcher::deliver_in_loop(const net::Received& received,
                               const wire::PullMessageResponse& fields) {
+    Answer answer{
+        .records = received.body,
+        .origin = std::make_shared<const ReceivedBody>(ReceivedBody{received.pin(), queue_.broker}),
+        .from = offset_,
+        .next = fields.nextbeginoffset()};
+    const std::shared_ptr<FetchSink> sink = sink_.lock();
+    if (!options_.check_crc || is_suspect_ || sink == nullptr ||
+        !sink->has_room_for(queue_, answer.records.size())) {
+        check_in_loop(answer);
+        return;
+    }
+    offset_ = answer.next;
+    unchecked_ = Unchecked{shared_from_this(), std::move(answer), epoch_};
+    pull_in_loop();
+    slot_.loop().at_pass_end(*this);
+}
+
+void Fetcher::on_pass_end() {
+    if (!unchecked_) {
+        return;
+    }
+    const Unchecked unchecked = *std::exchange(unchecked_, std::nullopt);
+    if (!is_stopped_ && unchecked.epoch == epoch_) {
+        check_in_loop(unchecked.answer);
+    }
+}
+
+void Fetcher::check_in_loop(const Answer& answer) {
     if (options_.check_crc) {
-        const AnswerCheck check = check_answer(received.body, offset_, fields.nextbeginoffset());
+        const AnswerCheck check = check_answer(answer.records, answer.from, answer.next);
         if (!check.why.empty()) {
-            damaged_in_loop(received, check);
+            damaged_in_loop(answer, check);
             return;
         }
     }
     is_suspect_ = false;
     Chunk chunk;
-    chunk.records = received.body;
-    chunk.origin =
-        std::make_shared<const ReceivedBody>(ReceivedBody{received.pin(), queue_.broker});
-    chunk.next_offset = fields.nextbeginoffset();
+    chunk.records = answer.records;
+    chunk.origin = answer.origin;
+    chunk.next_offset = answer.next;
     give_in_loop(std::move(chunk));
 }
 
-void Fetcher::damaged_in_loop(const net::Received& received, const AnswerCheck& check) {
+void Fetcher::damaged_in_loop(const Answer& answer, const AnswerCheck& check) {
+    // What was asked for behind it is not wanted yet.
+    ++asked_;
+    is_asking_ = false;
+    offset_ = answer.from;
     corrupt_count_.add();
     kLog.error("pull_answer_corrupt",
                {{"topic", queue_.topic},
@@ -165,9 +206,8 @@ void Fetcher::damaged_in_loop(const net::Received& received, const AnswerCheck& 
     Chunk chunk;
     chunk.origin = unpinned_;
     if (check.good_bytes > 0) {
-        chunk.records = received.body.first(check.good_bytes);
-        chunk.origin =
-            std::make_shared<const ReceivedBody>(ReceivedBody{received.pin(), queue_.broker});
+        chunk.records = answer.records.first(check.good_bytes);
+        chunk.origin = answer.origin;
         chunk.next_offset = check.bad_from;
     } else if (was_suspect && check.bad_to > check.bad_from) {
         is_suspect_ = false;
@@ -207,11 +247,8 @@ void Fetcher::give_in_loop(Chunk chunk) {
     }
     chunk.epoch = epoch_;
     offset_ = chunk.next_offset;
-    if (sink->on_chunk(queue_, std::move(chunk))) {
-        pull_in_loop();
-    } else {
-        is_waiting_ = true;
-    }
+    is_waiting_ = !sink->on_chunk(queue_, std::move(chunk));
+    pull_in_loop();
 }
 
 void Fetcher::nothing_in_loop(const net::Received& received,

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace gantry::wire {
@@ -36,6 +37,8 @@ public:
     /// A piece of the queue, possibly without a record (all filtered out). True: ask for the next
     /// at once; false: resume() will be called.
     virtual bool on_chunk(const QueueId& queue, Chunk chunk) = 0;
+    /// Whether on_chunk() of that many bytes would say true now.
+    virtual bool has_room_for(const QueueId& queue, std::size_t bytes) = 0;
     /// The offset asked for does not exist; the queue goes on at `offset`.
     virtual void on_moved(const QueueId& queue, std::int64_t offset, std::uint64_t epoch) = 0;
 };
@@ -54,6 +57,9 @@ struct FetchOptions {
 /// Reads one queue from an offset on: one pull is always out, the next leaves as soon as an answer
 /// has arrived, until the sink has enough. The broker holds a pull that finds nothing.
 ///
+///   loop   answer | next pull leaves | check, give to the sink      where bodies are checked: the
+///   broker                            | reads, sends . . . . . .    broker works meanwhile
+///
 /// Damage    a record that fails its checks ends the chunk before it and is asked for once more,
 ///           alone; when it fails again it is given to the sink as lost, and the next one is asked
 ///           for.
@@ -61,10 +67,10 @@ struct FetchOptions {
 ///           is refreshed. An offset out of range moves to where the broker says.
 /// Threads   every method: any; work happens in the slot's loop.
 /// Lifetime  kept alive by the pull that is out. After stop() no new call of the sink starts.
-class Fetcher : public std::enable_shared_from_this<Fetcher> {
+class Fetcher final : public net::PassEnd, public std::enable_shared_from_this<Fetcher> {
 public:
     Fetcher(Runtime& runtime, LoopSlot& slot, QueueId queue, FetchOptions options);
-    ~Fetcher();
+    ~Fetcher() override;
     Fetcher(const Fetcher&) = delete;
     Fetcher& operator=(const Fetcher&) = delete;
 
@@ -74,13 +80,32 @@ public:
     void resume();
     void stop();
 
+    /// Checks the answer of this pass, after the next pull has left.
+    void on_pass_end() override;
+
     const QueueId& queue() const noexcept { return queue_; }
 
 private:
+    /// Records that came for a pull from `from`.
+    struct Answer {
+        Bytes records;
+        std::shared_ptr<const ReceivedBody> origin;
+        std::int64_t from = 0;
+        std::int64_t next = 0;
+    };
+
+    /// One that is checked at the end of the pass.
+    struct Unchecked {
+        std::shared_ptr<Fetcher> self;
+        Answer answer;
+        std::uint64_t epoch = 0;
+    };
+
     void pull_in_loop();
-    void answered_in_loop(Result<net::Received>& result, std::uint64_t epoch);
+    void answered_in_loop(Result<net::Received>& result, std::uint64_t asked);
     void deliver_in_loop(const net::Received& received, const wire::PullMessageResponse& fields);
-    void damaged_in_loop(const net::Received& received, const AnswerCheck& check);
+    void check_in_loop(const Answer& answer);
+    void damaged_in_loop(const Answer& answer, const AnswerCheck& check);
     void lost_in_loop(const wire::PullMessageResponse& fields);
     void give_in_loop(Chunk chunk);
     void nothing_in_loop(const net::Received& received, const wire::PullMessageResponse& fields);
@@ -98,6 +123,8 @@ private:
     std::string address_;
     std::int64_t offset_ = 0;
     std::uint64_t epoch_ = 0;
+    std::uint64_t asked_ = 0;  // pulls; only the answer to the last one counts
+    std::optional<Unchecked> unchecked_;
     SteadyTime asked_at_;
     std::uint32_t failures_ = 0;
     std::unique_ptr<net::Timer> timer_;

@@ -302,9 +302,15 @@ void QueueBuffers::close() {
     arrived_.notify_all();
 }
 
-bool QueueBuffers::is_full_locked(const Queue& queue) const {
-    return queue.bytes >= limits_.queue_bytes_max || total_bytes_ >= limits_.total_bytes_max ||
-           runtime_.memory().is_full();
+bool QueueBuffers::is_full_locked(const Queue& queue, std::uint64_t more) const {
+    return queue.bytes + more >= limits_.queue_bytes_max ||
+           total_bytes_ + more >= limits_.total_bytes_max || runtime_.memory().is_full();
+}
+
+bool QueueBuffers::has_room_for(const QueueId& queue, std::size_t bytes) {
+    const MutexLock lock(mutex_);
+    const Queue* const found = find_locked(queue);
+    return found != nullptr && !is_full_locked(*found, bytes);
 }
 
 bool QueueBuffers::on_chunk(const QueueId& queue, Chunk chunk) {
@@ -322,8 +328,7 @@ bool QueueBuffers::on_chunk(const QueueId& queue, Chunk chunk) {
     if (!is_full_locked(*found) || found->bytes == 0) {
         return true;
     }
-    found->is_stalled = true;
-    ++stalled_;
+    stalled_ += std::exchange(found->is_stalled, true) ? 0U : 1U;
     return false;
 }
 

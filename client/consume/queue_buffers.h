@@ -93,6 +93,7 @@ public:
     void close();
 
     bool on_chunk(const QueueId& queue, Chunk chunk) override;
+    bool has_room_for(const QueueId& queue, std::size_t bytes) override;
     void on_moved(const QueueId& queue, std::int64_t offset, std::uint64_t epoch) override;
 
 private:
@@ -127,7 +128,7 @@ private:
     void drop_chunks_locked(Queue& queue) GANTRY_REQUIRES(mutex_);
     void release_locked(Queue& queue, std::uint64_t bytes) GANTRY_REQUIRES(mutex_);
     void resume_stalled_locked() GANTRY_REQUIRES(mutex_);
-    bool is_full_locked(const Queue& queue) const GANTRY_REQUIRES(mutex_);
+    bool is_full_locked(const Queue& queue, std::uint64_t more = 0) const GANTRY_REQUIRES(mutex_);
     Queue* find_locked(const QueueId& queue) GANTRY_REQUIRES(mutex_);
 
     Runtime& runtime_;
