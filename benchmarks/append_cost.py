@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -68,6 +69,8 @@ def main():
     options = parser.parse_args()
     if options.runs < 2:
         parser.error(f"--runs {options.runs} < 2: there is no median of one")
+    if not options.no_instructions and shutil.which("valgrind") is None:
+        parser.error("valgrind is not installed: install it, or give --no-instructions")
     program = os.path.join(options.build, "bin", "append_bench")
     print("| part | paid by | ns | instructions |\n|---|---|---|---|")
     for part, title, payer in PARTS:
