@@ -69,10 +69,7 @@ void Fetcher::stop() {
         self->is_stopped_ = true;
         self->timer_.reset();
         self->sink_.reset();
-        if (self->unchecked_) {
-            self->slot_.loop().forget(*self);
-            self->unchecked_.reset();
-        }
+        self->forget_unchecked_in_loop();
     });
 }
 
@@ -111,6 +108,7 @@ void Fetcher::pull_in_loop() {
 void Fetcher::answered_in_loop(Result<net::Received>& result, std::uint64_t asked) {
     if (unchecked_) {
         // The pass that brought it had too much to do at its end. What came first comes first.
+        slot_.loop().role().assert_held();
         slot_.loop().forget(*this);
         on_pass_end();
     }
@@ -160,6 +158,7 @@ void Fetcher::deliver_in_loop(const net::Received& received,
     offset_ = answer.next;
     unchecked_ = Unchecked{shared_from_this(), std::move(answer), epoch_};
     pull_in_loop();
+    slot_.loop().role().assert_held();
     slot_.loop().at_pass_end(*this);
 }
 
@@ -170,6 +169,14 @@ void Fetcher::on_pass_end() {
     const Unchecked unchecked = *std::exchange(unchecked_, std::nullopt);
     if (!is_stopped_ && unchecked.epoch == epoch_) {
         check_in_loop(unchecked.answer);
+    }
+}
+
+void Fetcher::forget_unchecked_in_loop() {
+    if (unchecked_) {
+        slot_.loop().role().assert_held();
+        slot_.loop().forget(*this);
+        unchecked_.reset();
     }
 }
 

@@ -104,6 +104,7 @@ private:
     void pull_in_loop();
     void answered_in_loop(Result<net::Received>& result, std::uint64_t asked);
     void deliver_in_loop(const net::Received& received, const wire::PullMessageResponse& fields);
+    void forget_unchecked_in_loop();
     void check_in_loop(const Answer& answer);
     void damaged_in_loop(const Answer& answer, const AnswerCheck& check);
     void lost_in_loop(const wire::PullMessageResponse& fields);
