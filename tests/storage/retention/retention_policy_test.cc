@@ -125,7 +125,9 @@ TEST_SUITE("storage/retention_policy") {
             {"retention.bytes", "9223372036854775808"},
             {"retention.bytes", "1e6"},
             {"retention.until_consumed", "yes"}};
-        for (const auto& [name, value] : wrong) {
+        for (const auto& attribute : wrong) {
+            const std::string& name = attribute.first;
+            const std::string& value = attribute.second;
             CAPTURE(name);
             CAPTURE(value);
             const auto rules = retention_of(topic_with({{name, value}}), {});
