@@ -86,6 +86,11 @@ void ColdPace::answered_after(std::chrono::nanoseconds lag) noexcept {
     late_answers_ += lag > kLagMax ? 1 : 0;
 }
 
+void ColdPace::waited(std::chrono::nanoseconds waited, std::chrono::nanoseconds elapsed) noexcept {
+    waited_ += waited;
+    watched_ += elapsed;
+}
+
 void ColdPace::flushed(std::uint64_t count, std::chrono::microseconds took) noexcept {
     flushes_ = count;
     flush_time_ = took;
@@ -99,11 +104,12 @@ void ColdPace::close_window(SteadyTime now) noexcept {
     const auto bytes = static_cast<double>(std::max(bytes_read_, bytes_given_));
     const double achieved = bytes / seconds(length);
     const auto rate = static_cast<double>(read_.rate());
-    // Both are asked: each keeps its own account.
+    // All are asked: each keeps its own account.
     const bool is_answer_late = is_late();
+    const bool is_processor_short = is_crowded();
     const bool is_sync_late = is_flush_slow();
     double next = rate * 1.1 + static_cast<double>(std::uint64_t{8} << 20U);
-    if (is_answer_late || is_sync_late) {
+    if (is_answer_late || is_processor_short || is_sync_late) {
         next = std::min(rate, achieved) * 0.7;
     }
     set_rate(static_cast<std::uint64_t>(
@@ -116,6 +122,12 @@ bool ColdPace::is_late() noexcept {
     const bool is_late = late_answers_ > 1 && late_answers_ * kLateShare > answers_;
     answers_ = late_answers_ = 0;
     return is_late;
+}
+
+bool ColdPace::is_crowded() noexcept {
+    const bool is_crowded = waited_ * kWaitShare > watched_;
+    waited_ = watched_ = std::chrono::nanoseconds(0);
+    return is_crowded;
 }
 
 bool ColdPace::is_flush_slow() noexcept {

@@ -36,8 +36,8 @@ private:
 
 /// How fast cold reads may go in total, from the disk and to the readers: a fixed rate, or one
 /// found by watching what they cost. Every kWindow the rate drops to a part of what was achieved
-/// when loops answered late or syncs took much longer than they do without cold reads; otherwise it
-/// grows.
+/// when loops answered late, had to wait much for a processor, or syncs took much longer than they
+/// do without cold reads; otherwise it grows.
 ///
 ///   rate   |\      |\          late: rate = 0.7 x achieved
 ///          |  \  / |  \  /     else: rate = 1.1 x rate + 8 MiB/s
@@ -49,6 +49,8 @@ public:
     static constexpr std::chrono::milliseconds kWindow{100};
     /// A loop that gets to its work later than that is late.
     static constexpr std::chrono::microseconds kLagMax{5'000};
+    /// A loop may wait for a processor one part in so many of the time.
+    static constexpr int kWaitShare = 8;
     /// Syncs may take that many times as long as without cold reads.
     static constexpr double kFlushFactor = 2;
     static constexpr std::uint64_t kRateMin = std::uint64_t{32} << 20U;
@@ -67,6 +69,8 @@ public:
     void was_given(std::uint64_t bytes, SteadyTime now) noexcept;
     /// How long a loop took to get to a reply that was ready for it.
     void answered_after(std::chrono::nanoseconds lag) noexcept;
+    /// How long a loop that was ready waited for a processor within `elapsed`.
+    void waited(std::chrono::nanoseconds waited, std::chrono::nanoseconds elapsed) noexcept;
     /// Syncs that somebody waits for, so far, and the time they took, both ever growing.
     void flushed(std::uint64_t count, std::chrono::microseconds took) noexcept;
 
@@ -76,6 +80,7 @@ private:
     void set_rate(std::uint64_t rate) noexcept;
     void close_window(SteadyTime now) noexcept;
     bool is_late() noexcept;
+    bool is_crowded() noexcept;
     bool is_flush_slow() noexcept;
 
     const bool is_automatic_;
@@ -84,6 +89,7 @@ private:
     std::uint64_t bytes_read_ = 0, bytes_given_ = 0;  ///< in the window
     std::uint32_t answers_ = 0;
     std::uint32_t late_answers_ = 0;
+    std::chrono::nanoseconds waited_{0}, watched_{0};  ///< in the window, all loops
     std::uint64_t flushes_ = 0, flushes_seen_ = 0;
     std::chrono::microseconds flush_time_{0}, flush_time_seen_{0};
     double usual_flush_us_ = 0;  ///< without cold reads; 0: not known yet

@@ -142,6 +142,9 @@ Status ColdReader::read(ColdRequest request, ColdDone done) {
 void ColdReader::answered_after(std::chrono::nanoseconds lag) {
     const MutexLock lock(mutex_);
     pace_.answered_after(lag);
+    if (const auto delay = loop_delay_.sample(clock_.steady())) {
+        pace_.waited(delay->waited, delay->elapsed);
+    }
     std::atomic<std::uint64_t>& smoothed = numbers_.levels->lag_us;
     const auto us = static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::microseconds>(lag).count());

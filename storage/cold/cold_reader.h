@@ -11,6 +11,7 @@
 #include "storage/cold/fair_queue.h"
 #include "storage/cold/log_blocks.h"
 #include "storage/cold/record_check.h"
+#include "storage/cold/run_delay.h"
 #include "storage/log/segment.h"
 #include "storage/topic_table.h"
 #include "storage/types.h"
@@ -90,7 +91,8 @@ public:
 
     /// Queues the request; `done` is called once if it is taken. Does not block.
     Status read(ColdRequest request, ColdDone done);
-    /// How long a loop took to get to a reply after it was handed over.
+    /// How long a loop took to get to a reply after it was handed over. Called by that loop's
+    /// thread.
     void answered_after(std::chrono::nanoseconds lag);
 
 private:
@@ -168,6 +170,7 @@ private:
     std::condition_variable wake_;
     bool is_stopping_ GANTRY_GUARDED_BY(mutex_) = false;
     ColdPace pace_ GANTRY_GUARDED_BY(mutex_);
+    RunDelay loop_delay_ GANTRY_GUARDED_BY(mutex_);
     FairQueue<JobPtr> waiting_ GANTRY_GUARDED_BY(mutex_);
     std::deque<JobPtr> runnable_ GANTRY_GUARDED_BY(mutex_);  ///< their chunk has come
     std::unordered_map<std::int64_t, std::vector<JobPtr>> for_chunk_ GANTRY_GUARDED_BY(mutex_);

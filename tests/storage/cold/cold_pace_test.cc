@@ -106,6 +106,22 @@ TEST_SUITE("storage/cold/cold_pace") {
         CHECK(pace.rate() == ColdPace::kRateMax);
     }
 
+    TEST_CASE("the automatic pace drops when loops wait for a processor") {
+        ColdPace pace(0, at(milliseconds(0)));
+        const auto share = [&pace](int window, milliseconds waited) {
+            pace.was_given(40 * kMiB, at(milliseconds(window * 100 - 50)));
+            pace.waited(waited, milliseconds(100));
+            pace.waited(milliseconds(0), milliseconds(100));
+            pace.may_go(at(milliseconds(window * 100)));
+            return pace.rate();
+        };
+        // One of two loops counts half.
+        CHECK(share(1, milliseconds(20)) == ColdPace::kRateMax);
+        CHECK(share(2, milliseconds(30)) < 40 * kMiB * 10);
+        const std::uint64_t dropped = pace.rate();
+        CHECK(share(3, milliseconds(0)) > dropped);
+    }
+
     TEST_CASE("the automatic pace drops when syncs take longer than they did without cold reads") {
         ColdPace pace(0, at(milliseconds(0)));
         pace.flushed(10, milliseconds(10));
