@@ -128,22 +128,14 @@ Status CommitLog::cut_at(LogOffset tail, std::optional<LogOffset> unclean_from) 
         GANTRY_TRY(sums_.cut(tail));
         GANTRY_FAILPOINT_TRY("cut.sums");
     }
-    SegmentList kept;
-    bool removed = false;
-    const auto list = segments_.snapshot();
-    for (const SegmentPtr& segment : *list) {
-        if (segment->base() >= tail) {
-            GANTRY_TRY(files_.remove(segment->path()));
-            removed = true;
-        } else {
-            kept.push_back(segment);
-        }
-    }
-    if (removed) {
-        for (const std::filesystem::path& directory : directories_) {
-            GANTRY_TRY(files_.sync_directory(directory));
-        }
+    SegmentList kept = *segments_.snapshot();
+    // From the last one on, and each for good before the next, so that no stop leaves a gap.
+    while (!kept.empty() && kept.back()->base() >= tail) {
+        const std::filesystem::path path = kept.back()->path();
+        GANTRY_TRY(files_.remove(path));
+        GANTRY_TRY(files_.sync_directory(path.parent_path()));
         GANTRY_FAILPOINT_TRY("cut.removed");
+        kept.pop_back();
     }
     if (unclean_from) {
         if (!kept.empty() && kept.back()->end() > tail) {

@@ -2,6 +2,7 @@
 #include "storage/checkpoint.h"
 #include "tests/harness/wait.h"
 #include "tests/storage/damage/killed_store.h"
+#include "tests/storage/faulty_file_system.h"
 
 #include <algorithm>
 #include <array>
@@ -136,6 +137,28 @@ TEST_SUITE("storage/recovery") {
             CHECK_FALSE(opened.recovery.note.empty());
         }
         check_served(path, first_of(killed.bodies, 3));
+    }
+
+    TEST_CASE("a stop while whole segments are cut off leaves no gap between those that stay") {
+        const Killed killed(60, false, 4'000);
+        REQUIRE(killed.places.back().first > LogOffset(3 * kTestSegmentBytes));
+        for (std::uint64_t removal = 1; removal <= 3; ++removal) {
+            CAPTURE(removal);
+            const fs::path path = killed.copy();
+            // Nothing says that more than the first message was durable.
+            fs::remove_all(path / "checksum");
+            fs::remove(path / "checkpoint");
+            overwrite(segment_path(path), killed.places[1].first.value, std::string(8, '\0'));
+            {
+                FaultyFileSystem faulty;
+                faulty.fail({.call = Call::kRemove, .path_part = "commitlog", .nth = removal});
+                StoreFixture stopped(path);
+                stopped.files = &faulty;
+                CHECK(code_of(stopped.try_open()) == Errc::kIo);
+                CHECK(faulty.failures() > 0);
+            }
+            check_served(path, first_of(killed.bodies, 1));
+        }
     }
 
     TEST_CASE("stale records behind a cut never come back") {
