@@ -109,8 +109,11 @@ void ColdPace::close_window(SteadyTime now) noexcept {
     const bool is_processor_short = is_crowded();
     const bool is_sync_late = is_flush_slow();
     double next = rate * 1.1 + static_cast<double>(std::uint64_t{8} << 20U);
-    if (is_answer_late || is_processor_short || is_sync_late) {
+    if (is_answer_late || is_sync_late) {
         next = std::min(rate, achieved) * 0.7;
+    } else if (is_processor_short) {
+        const double least = std::min(rate, static_cast<double>(kCrowdedRateMin));
+        next = std::max(std::min(rate, achieved) * 0.7, least);
     }
     set_rate(static_cast<std::uint64_t>(
         std::clamp(next, static_cast<double>(kRateMin), static_cast<double>(kRateMax))));
