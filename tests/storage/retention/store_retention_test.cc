@@ -504,6 +504,30 @@ TEST_SUITE("storage/retention") {
         }
         check_is_good();
     }
+
+    TEST_CASE_FIXTURE(Aging, "a deleted file that cannot be removed goes at the next start") {
+        at.files = &faulty;
+        at.options.retention.bytes_max = 4 * kTestSegmentBytes;
+        at.open();
+        append("t", 600);
+        flush();
+        const auto left_over = [this] {
+            const auto names = files_in("commitlog");
+            return std::count_if(names.begin(), names.end(), [](const std::string& name) {
+                return name.ends_with(kDeletedSuffix);
+            });
+        };
+        faulty.fail({.call = Call::kTruncate, .path_part = ".deleted"});
+        delete_expired();
+        CHECK(faulty.failures() > 0);
+        CHECK(left_over() > 0);
+        check_served("t");
+        faulty.heal();
+        pass_time(0);
+        CHECK(left_over() == 0);
+        check_served("t");
+        check_is_good();
+    }
 }
 
 }  // namespace
