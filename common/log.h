@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "common/clock.h"
 #include "common/result.h"
 
+#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace gantry {
 
@@ -74,6 +78,35 @@ private:
                std::initializer_list<LogField> fields) const;
 
     std::string_view room_;
+};
+
+/// Lets so many log lines of a kind through in a second, and counts the others.
+///
+/// Threads   one at a time.
+class LogRate {
+public:
+    explicit LogRate(std::uint32_t lines_max) noexcept : lines_max_(lines_max) {}
+
+    /// Nothing when the line is one too many; else write it, with the lines that were left out
+    /// since the one before.
+    std::optional<std::uint64_t> take(SteadyTime now) noexcept {
+        if (lines_ == 0 || now - second_ >= std::chrono::seconds(1)) {
+            second_ = now;
+            lines_ = 0;
+        }
+        if (lines_ == lines_max_) {
+            ++left_out_;
+            return std::nullopt;
+        }
+        ++lines_;
+        return std::exchange(left_out_, 0);
+    }
+
+private:
+    const std::uint32_t lines_max_;
+    SteadyTime second_{};  ///< when the current one began
+    std::uint32_t lines_ = 0;
+    std::uint64_t left_out_ = 0;
 };
 
 }  // namespace gantry

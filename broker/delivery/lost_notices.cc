@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/delivery/lost_notices.h"
 
-#include "common/log.h"
-
-#include <utility>
+#include <optional>
 
 namespace gantry::broker {
 namespace {
@@ -13,8 +11,7 @@ constexpr Logger kLog("broker");
 }  // namespace
 
 bool LostNotices::tell(LostNotice notice) {
-    const SteadyTime now = clock_.steady();
-    std::uint64_t left_out = 0;
+    std::optional<std::uint64_t> left_out;
     {
         const MutexLock lock(mutex_);
         if (told_.size() >= kKnownMax) {
@@ -23,16 +20,10 @@ bool LostNotices::tell(LostNotice notice) {
         if (!told_.insert(notice).second) {
             return false;
         }
-        if (lines_ == 0 || now - second_ >= std::chrono::seconds(1)) {
-            second_ = now;
-            lines_ = 0;
-        }
-        if (lines_ == kLinesMax) {
-            ++left_out_;
-            return false;
-        }
-        ++lines_;
-        left_out = std::exchange(left_out_, 0);
+        left_out = rate_.take(clock_.steady());
+    }
+    if (!left_out) {
+        return false;
     }
     kLog.warn("consumer told of lost messages",
               {{"group", notice.group},
@@ -40,7 +31,7 @@ bool LostNotices::tell(LostNotice notice) {
                {"queue", notice.queue},
                {"from", notice.from.value},
                {"to", notice.to.value},
-               {"lines_left_out", left_out}});
+               {"lines_left_out", *left_out}});
     return true;
 }
 

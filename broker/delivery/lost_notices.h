@@ -3,9 +3,9 @@
 
 #include "common/clock.h"
 #include "common/ids.h"
+#include "common/log.h"
 #include "common/mutex.h"
 
-#include <chrono>
 #include <cstdint>
 #include <set>
 #include <string>
@@ -46,9 +46,7 @@ private:
     const Clock& clock_;
     Mutex mutex_;
     std::set<LostNotice> told_ GANTRY_GUARDED_BY(mutex_);
-    SteadyTime second_ GANTRY_GUARDED_BY(mutex_){};  ///< when the current one began
-    std::uint32_t lines_ GANTRY_GUARDED_BY(mutex_) = 0;
-    std::uint64_t left_out_ GANTRY_GUARDED_BY(mutex_) = 0;
+    LogRate rate_ GANTRY_GUARDED_BY(mutex_){kLinesMax};
 };
 
 }  // namespace gantry::broker

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/consume/loss_teller.h"
 
-#include "common/log.h"
-
+#include <chrono>
 #include <exception>
+#include <optional>
 #include <utility>
 
 namespace gantry::client {
@@ -34,20 +34,13 @@ void LossTeller::tell(const LostMessages& lost) {
 }
 
 void LossTeller::log(const LostMessages& lost) {
-    const auto now = std::chrono::steady_clock::now();
-    std::uint64_t left_out = 0;
+    std::optional<std::uint64_t> left_out;
     {
         const MutexLock lock(mutex_);
-        if (lines_ == 0 || now - second_ >= std::chrono::seconds(1)) {
-            second_ = now;
-            lines_ = 0;
-        }
-        if (lines_ == kLinesMax) {
-            ++left_out_;
-            return;
-        }
-        ++lines_;
-        left_out = std::exchange(left_out_, 0);
+        left_out = rate_.take(std::chrono::steady_clock::now());
+    }
+    if (!left_out) {
+        return;
     }
     kLog.error("messages_lost",
                {{"topic", lost.queue.topic},
@@ -56,7 +49,7 @@ void LossTeller::log(const LostMessages& lost) {
                 {"from", lost.from},
                 {"to", lost.to},
                 {"reason", name_of(lost.reason)},
-                {"lines_left_out", left_out}});
+                {"lines_left_out", *left_out}});
 }
 
 }  // namespace gantry::client

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "client/message.h"
+#include "common/log.h"
 #include "common/metrics.h"
 #include "common/mutex.h"
 
-#include <chrono>
 #include <cstdint>
 
 namespace gantry::client {
@@ -32,9 +32,7 @@ private:
     const OnLost on_lost_;
     Counter& lost_count_;
     Mutex mutex_;
-    std::chrono::steady_clock::time_point second_ GANTRY_GUARDED_BY(mutex_){};
-    std::uint32_t lines_ GANTRY_GUARDED_BY(mutex_) = 0;
-    std::uint64_t left_out_ GANTRY_GUARDED_BY(mutex_) = 0;
+    LogRate rate_ GANTRY_GUARDED_BY(mutex_){kLinesMax};
 };
 
 }  // namespace gantry::client
