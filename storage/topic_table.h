@@ -4,12 +4,14 @@
 #include "common/ids.h"
 #include "common/mutex.h"
 #include "common/result.h"
-#include "storage/by_name.h"
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <memory>
+#include <memory_resource>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,6 +54,9 @@ struct Queue {
 /// Threads   any; numbers are atomics.
 class alignas(64) Topic {
 public:
+    /// For TopicTable: without queues and permission.
+    Topic(std::string name, ConsumeQueues& queues) : name_(std::move(name)), all_(queues) {}
+
     const std::string& name() const noexcept { return name_; }
 
     std::int32_t perm() const noexcept { return perm_.load(std::memory_order_acquire); }
@@ -72,8 +77,6 @@ public:
 private:
     friend class TopicTable;
 
-    Topic(std::string name, ConsumeQueues& queues) : name_(std::move(name)), all_(queues) {}
-
     // What every send of the topic reads comes first, in one cache line.
     std::string name_;
     ConsumeQueues& all_;
@@ -81,8 +84,12 @@ private:
     std::atomic<std::int32_t> read_queues_{0};
     std::atomic<std::int32_t> write_queues_{0};
     std::atomic<bool> is_deleted_{false};
+    bool is_removed_ = false;  ///< under the table's mutex: for good, not only sealed
     Mutex mutex_;
-    std::deque<Queue> queues_ GANTRY_GUARDED_BY(mutex_);  ///< without an index: not asked for yet
+    // Blocks of 8, 8, 16, 32... queues, so that a queue never moves and is found by one look.
+    // A queue without an index was not asked for yet.
+    static constexpr std::size_t kBlocks = 14;
+    std::array<std::unique_ptr<Queue[]>, kBlocks> blocks_ GANTRY_GUARDED_BY(mutex_);
 };
 
 /// Names to topics. The state topic is there from the start, is found by find() and not listed.
@@ -99,7 +106,7 @@ public:
     /// The living topic of that name, or null.
     Topic* find(std::string_view name) const;
     /// Living topics by name, without the state topic.
-    std::vector<Topic*> all() const;
+    std::vector<Topic*> all();
 
     /// Makes the topic, or changes its queue numbers and permission.
     Topic& put(const wire::TopicConfig& config);
@@ -113,10 +120,26 @@ public:
     void drop_queues(std::string_view name);
 
 private:
+    /// A place of the hash table. With the hash in it, a look-up touches no topic but its own.
+    struct Slot {
+        std::size_t hash = 0;
+        Topic* topic = nullptr;
+    };
+
     ConsumeQueues& queues_;
     mutable Mutex mutex_;
-    ByName<std::unique_ptr<Topic>> topics_ GANTRY_GUARDED_BY(mutex_);
-    std::vector<std::unique_ptr<Topic>> deleted_ GANTRY_GUARDED_BY(mutex_);
+    Topic* get(std::string_view name) const GANTRY_REQUIRES(mutex_);
+    Topic& add(std::string name) GANTRY_REQUIRES(mutex_);
+    void enter(Topic& topic) GANTRY_REQUIRES(mutex_);
+    /// A table for twice the living topics.
+    void grow() GANTRY_REQUIRES(mutex_);
+
+    // Near each other: with many topics, a look-up costs the lines and the pages it touches.
+    std::pmr::monotonic_buffer_resource memory_;
+    std::pmr::list<Topic> topics_ GANTRY_GUARDED_BY(mutex_){&memory_};  ///< removed ones too
+    std::vector<Slot> slots_
+        GANTRY_GUARDED_BY(mutex_);                    ///< a power of two, at most half of it used
+    std::size_t used_ GANTRY_GUARDED_BY(mutex_) = 0;  ///< slots, also those of removed topics
 };
 
 }  // namespace gantry::storage

@@ -161,7 +161,7 @@ std::optional<Taken> QueueBuffers::take_locked(std::vector<MessageView>& into,
 }
 
 Taken QueueBuffers::take_lost_locked(Queue& queue) {
-    const Taken taken{queue.id, queue.epoch, queue.position, 0, *queue.chunks.front().lost};
+    Taken taken{queue.id, queue.epoch, queue.position, 0, *queue.chunks.front().lost};
     queue.unfinished.emplace(taken.begin, 0);
     pop_chunk_locked(queue);
     ready_.pop_front();

@@ -15,7 +15,6 @@ constexpr std::chrono::milliseconds kAvoidMax{5'000};
 constexpr std::uint32_t kAvoidDoublingsMax = 7;
 constexpr std::size_t kOffsetHexBytes = 16;  // the log offset at the end of a message id
 constexpr std::size_t kPooledMax = 256;
-constexpr std::size_t kGoneMax = 64;  // places of frames that left, before the rest moves up
 constexpr std::size_t kPooledSendsMax = 4'096;  // vectors that grew larger go back to the heap
 
 }  // namespace
@@ -42,21 +41,53 @@ void SendBroker::failed(SteadyTime now) noexcept {
     ++failures;
 }
 
-FramePtr FrameQueue::pop_front() {
-    FramePtr frame = std::move(frames_[front_++]);
-    if (empty() || (front_ >= kGoneMax && front_ >= size())) {
-        frames_.erase(frames_.begin(), begin());
-        front_ = 0;
+FrameQueue& FrameQueue::operator=(FrameQueue&& other) noexcept {
+    if (this != &other) {
+        while (!empty()) {
+            pop_front();
+        }
+        first_ = std::move(other.first_);
+        last_ = std::exchange(other.last_, nullptr);
+        size_ = std::exchange(other.size_, 0);
     }
-    return frame;
+    return *this;
 }
 
-void Lane::put_back(FramePtr frame) {
-    const auto later =
-        std::find_if(waiting.begin(), waiting.end(), [&frame](const FramePtr& other) {
-            return other->sequence > frame->sequence;
-        });
-    waiting.insert(later, std::move(frame));
+FrameQueue::~FrameQueue() {
+    while (!empty()) {  // one by one: a chain that destroys itself recurses
+        pop_front();
+    }
+}
+
+void FrameQueue::push_back(FramePtr frame) noexcept {
+    FramePtr& end = empty() ? first_ : last_->next;
+    last_ = frame.get();
+    end = std::move(frame);
+    ++size_;
+}
+
+void FrameQueue::put_in_order(FramePtr frame) noexcept {
+    FramePtr* place = &first_;
+    while (*place != nullptr && (*place)->sequence < frame->sequence) {
+        place = &(*place)->next;
+    }
+    if (*place == nullptr) {
+        push_back(std::move(frame));
+        return;
+    }
+    frame->next = std::move(*place);
+    *place = std::move(frame);
+    ++size_;
+}
+
+FramePtr FrameQueue::pop_front() noexcept {
+    FramePtr frame = std::move(first_);
+    first_ = std::move(frame->next);
+    if (first_ == nullptr) {
+        last_ = nullptr;
+    }
+    --size_;
+    return frame;
 }
 
 FramePtr FramePool::take() {

@@ -42,6 +42,7 @@ struct SendBroker;
 
 /// Messages that travel together: one request, stored all or none.
 struct Frame {
+    std::unique_ptr<Frame> next;  ///< behind it in its lane
     std::vector<Outgoing> sends;
     Lane* lane = nullptr;
     SendBroker* broker = nullptr;  ///< it was sent to
@@ -89,61 +90,61 @@ struct SendBroker {
     void failed(SteadyTime now) noexcept;
 };
 
-/// Frames that wait, oldest first. A producer with many queues has one for each, mostly empty: an
-/// empty one owns next to nothing.
+/// Frames that wait, oldest first. A producer with many queues has one for each, mostly empty:
+/// the frames are chained, so an empty one owns nothing.
 class FrameQueue {
 public:
-    using Frames = std::vector<FramePtr>;
+    FrameQueue() = default;
 
-    bool empty() const noexcept { return front_ == frames_.size(); }
+    FrameQueue(FrameQueue&& other) noexcept { *this = std::move(other); }
 
-    Frames::iterator begin() noexcept {
-        return frames_.begin() + static_cast<std::ptrdiff_t>(front_);
-    }
+    FrameQueue& operator=(FrameQueue&& other) noexcept;
+    ~FrameQueue();
 
-    Frames::iterator end() noexcept { return frames_.end(); }
+    bool empty() const noexcept { return first_ == nullptr; }
 
-    std::size_t size() const noexcept { return frames_.size() - front_; }
+    std::size_t size() const noexcept { return size_; }
 
-    FramePtr& front() noexcept { return frames_[front_]; }
+    /// Of a queue that is not empty.
+    Frame& front() noexcept { return *first_; }
 
-    FramePtr& back() noexcept { return frames_.back(); }
+    Frame& back() noexcept { return *last_; }
 
-    void push_back(FramePtr frame) { frames_.push_back(std::move(frame)); }
-
-    void insert(Frames::iterator before, FramePtr frame) {
-        frames_.insert(before, std::move(frame));
-    }
-
+    /// Puts a frame behind all others.
+    void push_back(FramePtr frame) noexcept;
+    /// Puts a frame before those of a greater sequence.
+    void put_in_order(FramePtr frame) noexcept;
     /// Takes the oldest frame out; there is one.
-    FramePtr pop_front();
+    FramePtr pop_front() noexcept;
 
 private:
-    Frames frames_;
-    std::size_t front_ = 0;  ///< those before it are gone
+    FramePtr first_;
+    Frame* last_ = nullptr;
+    std::uint32_t size_ = 0;
 };
 
-/// The frames on their way to one queue. What every send reads is in one cache line.
+/// The frames on their way to one queue. All of it is in one cache line: with very many queues,
+/// what a send costs is the lines it touches.
 struct alignas(64) Lane {
     SendBroker* broker = nullptr;
-    FrameQueue waiting;
+    const std::string* topic = nullptr;
+    std::int32_t queue = 0;
     std::uint32_t in_flight = 0;  ///< frames
-    bool is_routed = false;       ///< in the topic's present route
-    bool is_held = false;         ///< in its broker's list of held lanes
-    bool is_busy = false;         ///< in the sender's list of lanes with frames waiting
-    QueueId id;
+    FrameQueue waiting;
+    bool is_routed = false;  ///< in the topic's present route
+    bool is_held = false;    ///< in its broker's list of held lanes
+    bool is_busy = false;    ///< in the sender's list of lanes with frames waiting
 
     /// The frame that new messages of `kind` join; null when there is none.
     Frame* gathering(SendKind kind) noexcept {
-        if (waiting.empty() || waiting.back()->is_sealed || waiting.back()->kind != kind) {
+        if (waiting.empty() || waiting.back().is_sealed || waiting.back().kind != kind) {
             return nullptr;
         }
-        return waiting.back().get();
+        return &waiting.back();
     }
-
-    /// Puts a frame back in its place among the waiting ones.
-    void put_back(FramePtr frame);
 };
+
+static_assert(sizeof(Lane) == 64);
 
 /// Frames for reuse: their vectors keep their memory.
 class FramePool {

@@ -177,12 +177,8 @@ TopicSender& Sender::topic_in_loop(const std::string& topic) {
     if (last_topic_ != nullptr && last_topic_->topic() == topic) {
         return *last_topic_;
     }
-    std::unique_ptr<TopicSender>& found = topics_[topic];
-    if (found == nullptr) {
-        found = std::make_unique<TopicSender>(topic, frames_in_flight_max_);
-    }
-    last_topic_ = found.get();
-    return *found;
+    last_topic_ = &topics_.try_emplace(topic, topic, frames_in_flight_max_).first->second;
+    return *last_topic_;
 }
 
 void Sender::enqueue_in_loop(Parked& parked) {
@@ -257,7 +253,6 @@ void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
         frame->opened = outgoing.deadline - options_.deadline;
         frame->born_ms = runtime_.clock().wall_ms();
         lane.waiting.push_back(std::move(opened));
-        mark_busy_in_loop(lane);
     }
     frame->bytes += outgoing.record_bytes;
     frame->has_keys = frame->has_keys || !outgoing.message.keys.empty();
@@ -266,6 +261,9 @@ void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
     if (frame->bytes >= options_.batch_bytes_max) {
         frame->is_sealed = true;
         pump_in_loop(lane);
+    }
+    if (!lane.waiting.empty()) {
+        mark_busy_in_loop(lane);
     }
 }
 
@@ -338,13 +336,14 @@ void Sender::shut_in_loop() {
     for (Frame* frame : flying_) {
         fail_all_in_loop(*frame, unanswered);
     }
-    for (const auto& [name, topic] : topics_) {  // sends are refused by now: no topic is added
-        for (Parked& parked : std::exchange(topic->parked, {})) {
+    for (auto& [name, topic] : topics_) {  // sends are refused by now: no topic is added
+        for (Parked& parked : std::exchange(topic.parked, {})) {
             complete_in_loop(parked.outgoing, unsent);
         }
-        topic->for_each_lane([this, &unsent](Lane& lane) {
-            for (const FramePtr& frame : std::exchange(lane.waiting, {})) {
-                fail_all_in_loop(*frame, unsent);
+        topic.for_each_lane([this, &unsent](Lane& lane) {
+            FrameQueue waiting = std::move(lane.waiting);
+            while (!waiting.empty()) {
+                fail_all_in_loop(*waiting.pop_front(), unsent);
             }
         });
     }

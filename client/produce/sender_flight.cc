@@ -59,7 +59,7 @@ bool Sender::is_due_in_loop(Lane& lane, const Frame& frame) {
         }
         return false;
     }
-    const bool may_gather = options_.linger.count() > 0 && &frame == lane.waiting.back().get() &&
+    const bool may_gather = options_.linger.count() > 0 && &frame == &lane.waiting.back() &&
                             !frame.is_sealed && flushes_.load(std::memory_order_relaxed) == 0;
     if (may_gather && now < frame.opened + options_.linger) {
         arm_in_loop(frame.opened + options_.linger);
@@ -73,11 +73,11 @@ void Sender::pump_in_loop(Lane& lane) {
     // leave while that is on its way back here.
     const std::uint32_t frames_max = lane.broker->channel->is_up() ? frames_in_flight_max_ : 1;
     while (!lane.waiting.empty() && lane.in_flight < frames_max &&
-           is_due_in_loop(lane, *lane.waiting.front())) {
+           is_due_in_loop(lane, lane.waiting.front())) {
         dispatch_in_loop(lane);
     }
     if (!lane.waiting.empty()) {
-        arm_in_loop(lane.waiting.front()->deadline);
+        arm_in_loop(lane.waiting.front().deadline);
     }
 }
 
@@ -91,7 +91,7 @@ void Sender::wake_held_in_loop(SendBroker& broker) {
 
 void Sender::encode_in_loop(const Frame& frame, std::string& body) {
     RecordOrigin origin;
-    origin.queue_id = frame.lane->id.queue;
+    origin.queue_id = frame.lane->queue;
     origin.born_ms = frame.born_ms;
     origin.born_host = runtime_.local_host();
     origin.store_v6 = frame.lane->broker->store_v6;
@@ -122,8 +122,8 @@ void Sender::dispatch_in_loop(Lane& lane) {
     std::string body;
     encode_in_loop(*frame, body);
     wire::SendRecordsRequest fields;
-    fields.set_topic(lane.id.topic);
-    fields.set_queueid(lane.id.queue);
+    fields.set_topic(*lane.topic);
+    fields.set_queueid(lane.queue);
     fields.set_count(static_cast<std::uint32_t>(frame->sends.size()));
     fields.set_haskeys(frame->has_keys);
     fields.set_hastags(frame->has_tags);
@@ -184,7 +184,7 @@ void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_
     const bool born_v6 = runtime_.local_host().is_v6;
     for (Outgoing& outgoing : frame.sends) {
         SendReceipt receipt;
-        receipt.queue = lane.id;
+        receipt.queue = {*lane.topic, lane.broker->name, lane.queue};
         receipt.queue_offset = queue_offset++;
         receipt.message_id = message_id_of(lane.broker->id_prefix, log_offset);
         log_offset += static_cast<std::int64_t>(
@@ -233,7 +233,7 @@ bool Sender::may_retry(const Frame& frame, const Error& error) const noexcept {
 void Sender::failed_in_loop(FramePtr frame, Error error) {
     const SteadyTime now = std::chrono::steady_clock::now();
     if (error.code == Errc::kNotFound) {
-        runtime_.routes().refresh(frame->lane->id.topic);
+        runtime_.routes().refresh(*frame->lane->topic);
     } else if (error.code == Errc::kRefused) {
         frame->lane->broker->succeeded();
     } else {
@@ -243,7 +243,7 @@ void Sender::failed_in_loop(FramePtr frame, Error error) {
         error.code = Errc::kUnknown;
     }
     if (!may_retry(*frame, error)) {
-        kLog.debug("send_failed", {{"queue", frame->lane->id.queue}, {"error", error}});
+        kLog.debug("send_failed", {{"queue", frame->lane->queue}, {"error", error}});
         fail_all_in_loop(*frame, error);
         pool_.give(std::move(frame));
         return;
@@ -280,7 +280,7 @@ void Sender::retry_in_loop(FramePtr frame, const Error& error) {
     frame->deadline = frame->sends.front().deadline;
     retry_count_.add();
     Lane* lane = frame->lane;
-    TopicSender& topic = topic_in_loop(lane->id.topic);
+    TopicSender& topic = topic_in_loop(*lane->topic);
     if (frame->kind == SendKind::kKeyed && !lane->is_routed && !topic.lanes().empty()) {
         for (Outgoing& outgoing : frame->sends) {
             Parked parked{std::move(outgoing), nullptr};
@@ -294,7 +294,7 @@ void Sender::retry_in_loop(FramePtr frame, const Error& error) {
     }
     frame->lane = lane;
     arm_in_loop(frame->not_before);
-    lane->put_back(std::move(frame));
+    lane->waiting.put_in_order(std::move(frame));
     mark_busy_in_loop(*lane);
 }
 
@@ -311,8 +311,8 @@ void Sender::expire_in_loop(TopicSender& topic, SteadyTime now) {
     topic.for_each_lane([this, now](Lane& lane) {
         const Error error{Errc::kGone,
                           "not sent within " + std::to_string(options_.deadline.count()) +
-                              " ms: broker " + lane.id.broker + " is unreachable or slow"};
-        while (!lane.waiting.empty() && lane.waiting.front()->deadline <= now) {
+                              " ms: broker " + lane.broker->name + " is unreachable or slow"};
+        while (!lane.waiting.empty() && lane.waiting.front().deadline <= now) {
             FramePtr frame = lane.waiting.pop_front();
             fail_all_in_loop(*frame, error);
             pool_.give(std::move(frame));
@@ -341,8 +341,8 @@ void Sender::tick_in_loop() {
     timer_due_ = SteadyTime::max();
     const SteadyTime now = std::chrono::steady_clock::now();
     std::vector<TopicSender*> topics;  // a callback may send to one more topic
-    for (const auto& [name, topic] : topics_) {
-        topics.push_back(topic.get());
+    for (auto& [name, topic] : topics_) {
+        topics.push_back(&topic);
     }
     for (TopicSender* topic : topics) {
         expire_in_loop(*topic, now);
@@ -394,7 +394,7 @@ void Sender::routed_in_loop(TopicSender& topic, const Result<RoutePtr>& route) {
 void Sender::route_changed_in_loop(const RoutePtr& route) {
     const auto found = topics_.find(route->topic);
     if (!is_shut_ && found != topics_.end()) {
-        set_route_in_loop(*found->second, route);
+        set_route_in_loop(found->second, route);
     }
 }
 
@@ -414,7 +414,9 @@ void Sender::move_frames_in_loop(TopicSender& topic, Lane& dropped) {
         return;
     }
     FrameQueue staying;
-    for (FramePtr& frame : std::exchange(dropped.waiting, {})) {
+    FrameQueue moving = std::move(dropped.waiting);
+    while (!moving.empty()) {
+        FramePtr frame = moving.pop_front();
         if (frame->kind == SendKind::kQueue) {
             staying.push_back(std::move(frame));
             continue;

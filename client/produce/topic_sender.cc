@@ -1,17 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/produce/topic_sender.h"
 
-#include <algorithm>
+#include <cstddef>
 
 namespace gantry::client {
 
-Lane& TopicSender::lane_of(const QueueId& id) {
-    std::unique_ptr<Lane>& lane = lanes_[{id.broker, id.queue}];
-    if (lane == nullptr) {
-        lane = std::make_unique<Lane>();
-        lane->id = id;
+std::vector<Lane*> TopicSender::lanes_of(const std::vector<QueueId>& queues) {
+    std::vector<Lane*> lanes;
+    lanes.reserve(queues.size());
+    std::size_t missing = 0;
+    for (const QueueId& id : queues) {
+        missing += lanes_.contains({id.broker, id.queue}) ? 0 : 1;
     }
-    return *lane;
+    std::vector<Lane> made(missing);
+    auto next = made.begin();
+    for (const QueueId& id : queues) {
+        Lane*& lane = lanes_[{id.broker, id.queue}];
+        if (lane == nullptr) {
+            lane = &*next++;
+            lane->topic = &topic_;
+            lane->queue = id.queue;
+        }
+        lanes.push_back(lane);
+    }
+    if (missing > 0) {
+        memory_.push_back(std::move(made));
+    }
+    return lanes;
 }
 
 bool TopicSender::has_room(const Lane& lane, SteadyTime now) const noexcept {
@@ -24,7 +39,7 @@ Lane& TopicSender::choose_free(SendKind kind, SteadyTime now) noexcept {
         return *routed_[current_];
     }
     const std::size_t count = routed_.size();
-    const std::size_t start = current_ + 1;
+    const std::size_t start = std::size_t{current_} + 1;
     std::size_t best = start % count;
     for (std::size_t i = 0; i < count; ++i) {
         const std::size_t at = (start + i) % count;
@@ -41,7 +56,7 @@ Lane& TopicSender::choose_free(SendKind kind, SteadyTime now) noexcept {
             best = at;
         }
     }
-    current_ = best;
+    current_ = static_cast<std::uint32_t>(best);
     // By its turn it is long out of the processor's cache when there are many.
     __builtin_prefetch(routed_[(best + 1) % count], 1);
     return *routed_[best];
@@ -52,9 +67,9 @@ Lane& TopicSender::choose_keyed(std::uint64_t key_hash) noexcept {
 }
 
 Lane* TopicSender::find(const QueueId& id) noexcept {
-    const auto found = std::find_if(
-        routed_.begin(), routed_.end(), [&id](const Lane* lane) { return lane->id == id; });
-    return found == routed_.end() ? nullptr : *found;
+    const auto found = lanes_.find({id.broker, id.queue});
+    const bool is_known = found != lanes_.end() && id.topic == topic_;
+    return is_known && found->second->is_routed ? found->second : nullptr;
 }
 
 Lane& TopicSender::choose_other(const Lane& failed, SteadyTime now) noexcept {

@@ -26,7 +26,7 @@ struct Parked {
 /// Choice    free messages stay on one queue until its frame is sealed or sent, then move to the
 ///           next in turn whose broker is available and has room: so batches form by themselves.
 /// Threads   the producer's loop.
-class TopicSender {
+class alignas(64) TopicSender {
 public:
     TopicSender(std::string topic, std::uint32_t frames_in_flight_max)
         : topic_(std::move(topic)), frames_in_flight_max_(frames_in_flight_max) {}
@@ -48,13 +48,11 @@ public:
         for (Lane* lane : dropped) {
             lane->is_routed = false;
         }
-        routed_.clear();
         route_ = std::move(route);
-        for (const QueueId& id : route_->write_queues) {
-            Lane& lane = lane_of(id);
-            lane.is_routed = true;
-            lane.broker = &broker_of(*route_->find_broker(id.broker));
-            routed_.push_back(&lane);
+        routed_ = lanes_of(route_->write_queues);
+        for (std::size_t i = 0; i < routed_.size(); ++i) {
+            routed_[i]->is_routed = true;
+            routed_[i]->broker = &broker_of(*route_->find_broker(route_->write_queues[i].broker));
         }
         std::erase_if(dropped, [](const Lane* lane) { return lane->is_routed; });
         return dropped;
@@ -76,20 +74,24 @@ public:
         }
     }
 
+private:
+    std::vector<Lane*> lanes_of(const std::vector<QueueId>& queues);
+    bool has_room(const Lane& lane, SteadyTime now) const noexcept;
+
+    // What every send reads comes first, in one cache line.
+    const std::string topic_;
+    std::vector<Lane*> routed_;
+    std::uint32_t current_ = 0;
+    const std::uint32_t frames_in_flight_max_;
+    RoutePtr route_;
+    std::map<std::pair<std::string, std::int32_t>, Lane*> lanes_;  ///< by broker and queue
+    std::vector<std::vector<Lane>> memory_;  ///< of the lanes, side by side; never grown
+
+public:
+    // Last, out of the way of the line above.
     std::vector<Parked> parked;  ///< messages that wait for the route
     bool is_asking = false;      ///< for the route
     Error route_error{Errc::kGone, "no nameserver has answered yet"};
-
-private:
-    Lane& lane_of(const QueueId& id);
-    bool has_room(const Lane& lane, SteadyTime now) const noexcept;
-
-    const std::string topic_;
-    const std::uint32_t frames_in_flight_max_;
-    RoutePtr route_;
-    std::vector<Lane*> routed_;
-    std::map<std::pair<std::string, std::int32_t>, std::unique_ptr<Lane>> lanes_;
-    std::size_t current_ = 0;
 };
 
 }  // namespace gantry::client

@@ -23,6 +23,9 @@ namespace {
 
 constexpr Logger kLog("net");
 constexpr int kReadsPerPassMax = 4;
+// With many requests in one read the peer goes on with the first answers while the rest is handled:
+// else two programs that have a window between them work by turns.
+constexpr std::uint32_t kFramesPerWrite = 32;
 constexpr std::chrono::seconds kFlushMax{10};
 constexpr std::chrono::seconds kLingerMax{2};
 constexpr std::chrono::seconds kShrinkAfter{1};
@@ -289,6 +292,17 @@ void Connection::handle_frames_in_loop() {
             return;
         }
         handler_.on_frame(Received{header_, frame.body, *this});
+        if (++frames_unwritten_ >= kFramesPerWrite) {
+            write_early_in_loop();
+        }
+    }
+}
+
+void Connection::write_early_in_loop() {
+    frames_unwritten_ = 0;
+    if (phase_ == Phase::kOpen && !is_write_watched_ && !output_.empty()) {
+        // Where it fails, the write at the end of the pass fails too, and deals with it.
+        [[maybe_unused]] const Result<bool> written = output_.write_to(socket_.get());
     }
 }
 

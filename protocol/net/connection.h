@@ -73,7 +73,7 @@ struct ReplyTo {
 };
 
 /// One established socket, accepted or dialled. Drains the socket in reads of `receive_bytes`,
-/// hands out every whole frame found, and writes what they produced once at the end of the pass.
+/// hands out every whole frame found, and writes what they produced every 32 frames and at last.
 ///
 ///   kOpen -- close(flush) --> kFlushing -- all written --> kClosed      on_close
 ///                                 `-- after a malformed frame --> kLingering --> kClosed
@@ -173,6 +173,7 @@ private:
     bool receive_in_loop();
     void discard_input_in_loop();
     void handle_frames_in_loop();
+    void write_early_in_loop();
     void reject_in_loop(const Error& why, bool is_addressed);
     void release_input_in_loop();
     void shrink_input_in_loop();
@@ -197,6 +198,7 @@ private:
     Error close_reason_;
     SteadyTime last_read_{};
     SteadyTime last_active_{};
+    std::uint32_t frames_unwritten_ = 0;  ///< handled since output was written
     Phase phase_ = Phase::kOpen;
     bool is_write_watched_ = false;
     bool is_reading_paused_ = false;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <future>
 
 using namespace gantry;
 using namespace gantry::net;
@@ -336,5 +337,30 @@ TEST_SUITE("net/connection") {
             CHECK(seen == 42);
         }
         CHECK(wait_until([&] { return echo.loop.run([&] { return token.use_count() == 1; }); }));
+    }
+
+    TEST_CASE("of many requests in one read the first answers leave before the last is handled") {
+        constexpr int kRequests = 64;
+        std::promise<void> first_read;
+        std::future<void> is_first_read = first_read.get_future();
+        std::atomic<bool> was_in_time = false;
+        EchoServer echo({}, [&](const Received& frame) {
+            if (frame.header.opaque == kRequests - 1) {
+                was_in_time = is_first_read.wait_for(10s) == std::future_status::ready;
+            }
+            frame.connection.reply(reply_to(frame), wire::ResponseCode::kSuccess, "");
+        });
+        RawPeer peer = echo.dial();
+        std::string frames;
+        for (int i = 0; i < kRequests; ++i) {
+            frames += request_frame(i, "");
+        }
+        REQUIRE(peer.send(frames));
+        REQUIRE(read_reply(peer).opaque == 0);
+        first_read.set_value();
+        for (int i = 1; i < kRequests; ++i) {
+            REQUIRE(read_reply(peer).opaque == i);
+        }
+        CHECK(was_in_time);
     }
 }

@@ -115,6 +115,70 @@ TEST_SUITE("storage/store_many_queues") {
         CHECK(next->queue_offset == QueueOffset(kRounds));
     }
 
+    TEST_CASE(
+        "of many topics each is found by its name, also when others were removed and made anew") {
+        const TemporaryDirectory directory;
+        StoreFixture at(directory.path() / "live");
+        at.options = many_options(directory.path() / "live");
+        at.open();
+        make_topics(*at.store);
+        const auto remove = [&](std::int32_t number) {
+            wire::StateRecord changes;
+            changes.add_changes()->set_topicdelete(topic_name(number));
+            REQUIRE(at.store->state().commit(changes));
+        };
+        std::vector<Topic*> first;
+        for (std::int32_t i = 0; i < kTopics; ++i) {
+            first.push_back(at.store->find_topic(topic_name(i)));
+            REQUIRE(first.back() != nullptr);
+            CHECK(first.back()->name() == topic_name(i));
+            if (i % 3 == 0) {
+                remove(i);
+            }
+        }
+        CHECK(at.store->topics().size() == static_cast<std::size_t>(kTopics - (kTopics + 2) / 3));
+        for (std::int32_t i = 0; i < kTopics; ++i) {
+            Topic* const found = at.store->find_topic(topic_name(i));
+            CHECK(found == (i % 3 == 0 ? nullptr : first[static_cast<std::size_t>(i)]));
+        }
+        make_topics(*at.store);
+        for (std::int32_t i = 0; i < kTopics; ++i) {
+            Topic* const found = at.store->find_topic(topic_name(i));
+            REQUIRE(found != nullptr);
+            CHECK(found->name() == topic_name(i));
+            CHECK((found == first[static_cast<std::size_t>(i)]) == (i % 3 != 0));
+            CHECK(first[static_cast<std::size_t>(i)]->is_deleted() == (i % 3 == 0));
+        }
+    }
+
+    TEST_CASE("a topic's queues stay where they are while others are made, up to the last one") {
+        const TemporaryDirectory directory;
+        StoreFixture at(directory.path() / "live");
+        at.open();
+        wire::StateRecord changes;
+        wire::TopicConfig& put = *changes.add_changes()->mutable_topicput();
+        put.set_topicname("wide");
+        put.set_readqueuenums(kQueuesPerTopicMax);
+        put.set_writequeuenums(kQueuesPerTopicMax);
+        put.set_perm(perm::kRead | perm::kWrite);
+        REQUIRE(at.store->state().commit(changes));
+        Topic& topic = *at.store->find_topic("wide");
+        const std::vector<std::int32_t> ids{
+            0, 1, 7, 8, 15, 16, 17, 31, 32, 127, 128, 65'534, 65'535};
+        std::vector<Queue*> queues;
+        for (const std::int32_t id : ids) {
+            queues.push_back(topic.queue(id));
+            REQUIRE(queues.back() != nullptr);
+            CHECK(queues.back()->queue_id == id);
+        }
+        for (std::size_t i = 0; i < ids.size(); ++i) {
+            CHECK(topic.queue(ids[i]) == queues[i]);
+            CHECK(queues[i]->queue_id == ids[i]);
+        }
+        CHECK(topic.queue(-1) == nullptr);
+        CHECK(topic.queue(kQueuesPerTopicMax) == nullptr);
+    }
+
     TEST_CASE("queues made in any order, with gaps between their ids, are found by id") {
         const TemporaryDirectory directory;
         StoreFixture at(directory.path() / "live");
