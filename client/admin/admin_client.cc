@@ -46,7 +46,12 @@ wire::CreateTopicRequest create_request(const TopicSpec& spec) {
     std::string changes;
     for (const auto& [name, value] : spec.attributes) {
         changes += changes.empty() ? "" : ",";
-        changes += value.empty() ? '-' + name : '+' + name + '=' + value;
+        changes += value.empty() ? '-' : '+';
+        changes += name;
+        if (!value.empty()) {
+            changes += '=';
+            changes += value;
+        }
     }
     fields.set_attributes(changes);
     return fields;

@@ -89,7 +89,7 @@ std::optional<Taken> QueueBuffers::take(std::vector<MessageView>& into,
                                         SteadyTime deadline,
                                         bool tracked) {
     for (;;) {
-        const std::optional<Taken> taken = take_next(into, count_max, deadline, tracked);
+        std::optional<Taken> taken = take_next(into, count_max, deadline, tracked);
         if (!taken.has_value() || taken->count > 0) {
             return taken;
         }

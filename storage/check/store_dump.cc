@@ -30,7 +30,7 @@ private:
     Result<bool> is_last(LogOffset next, const Segment& segment);
     Status take_gap(LogOffset at, LogOffset end);
     Status take_record(const LogEntry& entry, const Segment& segment);
-    Status damaged(DumpItem item);
+    Status damaged(const DumpItem& item);
     bool is_selected(const wire::Record& record) const;
 
     bool is_done() const { return is_over_ || summary_.records >= options_.limit; }
@@ -76,7 +76,7 @@ bool StoreDump::is_selected(const wire::Record& record) const {
            (options_.key.empty() || has_key(record.properties, options_.key));
 }
 
-Status StoreDump::damaged(DumpItem item) {
+Status StoreDump::damaged(const DumpItem& item) {
     summary_.damages += item.kind == DumpItem::Kind::kDamage ? 1 : 0;
     return each_(item);
 }
