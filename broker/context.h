@@ -32,7 +32,8 @@ struct Context {
           clock(c),
           metrics(m),
           counters(m),
-          groups(c),
+          sql_filters(o.filter_sql),
+          groups(c, sql_filters),
           locks(c),
           lost_notices(c),
           pool(static_cast<std::size_t>(o.query_threads), kPoolTasksMax) {}
@@ -43,6 +44,7 @@ struct Context {
     Clock& clock;
     MetricRegistry& metrics;
     Counters counters;
+    filter::SqlFilters sql_filters;
     GroupRegistry groups;
     QueueLocks locks;
     LostNotices lost_notices;

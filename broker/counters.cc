@@ -15,6 +15,13 @@ Counters::Counters(MetricRegistry& r)
       pulls_parked(r.counter("gantry_broker_pulls_parked_total", "Pulls that had to wait.")),
       pulls_woken(r.counter("gantry_broker_pulls_woken_total", "Waiting pulls tried again.")),
       cold_reads(r.counter("gantry_broker_cold_reads_total", "Reads not in the page cache.")),
+      filter_scanned(
+          r.counter("gantry_broker_filter_scanned_total", "Messages looked at for SQL92 filters.")),
+      filter_matched(r.counter("gantry_broker_filter_matched_total",
+                               "Messages that an SQL92 filter matched.")),
+      filter_failed(r.counter("gantry_broker_filter_failed_total",
+                              "Messages left out because a property is not the number an SQL92 "
+                              "filter compares it with.")),
       lost_told(r.counter("gantry_broker_lost_told_total",
                           "Lost messages that pulls were told of or led around.")),
       offset_commits(r.counter("gantry_broker_offset_commits_total", "Committed offsets logged.")),

@@ -22,7 +22,10 @@ struct Counters {
     Counter& pulls_parked;
     Counter& pulls_woken;
     Counter& cold_reads;
-    Counter& lost_told;  ///< messages, counted for each answer that told of them
+    Counter& filter_scanned;  ///< messages that an SQL92 expression was asked of
+    Counter& filter_matched;
+    Counter& filter_failed;  ///< not matched: a property is not the number it is compared with
+    Counter& lost_told;      ///< messages, counted for each answer that told of them
     Counter& offset_commits;
     Counter& offsets_lost;  ///< one-way commits the store refused
     Counter& delayed_in;

@@ -88,6 +88,10 @@ void bind_identity(SettingTable& table, BrokerOptions& o) {
     table.add("group.auto_create",
               &o.group_auto_create,
               "Create a consumer group, and its retry topic, when its first member comes.");
+    table.add("filter.sql",
+              &o.filter_sql,
+              "Let consumers filter by SQL92 expressions over properties. RocketMQ's "
+              "enablePropertyFilter, which is off there.");
 }
 
 void bind_store(SettingTable& table, BrokerOptions& o) {

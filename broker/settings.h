@@ -64,6 +64,7 @@ struct BrokerOptions {
     bool topic_auto_create = false;
     std::int64_t topic_auto_create_queues = 8;
     bool group_auto_create = true;
+    bool filter_sql = true;  ///< RocketMQ's enablePropertyFilter
 
     std::int64_t message_bytes_max = std::int64_t{4} << 20;
     std::int64_t connections_max = 10'000;

@@ -12,7 +12,8 @@ import re
 import sys
 from collections import Counter, namedtuple
 
-ROOMS = ("common", "protocol", "storage", "nameserver", "client", "broker", "tools", "benchmarks")
+ROOMS = ("common", "protocol", "storage", "filter", "nameserver", "client", "broker", "tools",
+         "benchmarks")
 CODE_FOLDERS = ROOMS + ("tests",)
 PROGRAMS = ("tools/", "benchmarks/")
 # Folders that quoted includes are resolved against: a room's own root shows it under its full path.

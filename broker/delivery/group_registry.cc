@@ -16,21 +16,18 @@ void describe(const ClientInfo& client, wire::Connection& into) {
     into.set_version(client.version);
 }
 
-std::shared_ptr<const Subscription> make_subscription(const wire::SubscriptionData& data) {
+std::shared_ptr<const Subscription> make_subscription(const wire::SubscriptionData& data,
+                                                      filter::SqlFilters& filters) {
     auto made = std::make_shared<Subscription>();
     made->data = data;
-    if (!data.expressiontype().empty() && data.expressiontype() != "TAG") {
-        made->error = {
-            Errc::kUnsupported,
-            "The broker does not support consumer to filter message by " + data.expressiontype()};
+    const bool is_by_tag = data.expressiontype().empty() || data.expressiontype() == "TAG";
+    if (is_by_tag && data.substring().empty() && data.codeset_size() > 0) {
+        made->filter.tags = std::make_shared<const std::vector<std::int64_t>>(
+            data.codeset().begin(), data.codeset().end());
         return made;
     }
-    if (data.substring().empty() && data.codeset_size() > 0) {
-        made->filter = std::make_shared<const std::vector<std::int64_t>>(data.codeset().begin(),
-                                                                         data.codeset().end());
-        return made;
-    }
-    Result<TagFilter> filter = parse_tag_expression(data.substring());
+    Result<MessageFilter> filter =
+        parse_expression({data.expressiontype(), data.substring()}, filters);
     if (filter) {
         made->filter = std::move(filter).value();
     } else {
@@ -51,7 +48,7 @@ bool GroupRegistry::update_topics(Group& group, const wire::ConsumerData& consum
             is_changed = true;
         }
         if (!held || data.subversion() > held->data.subversion()) {
-            held = make_subscription(data);
+            held = make_subscription(data, filters_);
         }
     }
     for (auto at = group.topics.begin(); at != group.topics.end();) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "broker/delivery/tag_filter.h"
+#include "broker/filter/message_filter.h"
 #include "broker/peer.h"
 #include "common/clock.h"
 #include "common/mutex.h"
@@ -35,7 +35,7 @@ struct ClientInfo {
 /// What a group reads of one topic.
 struct Subscription {
     wire::SubscriptionData data;
-    TagFilter filter;
+    MessageFilter filter;
     Error error;  ///< of parsing the expression; detail empty when there is none
 };
 
@@ -44,11 +44,13 @@ struct Subscription {
 /// heartbeats stop for kExpiry. Nothing here is stored.
 ///
 /// Threads   any; one mutex inside.
+/// Lifetime  `clock` and `filters` outlive it.
 class GroupRegistry {
 public:
     static constexpr std::chrono::seconds kExpiry{120};
 
-    explicit GroupRegistry(const Clock& clock) : clock_(clock) {}
+    GroupRegistry(const Clock& clock, filter::SqlFilters& filters)
+        : clock_(clock), filters_(filters) {}
 
     /// A member that is to be told something, and the codec it speaks.
     struct Receiver {
@@ -128,7 +130,7 @@ private:
         Names producers;
     };
 
-    static bool update_topics(Group& group, const wire::ConsumerData& consumer);
+    bool update_topics(Group& group, const wire::ConsumerData& consumer);
     static Change change_of(const std::string& name, const Group& group);
     /// The change, when `peer` was a member of that consumer group.
     std::optional<Change> remove_consumer(PeerId peer, std::string_view group)
@@ -142,6 +144,7 @@ private:
         GANTRY_REQUIRES(mutex_);
 
     const Clock& clock_;
+    filter::SqlFilters& filters_;
     mutable Mutex mutex_;
     Groups consumers_ GANTRY_GUARDED_BY(mutex_);
     Producers producers_ GANTRY_GUARDED_BY(mutex_);

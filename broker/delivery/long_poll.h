@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "broker/delivery/tag_filter.h"
+#include "broker/filter/message_filter.h"
 #include "broker/peer.h"
 #include "common/clock.h"
 #include "common/ids.h"
@@ -29,9 +29,10 @@ struct PullQuery {
     QueueOffset from;
     std::uint32_t bytes_max = 0;
     std::uint32_t count_max = 0;
-    TagFilter filter;
+    MessageFilter filter;
     std::chrono::milliseconds hold{0};  ///< zero: answer at once, whatever there is
     bool has_moved = false;             ///< messages behind the asked offset were filtered out
+    std::uint32_t cold_rounds = 0;      ///< cold reads in which an SQL92 filter matched nothing
 };
 
 /// Answers parked pulls; implemented by the pull handler.

@@ -162,14 +162,13 @@ void GroupHandler::check_client(Call& call) {
         return;
     }
     const wire::SubscriptionData& data = body.subscriptiondata();
-    if (!data.expressiontype().empty() && data.expressiontype() != "TAG") {
-        call.fail(
-            ResponseCode::kSystemError,
-            "The broker does not support consumer to filter message by " + data.expressiontype());
-        return;
-    }
-    if (const auto filter = parse_tag_expression(data.substring()); !filter) {
-        call.fail(ResponseCode::kSubscriptionParseFailed, filter.error().detail);
+    const Result<MessageFilter> filter =
+        parse_expression({data.expressiontype(), data.substring()}, context_.sql_filters);
+    if (!filter) {
+        call.fail(filter.error().code == Errc::kUnsupported
+                      ? ResponseCode::kSystemError
+                      : ResponseCode::kSubscriptionParseFailed,
+                  filter.error().detail);
         return;
     }
     call.reply();

@@ -29,6 +29,9 @@ constexpr std::int64_t kSuspendMsMax = 120'000;
 constexpr std::uint64_t kSendfileBytes = 32U << 10U;
 constexpr std::uint64_t kCopyBytes = 1U << 10U;
 
+/// Cold reads that an SQL92 filter may match nothing in, until the pull is answered with that.
+constexpr std::uint32_t kColdRoundsMax = 8;
+
 std::string_view status_name(ResponseCode code) {
     switch (code) {
         case ResponseCode::kPullNotFound:
@@ -147,18 +150,21 @@ std::optional<PullHandler::Refusal> PullHandler::check_queue(
     return std::nullopt;
 }
 
+PullHandler::Refusal PullHandler::refusal_of(const Error& error) {
+    if (error.code == Errc::kUnsupported) {
+        return {ResponseCode::kSystemError, error.detail};
+    }
+    return {ResponseCode::kSubscriptionParseFailed,
+            "parse the consumer's subscription failed: " + error.detail};
+}
+
 std::optional<PullHandler::Refusal> PullHandler::check_subscription(
     const wire::PullMessageRequest& request, PullQuery& query) const {
     if ((request.sysflag() & kHasSubscription) != 0) {
-        if (!request.expressiontype().empty() && request.expressiontype() != "TAG") {
-            return Refusal{ResponseCode::kSystemError,
-                           "The broker does not support consumer to filter message by " +
-                               request.expressiontype()};
-        }
-        Result<TagFilter> filter = parse_tag_expression(request.subscription());
+        Result<MessageFilter> filter = parse_expression(
+            {request.expressiontype(), request.subscription()}, context_.sql_filters);
         if (!filter) {
-            return Refusal{ResponseCode::kSubscriptionParseFailed,
-                           "parse the consumer's subscription failed: " + filter.error().detail};
+            return refusal_of(filter.error());
         }
         query.filter = std::move(filter).value();
         return std::nullopt;
@@ -187,9 +193,7 @@ std::optional<PullHandler::Refusal> PullHandler::check_subscription(
     }
     const Error& error = found.subscription->error;
     if (!error.detail.empty()) {
-        return Refusal{error.code == Errc::kUnsupported ? ResponseCode::kSystemError
-                                                        : ResponseCode::kSubscriptionParseFailed,
-                       error.detail};
+        return refusal_of(error);
     }
     query.filter = found.subscription->filter;
     return std::nullopt;
@@ -228,9 +232,13 @@ storage::ReadRequest PullHandler::request_of(const PullQuery& query) const {
 
 storage::ReadResult PullHandler::read(const PullQuery& query, bool is_fresh) const {
     storage::ReadRequest request = request_of(query);
-    request.tag_hashes = query.filter.get();
+    request.tag_hashes = query.filter.tags.get();
     request.is_in_loop = true;
     request.is_fresh = is_fresh;
+    if (query.filter.sql != nullptr) {
+        return FilteredReader(*context_.store, context_.counters)
+            .read(*query.queue, request, *query.filter.sql);
+    }
     return context_.store->read(*query.queue, request);
 }
 
@@ -243,8 +251,9 @@ bool PullHandler::try_answer(PullQuery& query, bool is_last) {
     }
     // What wakes a parked pull was appended just now.
     storage::ReadResult result = read(query, true);
-    // Filtered out: look on behind it as long as there is something to look at.
-    while (result.status == ReadStatus::kNoMatch && result.next < result.max) {
+    // Filtered out by tag: look on behind it as long as there is something to look at.
+    while (query.filter.sql == nullptr && result.status == ReadStatus::kNoMatch &&
+           result.next < result.max) {
         query.from = result.next;
         query.has_moved = true;
         result = read(query, true);
@@ -254,6 +263,8 @@ bool PullHandler::try_answer(PullQuery& query, bool is_last) {
 
 bool PullHandler::answer(PullQuery& query, storage::ReadResult& result, bool is_last) {
     if (result.is_cold) {
+        query.has_moved = query.has_moved || result.next > query.from;
+        query.from = result.next;
         read_cold(query);
         return true;
     }
@@ -351,12 +362,16 @@ void PullHandler::read_cold(const PullQuery& query) {
     context_.counters.cold_reads.add();
     storage::ColdRequest request;
     request.queue = query.queue;
-    request.units = request_of(query);
-    request.tags = query.filter;
+    request.units = query.filter.sql == nullptr ? request_of(query)
+                                                : FilteredReader::cold_request(request_of(query));
+    request.tags = query.filter.tags;
     request.group = query.group;
     request.stream = query.to.peer;
     const Status taken = context_.store->read_cold(
         std::move(request), [this, query](Result<storage::ReadResult> result) {
+            if (result && query.filter.sql != nullptr) {
+                result = sift(query, std::move(*result));
+            }
             loop_of(query).cold_replies().give(
                 *context_.store,
                 [this, asked = PullQuery(query), found = std::move(result)]() mutable {
@@ -368,12 +383,30 @@ void PullHandler::read_cold(const PullQuery& query) {
     }
 }
 
+/// In the thread of the store that has read it, so that the loop need not look at it.
+Result<storage::ReadResult> PullHandler::sift(const PullQuery& query,
+                                              storage::ReadResult found) const {
+    return FilteredReader(*context_.store, context_.counters)
+        .sift(*query.queue, request_of(query), *query.filter.sql, std::move(found));
+}
+
 void PullHandler::answer_cold(PullQuery& query, Result<storage::ReadResult>& result) {
-    if (result) {
-        static_cast<void>(answer(query, *result, true));
-    } else {
+    if (!result) {
         loop_of(query).fail(query.to, result.error());
+        return;
     }
+    const bool goes_on = query.filter.sql != nullptr && result->status == ReadStatus::kNoMatch &&
+                         result->next < result->max && query.cold_rounds < kColdRoundsMax &&
+                         loop_of(query).find_peer(query.to.peer) != nullptr;
+    if (!goes_on) {
+        static_cast<void>(answer(query, *result, true));
+        return;
+    }
+    ++query.cold_rounds;
+    query.from = result->next;
+    query.has_moved = true;
+    storage::ReadResult more = read(query, false);
+    static_cast<void>(answer(query, more, true));
 }
 
 }  // namespace gantry::broker

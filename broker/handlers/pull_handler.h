@@ -3,6 +3,7 @@
 
 #include "broker/call.h"
 #include "broker/delivery/long_poll.h"
+#include "broker/filter/filtered_read.h"
 #include "protocol/wire/message.pb.h"
 
 #include <string>
@@ -28,7 +29,7 @@ class Dispatcher;
 /// Threads   any loop. Reads of what is not in memory come back from the store's own
 ///           threads (Store::read_cold).
 /// Limits    one message is always given; else maxMsgNums, and 256 KiB or, natively, maxMsgBytes
-///           of at most 8 MiB.
+///           of at most 8 MiB. With an SQL92 expression also what FilteredReader looks at.
 class PullHandler final : public ParkedReader {
 public:
     explicit PullHandler(Context& context) : context_(context) {}
@@ -45,6 +46,7 @@ private:
         std::string remark;
     };
 
+    static Refusal refusal_of(const Error& error);
     void pull(Call& call);
     bool is_refused(Call& call, const wire::PullMessageRequest& request, PullQuery& query);
     std::optional<Refusal> check_group(const Call& call,
@@ -67,6 +69,7 @@ private:
                      wire::ResponseCode code);
     void send_lost(const PullQuery& query, const storage::ReadResult& result);
     void read_cold(const PullQuery& query);
+    Result<storage::ReadResult> sift(const PullQuery& query, storage::ReadResult found) const;
     void answer_cold(PullQuery& query, Result<storage::ReadResult>& result);
     storage::ReadRequest request_of(const PullQuery& query) const;
     LoopState& loop_of(const PullQuery& query) const;

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/filter/filtered_read.h"
+
+#include "broker/filter/record_sieve.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+namespace gantry::broker {
+namespace {
+
+using storage::LogRun;
+using storage::ReadRequest;
+using storage::ReadResult;
+using storage::ReadStatus;
+
+constexpr std::uint32_t kWindowMessages = 1'024;
+constexpr std::uint32_t kWindowBytes = 256U << 10U;
+
+bool is_in_memory(const ReadResult& found) {
+    return !found.is_cold && std::none_of(found.runs.begin(),
+                                          found.runs.end(),
+                                          [](const LogRun& run) { return run.memory.empty(); });
+}
+
+/// Bytes of a run that was not mapped, and what keeps the file they came from.
+struct LoadedRun {
+    std::vector<std::byte> bytes;
+    std::shared_ptr<const void> file;
+};
+
+Status load(LogRun& run) {
+    auto loaded = std::make_shared<LoadedRun>();
+    loaded->bytes.resize(run.length);
+    loaded->file = run.pin;
+    for (std::size_t done = 0; done < run.length;) {
+        const ssize_t got = ::pread(run.fd,
+                                    loaded->bytes.data() + done,
+                                    run.length - done,
+                                    static_cast<off_t>(run.file_offset + done));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            return Error{Errc::kIo,
+                         "read of " + std::to_string(run.length) + " B at log offset " +
+                             std::to_string(run.at.value) + ": " +
+                             (got < 0 ? std::generic_category().message(errno) : "file too short")};
+        }
+        done += static_cast<std::size_t>(got);
+    }
+    run.memory = Bytes(loaded->bytes);
+    run.pin = std::move(loaded);
+    return ok();
+}
+
+Status load_all(ReadResult& found) {
+    for (LogRun& run : found.runs) {
+        if (run.memory.empty()) {
+            GANTRY_TRY(load(run));
+        }
+    }
+    return ok();
+}
+
+void count(Counters& counters, const RecordSieve& sieve, const ReadResult& kept) {
+    counters.filter_scanned.add(sieve.examined());
+    counters.filter_matched.add(kept.count);
+    counters.filter_failed.add(sieve.failed());
+}
+
+ReadResult nothing_yet(const ReadRequest& wanted) {
+    ReadResult kept;
+    kept.status = ReadStatus::kNoMatch;
+    kept.next = wanted.from;
+    return kept;
+}
+
+}  // namespace
+
+ReadResult FilteredReader::read(const storage::Queue& queue,
+                                const ReadRequest& wanted,
+                                const filter::SqlFilter& filter) const {
+    ReadResult kept = nothing_yet(wanted);
+    RecordSieve sieve(filter, wanted, kept);
+    ReadRequest window = wanted;
+    window.bytes_max = kWindowBytes;
+    std::uint64_t bytes = 0;
+    while (!sieve.is_full() && sieve.examined() < kScanMessages && bytes < kScanBytes) {
+        window.from = kept.next;
+        window.count_max = kWindowMessages;
+        ReadResult found = store_.read(queue, window);
+        kept.min = found.min;
+        kept.max = found.max;
+        if (found.status != ReadStatus::kFound) {
+            const bool is_end = found.status == ReadStatus::kAtEnd && sieve.examined() > 0;
+            if (kept.count > 0 || is_end) {
+                break;
+            }
+            count(counters_, sieve, kept);
+            return found;
+        }
+        if (!is_in_memory(found)) {
+            kept.is_cold = kept.count == 0;
+            break;
+        }
+        bytes += found.bytes;
+        if (sieve.take(found)) {
+            continue;
+        }
+        // Where it ends only its unit says. What is before it is given first.
+        window.count_max = 1;
+        found = store_.read(queue, window);
+        if (kept.count == 0 && found.status == ReadStatus::kFound && is_in_memory(found)) {
+            sieve.keep_unread(found);
+        }
+        kept.is_cold = kept.count == 0;
+        break;
+    }
+    count(counters_, sieve, kept);
+    return kept;
+}
+
+ReadRequest FilteredReader::cold_request(const ReadRequest& wanted) {
+    ReadRequest request = wanted;
+    request.count_max = kScanMessages;
+    request.bytes_max = kColdBytes;
+    request.cold_bytes_max = kColdBytes;
+    return request;
+}
+
+Result<ReadResult> FilteredReader::sift(const storage::Queue& queue,
+                                        const ReadRequest& wanted,
+                                        const filter::SqlFilter& filter,
+                                        ReadResult found) const {
+    if (found.status != ReadStatus::kFound) {
+        return found;
+    }
+    GANTRY_TRY(load_all(found));
+    ReadResult kept = nothing_yet(wanted);
+    kept.min = found.min;
+    kept.max = found.max;
+    RecordSieve sieve(filter, wanted, kept);
+    if (!sieve.take(found)) {
+        ReadRequest one = wanted;
+        one.count_max = 1;
+        found = store_.read(queue, one);
+        if (found.status != ReadStatus::kFound) {
+            return found;
+        }
+        GANTRY_TRY(load_all(found));
+        sieve.keep_unread(found);
+    }
+    count(counters_, sieve, kept);
+    return kept;
+}
+
+}  // namespace gantry::broker

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/bytes.h"
+#include "filter/sql_filter.h"
+#include "storage/types.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace gantry::broker {
+
+/// The properties of the record that `record` holds exactly, without looking at anything else of
+/// it. Nothing when its lengths do not add up.
+std::optional<std::string_view> properties_of(Bytes record) noexcept;
+
+/// Keeps of the records that reads found those an expression matches: `kept` becomes the answer to
+/// one pull. Bodies are neither copied nor looked at; what is kept refers to where it lies, and
+/// neighbours stay in one run.
+///
+/// Damage    a record whose properties cannot be read is kept: who reads it will see that.
+/// Threads   one; that of the caller.
+/// Lifetime  `filter` and `kept` outlive it.
+class RecordSieve {
+public:
+    /// Stops at `limits.count_max` records or `limits.bytes_max` bytes; one is always kept.
+    RecordSieve(const filter::SqlFilter& filter,
+                const storage::ReadRequest& limits,
+                storage::ReadResult& kept)
+        : filter_(filter), limits_(limits), kept_(kept) {}
+
+    /// Goes over `found`: the records from kept.next on, without a gap, all of them in memory.
+    /// Moves kept.next behind the last one examined. False when it cannot tell where the record at
+    /// kept.next ends, which the consume queue can.
+    bool take(const storage::ReadResult& found);
+
+    /// Keeps the one record of `found`, whatever it says.
+    void keep_unread(const storage::ReadResult& found);
+
+    bool is_full() const noexcept { return is_full_; }
+
+    std::uint64_t examined() const noexcept { return examined_; }
+
+    /// Messages that did not match because a property could not be read as a number.
+    std::uint64_t failed() const noexcept { return failed_; }
+
+private:
+    bool take_run(const storage::LogRun& run);
+    bool is_wanted(Bytes record) noexcept;
+    bool keep(const storage::LogRun& run, std::size_t at, std::size_t bytes);
+
+    const filter::SqlFilter& filter_;
+    const storage::ReadRequest& limits_;
+    storage::ReadResult& kept_;
+    bool is_full_ = false;
+    std::uint64_t examined_ = 0;
+    std::uint64_t failed_ = 0;
+};
+
+}  // namespace gantry::broker
