@@ -3,6 +3,7 @@
 
 #include "client/client.h"
 #include "client/message.h"
+#include "client/message_selector.h"
 #include "common/result.h"
 #include "common/unique_function.h"
 
@@ -41,7 +42,8 @@ enum class ConsumeResult : std::uint8_t {
 ///           over, logged, counted and told by on_lost.
 /// Threads   the listener runs in `threads` pool threads, at most one batch per thread at a time;
 ///           batches of one queue may run side by side. Other methods: any thread.
-/// Errors    start: kRefused for names or no subscription; kGone when no nameserver answers.
+/// Errors    start: kRefused for names, no subscription, or an SQL expression that does not parse;
+///           kGone when no nameserver answers.
 /// Lifetime  stop() (or the destructor) returns when no listener call runs any more.
 class PushConsumer {
 public:
@@ -74,6 +76,8 @@ public:
 
     /// Before start. A topic may come into being later. `expression`: "*" or tags joined by "||".
     Status subscribe(std::string_view topic, std::string_view expression = "*");
+    /// Before start. An SQL expression that the brokers do not take is found out by start().
+    Status subscribe(std::string_view topic, const MessageSelector& selector);
     /// Joins the group and starts the threads. kConflict: started already, or the group has another
     /// member made from the same Client.
     Status start(Listener listener);
@@ -121,12 +125,16 @@ public:
     /// The topic's readable queues.
     Result<std::vector<QueueId>> queues(std::string_view topic);
     /// Reads exactly these queues, whoever else does, each from the group's committed offset or
-    /// else from start_from. Waits until the brokers have told them. kNotFound: no such queue.
-    /// kConflict: the consumer has subscribed.
-    Status assign(std::vector<QueueId> queues);
+    /// else from start_from. Waits until the brokers have told them. Queues that are read already
+    /// keep their selector. kNotFound: no such queue. kConflict: the consumer has subscribed.
+    /// kRefused, kUnsupported: the brokers do not take the selector's expression.
+    Status assign(std::vector<QueueId> queues, const MessageSelector& selector = {});
     /// Shares the topic's queues out with the group's other members. Returns at once; queues come
     /// and go while it polls. kConflict: the consumer has assigned.
     Status subscribe(std::string_view topic, std::string_view expression = "*");
+    /// The same; asks a broker about an SQL expression first. kRefused: it does not parse.
+    /// kUnsupported: the brokers do not filter by SQL.
+    Status subscribe(std::string_view topic, const MessageSelector& selector);
     std::vector<QueueId> assignment() const;
 
     /// Messages that have arrived, waiting up to `wait` for the first.

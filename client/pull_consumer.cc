@@ -111,7 +111,11 @@ Result<std::vector<QueueId>> PullConsumer::queues(std::string_view topic) {
     return route->read_queues;
 }
 
-Status PullConsumer::assign(std::vector<QueueId> queues) {
+Status PullConsumer::assign(std::vector<QueueId> queues, const MessageSelector& selector) {
+    GANTRY_ASSIGN_OR_RETURN(const Subscription wanted, make_subscription(selector));
+    if (!queues.empty()) {
+        GANTRY_TRY(check_selector(state_->runtime, state_->slot, queues.front().topic, selector));
+    }
     {
         const MutexLock lock(state_->mutex);
         if (!state_->subscriptions.empty()) {
@@ -119,21 +123,25 @@ Status PullConsumer::assign(std::vector<QueueId> queues) {
         }
         state_->is_assigned = true;
     }
-    return state_->assigner->assign({queues.begin(), queues.end()});
+    return state_->assigner->assign({queues.begin(), queues.end()}, wanted);
 }
 
 Status PullConsumer::subscribe(std::string_view topic, std::string_view expression) {
+    return subscribe(topic, MessageSelector::by_tag(std::string(expression)));
+}
+
+Status PullConsumer::subscribe(std::string_view topic, const MessageSelector& selector) {
     GANTRY_TRY(wire::check_topic_name(topic));
     GANTRY_TRY(state_->need_group());
-    GANTRY_ASSIGN_OR_RETURN(TagFilter filter, TagFilter::parse(expression));
+    GANTRY_ASSIGN_OR_RETURN(Subscription wanted, make_subscription(selector));
+    GANTRY_TRY(check_selector(state_->runtime, state_->slot, std::string(topic), selector));
     std::map<std::string, Subscription> all;
     {
         const MutexLock lock(state_->mutex);
         if (state_->is_assigned) {
             return Error{Errc::kConflict, "the consumer has assigned: it cannot subscribe, too"};
         }
-        state_->subscriptions[std::string(topic)] =
-            Subscription{std::string(expression), std::move(filter)};
+        state_->subscriptions[std::string(topic)] = std::move(wanted);
         all = state_->subscriptions;
     }
     return state_->assigner->join(std::move(all));

@@ -45,13 +45,15 @@ Result<std::unique_ptr<PushConsumer>> PushConsumer::create(std::shared_ptr<Clien
 }
 
 Status PushConsumer::subscribe(std::string_view topic, std::string_view expression) {
+    return subscribe(topic, MessageSelector::by_tag(std::string(expression)));
+}
+
+Status PushConsumer::subscribe(std::string_view topic, const MessageSelector& selector) {
     GANTRY_TRY(wire::check_topic_name(topic));
     if (state_->workers != nullptr) {
         return Error{Errc::kConflict, "the consumer has started: subscribe before"};
     }
-    GANTRY_ASSIGN_OR_RETURN(TagFilter filter, TagFilter::parse(expression));
-    state_->subscriptions[std::string(topic)] =
-        Subscription{std::string(expression), std::move(filter)};
+    GANTRY_ASSIGN_OR_RETURN(state_->subscriptions[std::string(topic)], make_subscription(selector));
     return ok();
 }
 
@@ -68,6 +70,7 @@ Status PushConsumer::start(Listener listener) {
         if (!route && route.error().code != Errc::kNotFound) {  // one that comes later is fine
             return route.error();
         }
+        GANTRY_TRY(check_selector(runtime, runtime.control(), topic, subscription.selector));
     }
     state_->subscriptions[wire::retry_topic(state_->options.group)] = Subscription{};
     auto workers = std::make_shared<PushWorkers>(

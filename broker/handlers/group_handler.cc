@@ -164,14 +164,13 @@ void GroupHandler::check_client(Call& call) {
     const wire::SubscriptionData& data = body.subscriptiondata();
     const Result<MessageFilter> filter =
         parse_expression({data.expressiontype(), data.substring()}, context_.sql_filters);
-    if (!filter) {
-        call.fail(filter.error().code == Errc::kUnsupported
-                      ? ResponseCode::kSystemError
-                      : ResponseCode::kSubscriptionParseFailed,
-                  filter.error().detail);
-        return;
+    if (filter) {
+        call.reply();
+    } else if (filter.error().code == Errc::kUnsupported) {
+        call.fail(filter.error(), ResponseCode::kSystemError);
+    } else {
+        call.fail(ResponseCode::kSubscriptionParseFailed, filter.error().detail);
     }
-    call.reply();
 }
 
 void GroupHandler::connection_closed(LoopState& loop, PeerId peer) {

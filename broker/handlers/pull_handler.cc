@@ -150,9 +150,11 @@ std::optional<PullHandler::Refusal> PullHandler::check_queue(
     return std::nullopt;
 }
 
-PullHandler::Refusal PullHandler::refusal_of(const Error& error) {
+PullHandler::Refusal PullHandler::refusal_of(const Error& error, const PullQuery& query) {
     if (error.code == Errc::kUnsupported) {
-        return {ResponseCode::kSystemError, error.detail};
+        const bool is_native = query.to.to.codec == wire::Codec::kNative;
+        return {is_native ? ResponseCode::kRequestCodeNotSupported : ResponseCode::kSystemError,
+                error.detail};
     }
     return {ResponseCode::kSubscriptionParseFailed,
             "parse the consumer's subscription failed: " + error.detail};
@@ -164,7 +166,7 @@ std::optional<PullHandler::Refusal> PullHandler::check_subscription(
         Result<MessageFilter> filter = parse_expression(
             {request.expressiontype(), request.subscription()}, context_.sql_filters);
         if (!filter) {
-            return refusal_of(filter.error());
+            return refusal_of(filter.error(), query);
         }
         query.filter = std::move(filter).value();
         return std::nullopt;
@@ -193,7 +195,7 @@ std::optional<PullHandler::Refusal> PullHandler::check_subscription(
     }
     const Error& error = found.subscription->error;
     if (!error.detail.empty()) {
-        return refusal_of(error);
+        return refusal_of(error, query);
     }
     query.filter = found.subscription->filter;
     return std::nullopt;

@@ -46,7 +46,7 @@ private:
         std::string remark;
     };
 
-    static Refusal refusal_of(const Error& error);
+    static Refusal refusal_of(const Error& error, const PullQuery& query);
     void pull(Call& call);
     bool is_refused(Call& call, const wire::PullMessageRequest& request, PullQuery& query);
     std::optional<Refusal> check_group(const Call& call,

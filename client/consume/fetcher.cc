@@ -2,6 +2,7 @@
 #include "client/consume/fetcher.h"
 
 #include "client/consume/answer_check.h"
+#include "client/consume/selector_check.h"
 #include "client/core/loop_slot.h"
 #include "client/core/routes.h"
 #include "client/core/runtime.h"
@@ -93,9 +94,9 @@ void Fetcher::pull_in_loop() {
     fields.set_sysflag(kSuspend | kHasSubscription);
     fields.set_commitoffset(0);
     fields.set_suspendtimeoutmillis(options_.hold.count());
-    fields.set_subscription(options_.expression);
+    fields.set_subscription(options_.selector.expression());
     fields.set_subversion(options_.subscription_version);
-    fields.set_expressiontype("TAG");
+    fields.set_expressiontype(std::string(type_of(options_.selector)));
     asked_at_ = slot_.loop().pass_time();
     slot_.channel(address_).call(
         {wire::RequestCode::kPullMessage, &fields, {}},
@@ -292,8 +293,11 @@ void Fetcher::nothing_in_loop(const net::Received& received,
 }
 
 void Fetcher::failed_in_loop(const Error& error) {
-    // A disk that cannot read is worth a line, and one that lasts no more than that.
-    if (error.code == Errc::kIo && failures_ == 0) {
+    // A disk that cannot read is worth a line, and one that lasts no more than that. So is an
+    // expression that a broker does not take.
+    const bool is_told =
+        error.code == Errc::kIo || error.code == Errc::kRefused || error.code == Errc::kUnsupported;
+    if (is_told && failures_ == 0) {
         kLog.warn("pull_failed",
                   {{"topic", queue_.topic}, {"queue", queue_.queue}, {"error", error}});
     }

@@ -3,6 +3,7 @@
 
 #include "client/consume/record_reader.h"
 #include "client/message.h"
+#include "client/message_selector.h"
 #include "common/clock.h"
 #include "common/metrics.h"
 #include "common/result.h"
@@ -46,7 +47,7 @@ public:
 /// How a consumer pulls; the same for all its queues of one topic.
 struct FetchOptions {
     std::string group;
-    std::string expression = "*";
+    MessageSelector selector;
     std::int64_t subscription_version = 0;
     std::uint32_t messages_max = 4'096;
     std::uint32_t bytes_max = 1U << 20U;

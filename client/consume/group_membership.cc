@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/consume/group_membership.h"
 
-#include "client/consume/record_reader.h"
+#include "client/consume/selector_check.h"
 #include "client/core/heartbeats.h"
 #include "client/core/loop_slot.h"
 #include "client/core/runtime.h"
 #include "common/log.h"
 #include "protocol/wire/group.pb.h"
-#include "protocol/wire/properties.h"
 
 #include <algorithm>
 #include <chrono>
@@ -30,21 +29,11 @@ wire::ConsumerData consumer_data(const MembershipOptions& options) {
     data.set_messagemodel("CLUSTERING");
     data.set_consumefromwhere(options.start_from);
     data.set_unitmode(false);
-    for (const auto& [topic, expression] : options.subscriptions) {
+    for (const auto& [topic, selector] : options.subscriptions) {
         wire::SubscriptionData& subscription = *data.add_subscriptiondataset();
         subscription.set_topic(topic);
-        subscription.set_substring(expression);
-        subscription.set_expressiontype("TAG");
         subscription.set_subversion(options.subscription_version);
-        subscription.set_classfiltermode(false);
-        const Result<TagFilter> filter = TagFilter::parse(expression);
-        if (!filter) {
-            continue;
-        }
-        for (const std::string& tag : filter->tags()) {
-            subscription.add_tagsset(tag);
-            subscription.add_codeset(static_cast<std::int32_t>(wire::tag_hash(tag)));
-        }
+        describe(selector, subscription);
     }
     return data;
 }
@@ -91,7 +80,7 @@ GroupMembership::GroupMembership(Runtime& runtime,
 GroupMembership::~GroupMembership() = default;
 
 void GroupMembership::join() {
-    for (const auto& [topic, expression] : options_.subscriptions) {
+    for (const auto& [topic, selector] : options_.subscriptions) {
         runtime_.routes().watch(topic);
     }
     subscription_ = runtime_.routes().subscribe([weak = weak_from_this()](const RoutePtr& route) {
@@ -154,7 +143,7 @@ void GroupMembership::rebalance_in_loop() {
     }
     must_repeat_ = false;
     const auto round = std::make_shared<Round>(shared_from_this());
-    for (const auto& [topic, expression] : options_.subscriptions) {
+    for (const auto& [topic, selector] : options_.subscriptions) {
         const RoutePtr route = runtime_.routes().cached(topic);
         if (route != nullptr && !route->brokers.empty()) {
             ask_members_in_loop(round, route, 0);

@@ -3,6 +3,7 @@
 
 #include "client/core/routes.h"
 #include "client/message.h"
+#include "client/message_selector.h"
 #include "common/result.h"
 #include "common/unique_function.h"
 #include "protocol/net/event_loop.h"
@@ -29,7 +30,7 @@ std::vector<QueueId> average_share(std::vector<QueueId> queues,
 /// What a consumer group member tells the brokers about itself.
 struct MembershipOptions {
     std::string group;
-    std::map<std::string, std::string> subscriptions;  ///< topic to expression
+    std::map<std::string, MessageSelector> subscriptions;  ///< by topic
     std::int64_t subscription_version = 0;
     std::string start_from;  ///< RocketMQ's name of it
     bool is_push = false;

@@ -56,7 +56,7 @@ Status QueueAssigner::join(std::map<std::string, Subscription> subscriptions) {
     membership.start_from = start_name(options_.start_from.kind);
     membership.subscription_version = runtime_.clock().wall_ms();
     for (const auto& [topic, subscription] : subscriptions) {
-        membership.subscriptions[topic] = subscription.expression;
+        membership.subscriptions[topic] = subscription.selector;
     }
     auto joined = std::make_shared<GroupMembership>(
         runtime_, membership, [weak = weak_from_this()](const std::set<QueueId>& queues) {
@@ -152,7 +152,7 @@ void QueueAssigner::started(const QueueId& queue,
         return;
     }
     if (offset) {
-        read(queue, *offset);
+        read_subscribed(queue, *offset);
         return;
     }
     kLog.warn("start_offset_unknown",
@@ -167,23 +167,30 @@ void QueueAssigner::started(const QueueId& queue,
     });
 }
 
-void QueueAssigner::read(const QueueId& queue, std::int64_t offset) {
-    FetchOptions fetch = options_.fetch;
-    TagFilter filter;
+void QueueAssigner::read_subscribed(const QueueId& queue, std::int64_t offset) {
+    Subscription wanted;
     {
         const MutexLock lock(mutex_);
         const auto found = subscriptions_.find(queue.topic);
         if (found != subscriptions_.end()) {
-            fetch.expression = found->second.expression;
-            filter = found->second.filter;
+            wanted = found->second;
         }
-        fetch.subscription_version = version_;
     }
-    fetch.group = options_.group;
-    buffers_->add(queue, fetch, filter, offset);
+    read(queue, offset, wanted);
 }
 
-Status QueueAssigner::assign(const std::set<QueueId>& queues) {
+void QueueAssigner::read(const QueueId& queue, std::int64_t offset, const Subscription& wanted) {
+    FetchOptions fetch = options_.fetch;
+    {
+        const MutexLock lock(mutex_);
+        fetch.subscription_version = version_;
+    }
+    fetch.selector = wanted.selector;
+    fetch.group = options_.group;
+    buffers_->add(queue, fetch, wanted.filter, offset);
+}
+
+Status QueueAssigner::assign(const std::set<QueueId>& queues, const Subscription& wanted) {
     std::map<QueueId, std::int64_t> starts;
     Offsets offsets(runtime_, slot_);
     for (const QueueId& queue : queues) {
@@ -223,7 +230,7 @@ Status QueueAssigner::assign(const std::set<QueueId>& queues) {
         }
     }
     for (const auto& [queue, offset] : starts) {
-        read(queue, offset);
+        read(queue, offset, wanted);
     }
     return ok();
 }

@@ -5,6 +5,7 @@
 #include "client/consume/group_membership.h"
 #include "client/consume/offsets.h"
 #include "client/consume/queue_buffers.h"
+#include "client/consume/selector_check.h"
 #include "client/consumer.h"
 #include "common/mutex.h"
 #include "common/result.h"
@@ -19,12 +20,6 @@ namespace gantry::client {
 
 class LoopSlot;
 class Runtime;
-
-/// One topic a consumer wants, checked.
-struct Subscription {
-    std::string expression = "*";
-    TagFilter filter;
-};
 
 /// Keeps what is read (QueueBuffers) in step with what the group gives this member: finds the
 /// start offset of a new queue, drops a lost one.
@@ -42,7 +37,7 @@ public:
         std::string group;
         StartFrom start_from;
         bool is_push = false;
-        FetchOptions fetch;  ///< group, expression and version are filled in here
+        FetchOptions fetch;  ///< group, selector and version are filled in here
         OnLost on_lost;
     };
 
@@ -61,7 +56,8 @@ public:
     void leave();
 
     /// Takes these queues, whoever else has them, and drops others. Waits for the start offsets.
-    Status assign(const std::set<QueueId>& queues);
+    /// A queue that is read already keeps its selector.
+    Status assign(const std::set<QueueId>& queues, const Subscription& wanted);
 
 private:
     void on_assignment(const std::set<QueueId>& queues);
@@ -69,7 +65,8 @@ private:
     void started(const QueueId& queue,
                  std::uint64_t generation,
                  const Result<std::int64_t>& offset);
-    void read(const QueueId& queue, std::int64_t offset);
+    void read_subscribed(const QueueId& queue, std::int64_t offset);
+    void read(const QueueId& queue, std::int64_t offset, const Subscription& wanted);
     bool is_wanted(const QueueId& queue, std::uint64_t generation) const;
 
     Runtime& runtime_;

@@ -27,7 +27,8 @@ private:
 
 struct RegistryFixture {
     TurnedClock clock;
-    GroupRegistry registry{clock};
+    filter::SqlFilters filters{true};
+    GroupRegistry registry{clock, filters};
 
     void join(PeerId peer, const std::string& group) {
         wire::ConsumerData consumer;

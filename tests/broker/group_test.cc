@@ -304,6 +304,10 @@ TEST_CASE("a client's expression is checked when it asks") {
     body.mutable_subscriptiondata()->set_substring("||");
     CHECK(ask() == ResponseCode::kSubscriptionParseFailed);
     body.mutable_subscriptiondata()->set_expressiontype("SQL92");
+    CHECK(ask() == ResponseCode::kSubscriptionParseFailed);
+    body.mutable_subscriptiondata()->set_substring("a > 5");
+    CHECK(ask() == ResponseCode::kSuccess);
+    body.mutable_subscriptiondata()->set_expressiontype("XPATH");
     CHECK(ask() == ResponseCode::kSystemError);
 }
 

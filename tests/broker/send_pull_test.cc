@@ -238,9 +238,9 @@ TEST_CASE("a pull is checked for topic, permission, queue and expression") {
     wire::PullMessageRequest request = pull_of("T", 0, 0);
     request.set_subscription("||");
     CHECK(pull(f.json(), request).code == ResponseCode::kSubscriptionParseFailed);
-    request.set_expressiontype("SQL92");
+    request.set_expressiontype("XPATH");
     CHECK(pull(f.json(), request).summary() ==
-          "1 The broker does not support consumer to filter message by SQL92");
+          "1 The broker does not support consumer to filter message by XPATH");
     wire::PullMessageRequest without = pull_of("T", 0, 0);
     without.set_sysflag(0);
     CHECK(pull(f.json(), without).summary() == "24 the consumer's group info not exist, group: CG");

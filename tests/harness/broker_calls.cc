@@ -19,6 +19,9 @@ std::string properties_of(const TestMessage& message) {
     if (!message.key.empty()) {
         (void)wire::append_property(properties, wire::property::kKeys, message.key);
     }
+    for (const auto& [name, value] : message.properties) {
+        (void)wire::append_property(properties, name, value);
+    }
     return properties;
 }
 

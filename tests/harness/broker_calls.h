@@ -5,6 +5,7 @@
 #include "tests/harness/rpc_client.h"
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,7 @@ struct TestMessage {
     std::string body;
     std::string tag = {};
     std::string key = {};
+    std::map<std::string, std::string> properties = {};
 };
 
 /// The messages in stored form, as Gantry's producers send them.

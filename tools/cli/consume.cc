@@ -27,7 +27,7 @@ void on_signal(int) {
 struct Plan {
     std::string topic;
     std::string group;
-    std::string expression;
+    client::MessageSelector selector;
     client::StartFrom start_from;
     std::uint64_t count_max = 0;
     bool until_end = false;
@@ -60,7 +60,12 @@ Result<Plan> plan_of(const cxxopts::ParseResult& given, const std::string& topic
     Plan plan;
     plan.topic = topic;
     plan.group = given["group"].as<std::string>();
-    plan.expression = given["tag"].as<std::string>();
+    if (given.count("sql") != 0 && given.count("tag") != 0) {
+        return Error{Errc::kRefused, "--tag and --sql exclude each other: SQL can say TAGS = 'A'"};
+    }
+    plan.selector = given.count("sql") != 0
+                        ? client::MessageSelector::by_sql(given["sql"].as<std::string>())
+                        : client::MessageSelector::by_tag(given["tag"].as<std::string>());
     plan.count_max = given["count"].as<std::uint64_t>();
     plan.until_end = given.count("until-end") != 0;
     plan.idle = std::chrono::milliseconds(given["idle-ms"].as<std::uint32_t>());
@@ -93,10 +98,10 @@ Status seek_to_start(client::PullConsumer& consumer, const Plan& plan) {
 
 Status join(client::PullConsumer& consumer, const Plan& plan) {
     if (!plan.group.empty()) {
-        return consumer.subscribe(plan.topic, plan.expression);
+        return consumer.subscribe(plan.topic, plan.selector);
     }
     GANTRY_ASSIGN_OR_RETURN(auto queues, consumer.queues(plan.topic));
-    GANTRY_TRY(consumer.assign(std::move(queues)));
+    GANTRY_TRY(consumer.assign(std::move(queues), plan.selector));
     return seek_to_start(consumer, plan);
 }
 
@@ -210,6 +215,9 @@ void add_consume_options(cxxopts::Options& options) {
         "earliest, latest or a time; where the group never committed",
         cxxopts::value<std::string>()->default_value("latest"))(
         "tag", "only these tags: \"A || B\"", cxxopts::value<std::string>()->default_value("*"))(
+        "sql",
+        "only messages whose properties match: \"amount > 100 AND country = 'EU'\"",
+        cxxopts::value<std::string>())(
         "count", "stop after so many", cxxopts::value<std::uint64_t>()->default_value("0"))(
         "until-end", "stop at the end of the queues")(
         "idle-ms",

@@ -29,6 +29,7 @@ final class AdminSuite {
         checks.check("admin: updateTopic creates a topic that is routed", () -> {
             create(Main.TOPIC, Main.QUEUES);
             create(Main.ORDERED_TOPIC, 4);
+            create(Main.FILTER_TOPIC, 4);
         });
         checks.check("admin: updateTopic changes the number of queues", () -> {
             create("InteropGrown", 2);
