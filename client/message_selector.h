@@ -16,6 +16,7 @@ namespace gantry::client {
 /// The expressions are in docs/guide/filters.md.
 class MessageSelector {
 public:
+    /// The language of the expression.
     enum class Kind : std::uint8_t { kTag, kSql };
 
     MessageSelector() = default;

@@ -21,6 +21,7 @@ namespace gantry::filter {
 /// Errors    compile: kRefused, with position, what stands there, and the rule or limit.
 class SqlFilter {
 public:
+    /// Of the text of an expression.
     static Result<std::shared_ptr<const SqlFilter>> compile(std::string_view expression);
 
     explicit SqlFilter(SqlProgram program) : program_(std::move(program)) {}

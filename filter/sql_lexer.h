@@ -13,6 +13,7 @@ namespace gantry::filter {
 
 /// A word or sign of an SQL92 expression.
 struct SqlToken {
+    /// What it is; keywords each their own.
     enum class Kind : std::uint8_t {
         kEnd,
         kName,   ///< of a property

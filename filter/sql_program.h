@@ -18,6 +18,7 @@ enum class Verdict : std::uint8_t { kFalse, kTrue, kUnknown, kFailed };
 
 /// Where a step finds a value.
 struct SqlOperand {
+    /// Which of the program's tables, if any.
     enum class Kind : std::uint8_t {
         kProperty,  ///< of the message, by index into SqlProgram::names
         kConstant,  ///< by index into SqlProgram::constants
@@ -31,6 +32,7 @@ struct SqlOperand {
 
 /// One step of the evaluation. Steps take truth values off a stack and leave one.
 struct SqlStep {
+    /// What it does; comparisons take `left` and `right`.
     enum class Code : std::uint8_t {
         kTruth,  ///< leaves `left`; a text or number is no truth value and leaves FALSE
         kEqual,

@@ -19,8 +19,11 @@ struct SqlValue {
     double real = 0;
     std::string_view text;
 
+    /// TRUE or FALSE.
     static SqlValue of(bool value) noexcept;
+    /// A floating-point number.
     static SqlValue of(double value) noexcept;
+    /// Text, which is not copied.
     static SqlValue of(std::string_view value) noexcept;
     /// kInt32 when it fits.
     static SqlValue of_number(std::int64_t value) noexcept;

@@ -17,8 +17,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DAEMONS = ("gantry-nameserver", "gantry-broker")
 SETTINGS = "docs/settings.md"
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-PATH = re.compile(r"`((?:common|protocol|storage|filter|nameserver|client|broker|tools|benchmarks|tests|"
-                  r"docs|script|cmake|\.ci)/[\w./-]*\w)`")
+PATH = re.compile(r"`((?:common|protocol|storage|filter|nameserver|client|broker|tools|benchmarks|"
+                  r"tests|docs|script|cmake|\.ci)/[\w./-]*\w)`")
 
 NAMED_TEST = re.compile(r'`(tests/[\w./]+\.cc)`\s+"([^"]+)"')
 CASE = re.compile(r'TEST_CASE(?:_FIXTURE)?\(\s*(?:\w+,\s*)?((?:"(?:[^"\\]|\\.)*"\s*)+)\)')

@@ -15,7 +15,7 @@ from collections import Counter, namedtuple
 ROOMS = ("common", "protocol", "storage", "filter", "nameserver", "client", "broker", "tools",
          "benchmarks")
 CODE_FOLDERS = ROOMS + ("tests",)
-PROGRAMS = ("tools/", "benchmarks/")
+PROGRAMS = ("tools/", "benchmarks/", "client/examples/")
 # Folders that quoted includes are resolved against: a room's own root shows it under its full path.
 INCLUDE_ROOTS = ("", "benchmarks/", "tools/")
 SKIPPED_FOLDERS = {".git", "build", ".cache", "__pycache__", "target", "corpus", "golden"}

@@ -21,7 +21,7 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
 
-/** Consumers that filter by SQL92, and what RocketMQ itself says of Gantry's table of expressions. */
+/** Consumers that filter by SQL92, and what RocketMQ says of the table of expressions. */
 final class FilterSuite {
     private static final int MESSAGES = 2_000;
     private static final long LIMIT_MS = 60_000;
@@ -41,7 +41,7 @@ final class FilterSuite {
     }
 
     void run() throws Exception {
-        checks.check("filter: RocketMQ says of the table of expressions what it says it does", () -> {
+        checks.check("filter: the table of expressions is right about RocketMQ's compiler", () -> {
             Checks.isTrue("rows " + table.size(), table.size() >= 150);
             Checks.equal("differences", "[]", table.differences().toString());
         });
