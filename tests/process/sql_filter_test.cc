@@ -132,8 +132,8 @@ TEST_CASE_FIXTURE(Filtered, "a filtered consumer loses nothing when its broker i
     }
     CHECK(kills == 2);
     CHECK(seen.size() == expected.size());
-    for (const auto& [body, count] : seen) {
-        REQUIRE_MESSAGE(expected.count(body) == 1, body.substr(0, 20));
+    for (const auto& one : seen) {
+        REQUIRE_MESSAGE(expected.count(one.first) == 1, one.first.substr(0, 20));
     }
     consumer->close();
 }

@@ -28,12 +28,13 @@ public:
     /// Which calls fail, and how. Counting starts when the rule is set.
     struct Rule {
         Call call = Call::kSync;
-        std::string path_part;  ///< only files whose path contains it
+        std::string path_part;  ///< only files whose path contains it, or ends with it
         std::uint64_t nth = 1;  ///< the first call that fails
         bool stays = true;      ///< later ones fail too
         Errc code = Errc::kIo;
         std::uint64_t from = 0;  ///< reads: only those that touch [from, to) of the file
         std::uint64_t to = std::numeric_limits<std::uint64_t>::max();
+        bool is_end = false;  ///< of path_part: for a directory, not for what is in it
     };
 
     void fail(Rule rule) {
@@ -135,10 +136,12 @@ private:
             const MutexLock lock(mutex);
             for (ActiveRule& active : rules) {
                 const Rule& rule = active.rule;
+                const std::string& name = path.native();
+                const bool is_other = rule.is_end ? !name.ends_with(rule.path_part)
+                                                  : name.find(rule.path_part) == std::string::npos;
                 const bool is_read_elsewhere =
                     call == Call::kRead && (begin >= rule.to || begin + length <= rule.from);
-                if (rule.call != call || is_read_elsewhere ||
-                    path.string().find(rule.path_part) == std::string::npos) {
+                if (rule.call != call || is_read_elsewhere || is_other) {
                     continue;
                 }
                 ++active.seen;

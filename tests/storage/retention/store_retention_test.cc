@@ -488,7 +488,7 @@ TEST_SUITE("storage/retention") {
             {.call = Call::kRename, .path_part = "checkpoint", .stays = false},
             {.call = Call::kRemove, .path_part = "checksum", .stays = false},
             {.call = Call::kRename, .path_part = "commitlog", .stays = false},
-            {.call = Call::kSync, .path_part = "commitlog", .stays = false}};
+            {.call = Call::kSync, .path_part = "commitlog", .stays = false, .is_end = true}};
         for (const FaultyFileSystem::Rule& rule : rules) {
             const std::uint64_t before = faulty.failures();
             append("t", 100);
