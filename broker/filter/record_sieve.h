@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "common/bytes.h"
 #include "filter/sql_filter.h"
 #include "storage/types.h"
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 namespace gantry::broker {
-
-/// The properties of the record that `record` holds exactly, without looking at anything else of
-/// it. Nothing when its lengths do not add up.
-std::optional<std::string_view> properties_of(Bytes record) noexcept;
 
 /// Keeps of the records that reads found those an expression matches: `kept` becomes the answer to
 /// one pull. Bodies are neither copied nor looked at; what is kept refers to where it lies, and
 /// neighbours stay in one run.
 ///
-/// Damage    a record whose properties cannot be read is kept: who reads it will see that.
+/// Damage    it stops at a record that does not parse; that one is given unread, so that who reads
+///           it sees the damage.
 /// Threads   one; that of the caller.
 /// Lifetime  `filter` and `kept` outlive it.
 class RecordSieve {
@@ -32,8 +27,8 @@ public:
         : filter_(filter), limits_(limits), kept_(kept) {}
 
     /// Goes over `found`: the records from kept.next on, without a gap, all of them in memory.
-    /// Moves kept.next behind the last one examined. False when it cannot tell where the record at
-    /// kept.next ends, which the consume queue can.
+    /// Moves kept.next behind the last one examined. False when the record at kept.next does not
+    /// parse; where it ends the consume queue can tell.
     bool take(const storage::ReadResult& found);
 
     /// Keeps the one record of `found`, whatever it says.
@@ -48,7 +43,7 @@ public:
 
 private:
     bool take_run(const storage::LogRun& run);
-    bool is_wanted(Bytes record) noexcept;
+    bool is_wanted(std::string_view properties) noexcept;
     bool keep(const storage::LogRun& run, std::size_t at, std::size_t bytes);
 
     const filter::SqlFilter& filter_;

@@ -79,49 +79,6 @@ struct Sifted {
 
 TEST_SUITE_BEGIN("broker/record_sieve");
 
-TEST_CASE("properties are found whatever comes before them") {
-    for (const bool born_v6 : {false, true}) {
-        for (const bool store_v6 : {false, true}) {
-            for (const std::size_t topic_bytes :
-                 {std::size_t{1}, std::size_t{127}, std::size_t{200}}) {
-                const std::string topic(topic_bytes, 't');
-                const std::string body(300, 'b');
-                wire::Record record;
-                record.born_host.is_v6 = born_v6;
-                record.store_host.is_v6 = store_v6;
-                record.topic = topic;
-                record.body = as_bytes(body);
-                record.properties = "a\x01x\x02";
-                CHECK(properties_of(as_bytes(encoded(record))) == record.properties);
-                record.properties = "";
-                CHECK(properties_of(as_bytes(encoded(record))) == "");
-            }
-        }
-    }
-}
-
-TEST_CASE("of a damaged record there are no properties, and no byte beside it is read") {
-    const char* const given = std::getenv("GANTRY_TEST_SEED");
-    const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : 7;
-    MESSAGE("GANTRY_TEST_SEED=", seed);
-    Random random(seed);
-    const std::string whole = numbered(5);
-    for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) {
-        // On the heap, so that a sanitizer sees who reads beyond.
-        const std::vector<char> cut(whole.begin(), whole.begin() + static_cast<long>(bytes));
-        CHECK_FALSE(properties_of(as_bytes(std::string_view(cut.data(), cut.size()))));
-    }
-    for (int i = 0; i < 5'000; ++i) {
-        std::vector<char> bytes(whole.begin(), whole.end());
-        for (std::uint64_t changes = 1 + random.below(4); changes > 0; --changes) {
-            bytes[random.below(bytes.size())] = static_cast<char>(random.below(256));
-        }
-        const std::string_view text(bytes.data(), bytes.size());
-        const auto properties = properties_of(as_bytes(text));
-        CHECK((!properties || properties->size() <= text.size()));
-    }
-}
-
 TEST_CASE("what matches is kept where it lies, neighbours in one run") {
     const Found found({numbered(1) + numbered(2) + numbered(3) + numbered(9), numbered(3)});
     Sifted s("n >= 2 AND n <= 3");
@@ -157,19 +114,14 @@ TEST_CASE("it stops behind the last one there is room for") {
     CHECK(by_bytes.sieve.is_full());
 }
 
-TEST_CASE("a record whose properties cannot be read is kept for its reader to see") {
+TEST_CASE("where a record is damaged it stops and says so") {
     std::string damaged = numbered(1);
-    damaged[damaged.size() - 5] = '\x7f';  // the length of the properties
-    const Found found({numbered(2) + damaged + numbered(2)});
-    Sifted s("n = 1");
-    REQUIRE(s.sieve.take(found.result));
-    CHECK(s.text() == damaged);
-    CHECK(s.kept.next == QueueOffset(103));
-}
-
-TEST_CASE("where the size of a record is damaged it stops and says so") {
-    std::string damaged = numbered(1);
-    damaged[0] = '\x7f';
+    SUBCASE("its size") {
+        damaged[0] = '\x7f';
+    }
+    SUBCASE("the length of its properties") {
+        damaged[damaged.size() - 5] = '\x7f';
+    }
     const Found found({numbered(2) + damaged + numbered(1)});
     Sifted s("n = 1");
     CHECK(s.sieve.take(found.result));

@@ -363,4 +363,33 @@ TEST_SUITE("net/connection") {
         }
         CHECK(was_in_time);
     }
+
+    TEST_CASE("a peer that is gone before the first answers leave costs its connection alone") {
+        std::promise<void> is_gone;
+        std::shared_future<void> gone = is_gone.get_future().share();
+        EchoServer echo({}, [gone](const Received& frame) {
+            if (frame.header.opaque == 0) {
+                gone.wait_for(10s);
+            }
+            frame.connection.reply(reply_to(frame), wire::ResponseCode::kSuccess, "");
+        });
+        std::string frames;
+        for (int i = 0; i < 200; ++i) {
+            frames += request_frame(i, "");
+        }
+        {
+            RawPeer peer = echo.dial();
+            const linger reset_at_once{.l_onoff = 1, .l_linger = 0};
+            ::setsockopt(peer.fd(), SOL_SOCKET, SO_LINGER, &reset_at_once, sizeof reset_at_once);
+            REQUIRE(peer.send(frames));
+            REQUIRE(wait_until([&] { return echo.handler.frames > 0; }));
+            peer.close();
+        }
+        is_gone.set_value();
+        CHECK(wait_until([&] { return echo.handler.closed == 1; }));
+        RawPeer next = echo.dial();
+        REQUIRE(next.send(request_frame(1, "")));
+        CHECK(read_reply(next).is_whole);
+        CHECK(echo.handler.closed == 1);
+    }
 }
