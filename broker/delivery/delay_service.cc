@@ -7,10 +7,10 @@
 #include "common/log.h"
 #include "protocol/wire/names.h"
 #include "protocol/wire/properties.h"
+#include "storage/log/run_bytes.h"
 
 #include <algorithm>
 #include <charconv>
-#include <unistd.h>
 
 namespace gantry::broker {
 
@@ -35,9 +35,8 @@ std::string bytes_of(const storage::ReadResult& result) {
         }
         const std::size_t start = bytes.size();
         bytes.resize(start + run.length);
-        const ssize_t got =
-            ::pread(run.fd, bytes.data() + start, run.length, static_cast<off_t>(run.file_offset));
-        if (got < 0 || static_cast<std::uint64_t>(got) != run.length) {
+        const MutableBytes into(reinterpret_cast<std::byte*>(bytes.data()) + start, run.length);
+        if (!storage::read_run(run, into)) {
             bytes.resize(start);
             break;
         }

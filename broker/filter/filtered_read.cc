@@ -2,13 +2,10 @@
 #include "broker/filter/filtered_read.h"
 
 #include "broker/filter/record_sieve.h"
+#include "storage/log/run_bytes.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <memory>
-#include <string>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -39,22 +36,7 @@ Status load(LogRun& run) {
     auto loaded = std::make_shared<LoadedRun>();
     loaded->bytes.resize(run.length);
     loaded->file = run.pin;
-    for (std::size_t done = 0; done < run.length;) {
-        const ssize_t got = ::pread(run.fd,
-                                    loaded->bytes.data() + done,
-                                    run.length - done,
-                                    static_cast<off_t>(run.file_offset + done));
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got <= 0) {
-            return Error{Errc::kIo,
-                         "read of " + std::to_string(run.length) + " B at log offset " +
-                             std::to_string(run.at.value) + ": " +
-                             (got < 0 ? std::generic_category().message(errno) : "file too short")};
-        }
-        done += static_cast<std::size_t>(got);
-    }
+    GANTRY_TRY(storage::read_run(run, MutableBytes(loaded->bytes)));
     run.memory = Bytes(loaded->bytes);
     run.pin = std::move(loaded);
     return ok();

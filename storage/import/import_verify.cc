@@ -2,12 +2,12 @@
 #include "storage/import/import_verify.h"
 
 #include "protocol/wire/record.h"
+#include "storage/log/run_bytes.h"
 
 #include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
 #include <string_view>
-#include <unistd.h>
 #include <utility>
 
 namespace gantry::storage {
@@ -80,11 +80,7 @@ Status Verifier::compare_run(const LogRun& run, const Queue& queue, std::int64_t
     Bytes bytes = run.memory;
     if (bytes.empty()) {
         run_bytes_.resize(run.length);
-        const ssize_t got =
-            ::pread(run.fd, run_bytes_.data(), run.length, static_cast<off_t>(run.file_offset));
-        if (got < 0 || static_cast<std::uint64_t>(got) != run.length) {
-            return Error{Errc::kIo, "a run of " + std::to_string(run.length) + " B cannot be read"};
-        }
+        GANTRY_TRY(read_run(run, MutableBytes(run_bytes_)));
         bytes = run_bytes_;
     }
     return wire::for_each_record(

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/broker/broker_fixture.h"
+#include "tests/broker/cold_log.h"
 #include "tests/harness/faults/not_run.h"
 #include "tests/harness/wait.h"
-#include "tests/storage/faulty_file_system.h"
 
 #include <doctest/doctest.h>
 
-#include <fcntl.h>
 #include <filesystem>
 #include <future>
 #include <memory>
@@ -18,14 +16,11 @@
 namespace gantry::broker {
 namespace {
 
-using storage::FaultyFileSystem;
 using Bodies = std::vector<std::string>;
 
 /// A broker with a log of a few segments, whose first ones are not in the page cache.
-class OnColdLog {
+class OnColdLog : public ColdLog {
 public:
-    OnColdLog() : OnColdLog(std::make_unique<FaultyFileSystem>()) {}
-
     /// Fills the log and has the system forget its first segment; false where it keeps everything
     /// (a file system in memory).
     bool open() {
@@ -35,7 +30,7 @@ public:
             bodies.push_back(std::to_string(i) + std::string(60'000, 'x'));
             REQUIRE(send(fixture.native(), "T", 0, {{bodies.back()}}).summary() == "0");
         }
-        return harness::wait_until(std::chrono::seconds(20), [this] { return is_cold(); });
+        return forget(1);
     }
 
     /// A pull of everything from the start, as its answer comes.
@@ -44,34 +39,7 @@ public:
         return client.start(RequestCode::kPullMessage, &request, {});
     }
 
-    FaultyFileSystem& faulty;
-    BrokerFixture fixture;
     Bodies bodies;
-
-private:
-    explicit OnColdLog(std::unique_ptr<FaultyFileSystem> files)
-        : faulty(*files), fixture(&OnColdLog::adjust, std::move(files)) {}
-
-    static void adjust(BrokerOptions& o) {
-        o.store_flush = "sync";
-        o.message_bytes_max = 64 << 10;
-        o.store_segment_bytes = 1 << 20;
-        o.store_prefault_bytes = 0;
-        o.store_hot_bytes = 0;
-        // Reads go through the file system that can be told to fail.
-        o.read_cold_direct = false;
-    }
-
-    bool is_cold() {
-        storage::Store& store = fixture.broker().store();
-        const storage::Queue& queue = *store.find_topic("T")->queue(0);
-        const storage::ReadRequest request{.from = QueueOffset(0), .count_max = 1};
-        const storage::ReadResult result = store.read(queue, request);
-        for (const storage::LogRun& run : result.runs) {
-            ::posix_fadvise(run.fd, 0, 0, POSIX_FADV_DONTNEED);
-        }
-        return store.read(queue, request).is_cold;
-    }
 };
 
 TEST_SUITE("broker/cold_reads") {

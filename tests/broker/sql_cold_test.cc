@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/broker/broker_fixture.h"
+#include "tests/broker/cold_log.h"
 #include "tests/harness/faults/not_run.h"
-#include "tests/harness/wait.h"
-#include "tests/storage/faulty_file_system.h"
 
 #include <doctest/doctest.h>
 
-#include <chrono>
-#include <fcntl.h>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,15 +11,12 @@
 namespace gantry::broker {
 namespace {
 
-using storage::FaultyFileSystem;
 using Bodies = std::vector<std::string>;
 
 /// A broker with a log of a few segments, of which all but the last are not in the page cache.
 /// Every tenth message has n = 1.
-class OnColdLog {
+class OnColdLog : public ColdLog {
 public:
-    OnColdLog() : OnColdLog(std::make_unique<FaultyFileSystem>()) {}
-
     bool open() {
         REQUIRE(fixture.create_topic("T", 1) == ResponseCode::kSuccess);
         for (int i = 0; i < 400; ++i) {
@@ -35,24 +28,7 @@ public:
                 wanted.push_back(body);
             }
         }
-        return forget();
-    }
-
-    /// Has the system forget what it can; false where it keeps everything (a file system in
-    /// memory).
-    bool forget() {
-        return harness::wait_until(std::chrono::seconds(20), [this] {
-            storage::Store& store = fixture.broker().store();
-            const storage::Queue& queue = *store.find_topic("T")->queue(0);
-            storage::ReadRequest request{.from = QueueOffset(0), .bytes_max = 64U << 20U};
-            request.count_max = 1'000;
-            request.cold_bytes_max = request.bytes_max;
-            for (const storage::LogRun& run : store.read(queue, request).runs) {
-                ::posix_fadvise(run.fd, 0, 0, POSIX_FADV_DONTNEED);
-            }
-            request.count_max = 1;
-            return store.read(queue, request).is_cold;
-        });
+        return forget(1'000);
     }
 
     /// What matches, from the start to the end, and how many answers that took.
@@ -81,23 +57,7 @@ public:
         return fixture.broker().metrics().values().at("gantry_store_cold_reads_total");
     }
 
-    FaultyFileSystem& faulty;
-    BrokerFixture fixture;
     Bodies wanted;
-
-private:
-    explicit OnColdLog(std::unique_ptr<FaultyFileSystem> files)
-        : faulty(*files), fixture(&OnColdLog::adjust, std::move(files)) {}
-
-    static void adjust(BrokerOptions& o) {
-        o.store_flush = "sync";
-        o.message_bytes_max = 64 << 10;
-        o.store_segment_bytes = 1 << 20;
-        o.store_prefault_bytes = 0;
-        o.store_hot_bytes = 0;
-        // Reads go through the file system that can be told to fail.
-        o.read_cold_direct = false;
-    }
 };
 
 TEST_SUITE("broker/sql_cold") {
@@ -110,7 +70,7 @@ TEST_SUITE("broker/sql_cold") {
         CHECK(cold_reads() >= 1);
         // Now it may be in the page cache, though not mapped.
         CHECK(read(fixture.json(), "n = 1").first == wanted);
-        REQUIRE(forget());
+        REQUIRE(forget(1'000));
         CHECK(read(fixture.json(), "n = 1").first == wanted);
         CHECK(read(fixture.native(), "TRUE").first.size() == 400);
     }

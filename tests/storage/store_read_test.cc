@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/unique_fd.h"
+#include "storage/log/run_bytes.h"
 #include "storage/log/segment.h"
 #include "tests/harness/wait.h"
 #include "tests/storage/store_fixture.h"
@@ -8,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <fcntl.h>
+#include <fstream>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/vfs.h>
@@ -315,6 +317,29 @@ TEST_SUITE("storage/store_read") {
         }
         CHECK(at.store->confirmed_max(queue) == QueueOffset(2));
         CHECK(at.store->read(queue, {.from = QueueOffset(0)}).count == 2);
+    }
+
+    TEST_CASE("a run is read to its last byte, and one that its file does not hold is an error") {
+        const TemporaryDirectory directory;
+        const std::filesystem::path path = directory.path() / "file";
+        std::ofstream(path) << "0123456789";
+        const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+        LogRun run;
+        run.fd = file.get();
+        run.file_offset = 4;
+        run.length = 6;
+        run.at = LogOffset(1'004);
+        std::string bytes(6, ' ');
+        REQUIRE(read_run(run, MutableBytes(reinterpret_cast<std::byte*>(bytes.data()), 6)));
+        CHECK(bytes == "456789");
+        run.file_offset = 5;
+        const Status cut =
+            read_run(run, MutableBytes(reinterpret_cast<std::byte*>(bytes.data()), 6));
+        REQUIRE_FALSE(cut);
+        CHECK(cut.error().code == Errc::kIo);
+        CHECK(cut.error().detail == "read of 6 B at log offset 1004: file too short");
+        run.fd = -1;
+        CHECK_FALSE(read_run(run, MutableBytes(reinterpret_cast<std::byte*>(bytes.data()), 6)));
     }
 }
 
