@@ -6,6 +6,36 @@
 
 namespace gantry::bench {
 
+namespace {
+
+Result<std::unique_ptr<client::TransactionProducer>> transactions(
+    std::shared_ptr<client::Client> client, const Options& options) {
+    constexpr std::uint32_t kThreadsMax = 256;
+    client::TransactionProducer::Options wanted;
+    wanted.group = "gantry-bench";
+    wanted.deadline = std::chrono::milliseconds(options.send_timeout_ms);
+    wanted.threads = std::min(options.in_flight, kThreadsMax);
+    // The next one is sent from the completion of an earlier one, which then still counts.
+    wanted.in_flight_max = options.in_flight + wanted.threads;
+    wanted.message_bytes_max = std::max(wanted.message_bytes_max, options.size_bytes);
+    return client::TransactionProducer::create(
+        std::move(client), wanted, [](const client::MessageView&) {
+            return client::TransactionOutcome::kCommit;
+        });
+}
+
+Result<client::SendReceipt> receipt_of(const Result<client::TransactionReceipt>& ended) {
+    if (!ended) {
+        return ended.error();
+    }
+    if (!ended->is_confirmed) {
+        return Error{Errc::kUnknown, "the commit was not confirmed"};
+    }
+    return client::SendReceipt{};
+}
+
+}  // namespace
+
 Load::Load(const Options& options, const Plan& plan) : plan_(plan), body_(options.size_bytes, 'g') {
     turn_messages_ =
         options.batch_bytes == 0
@@ -33,6 +63,10 @@ Result<std::unique_ptr<Load>> Load::create(std::shared_ptr<client::Client> clien
     wanted.own_connection = true;
     std::unique_ptr<Load> load(new Load(options, plan));
     wanted.in_flight_max = static_cast<std::uint32_t>(load->in_flight_max_ + 1);
+    if (options.transactions) {
+        GANTRY_ASSIGN_OR_RETURN(load->transactions_, transactions(std::move(client), options));
+        return load;
+    }
     GANTRY_ASSIGN_OR_RETURN(load->producer_, client::Producer::create(std::move(client), wanted));
     return load;
 }
@@ -75,15 +109,27 @@ void Load::pump_locked() {
         client::Message message;
         message.topic = topic_of(next_);
         message.body = body_;
-        const Status sent = producer_->send_async(
-            std::move(message),
-            [this, stamp](const Result<client::SendReceipt>& result) { on_done(stamp, result); });
+        const Status sent = send(std::move(message), stamp);
         if (!sent) {
             refused_locked(sent.error());
             return;
         }
         ++next_;
     }
+}
+
+Status Load::send(client::Message message, const Stamp& stamp) {
+    if (transactions_) {
+        return transactions_->send_async(
+            std::move(message),
+            [](const client::Transaction&) { return client::TransactionOutcome::kCommit; },
+            [this, stamp](const Result<client::TransactionReceipt>& ended) {
+                on_done(stamp, receipt_of(ended));
+            });
+    }
+    return producer_->send_async(
+        std::move(message),
+        [this, stamp](const Result<client::SendReceipt>& result) { on_done(stamp, result); });
 }
 
 void Load::refused_locked(const Error& why) {

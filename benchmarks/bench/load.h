@@ -5,6 +5,7 @@
 #include "bench/histogram.h"
 #include "bench/options.h"
 #include "client/producer.h"
+#include "client/transaction_producer.h"
 #include "common/mutex.h"
 
 #include <atomic>
@@ -73,6 +74,7 @@ private:
     const std::string& topic_of(std::uint64_t sequence) const noexcept;
     bool may_send_locked(std::uint64_t now) const GANTRY_REQUIRES(mutex_);
     void pump_locked() GANTRY_REQUIRES(mutex_);
+    Status send(client::Message message, const Stamp& stamp);
     void refused_locked(const Error& why) GANTRY_REQUIRES(mutex_);
     void on_done(const Stamp& stamp, const Result<client::SendReceipt>& result);
 
@@ -80,7 +82,8 @@ private:
     std::uint64_t turn_messages_;  ///< a full frame: so many to one topic before the next one
     std::uint64_t in_flight_max_;
     std::vector<std::string> topics_;
-    std::unique_ptr<client::Producer> producer_;
+    std::unique_ptr<client::Producer> producer_;  ///< or the next one
+    std::unique_ptr<client::TransactionProducer> transactions_;
     std::string body_;
     mutable Mutex mutex_;
     std::condition_variable all_done_;

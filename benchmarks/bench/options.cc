@@ -59,7 +59,9 @@ cxxopts::Options describe() {
         "per send, retries included",
         cxxopts::value<std::uint32_t>()->default_value("30000"))(
         "retry-unknown", "resend after an unknown outcome: at least once")(
-        "no-check-crc", "consumers do not check the CRC of bodies");
+        "transactions",
+        "produce: each message in a transaction that is committed at once; a thread for each in "
+        "flight")("no-check-crc", "consumers do not check the CRC of bodies");
     all.add_options("Output")("o,output",
                               "text or json (one line)",
                               cxxopts::value<std::string>()->default_value("text"))(
@@ -110,6 +112,7 @@ Result<Options> take(const cxxopts::ParseResult& given) {
     options.spin_us = given["spin-us"].as<std::uint32_t>();
     options.send_timeout_ms = given["timeout-ms"].as<std::uint32_t>();
     options.check_crc = given.count("no-check-crc") == 0;
+    options.transactions = given.count("transactions") != 0;
     options.retry_unknown = given.count("retry-unknown") != 0;
     options.json = output == "json";
     return options;
@@ -131,6 +134,9 @@ Status check(const Options& options) {
     if (options.command != "produce" && options.command != "consume" && options.command != "e2e") {
         return Error{Errc::kRefused,
                      "command \"" + options.command + "\" is none of produce, consume, e2e"};
+    }
+    if (options.transactions && (options.command != "produce" || options.batch_bytes != 0)) {
+        return Error{Errc::kRefused, "--transactions is for produce without --batch"};
     }
     if (options.size_bytes < 32) {
         return Error{Errc::kRefused,

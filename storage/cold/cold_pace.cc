@@ -112,8 +112,9 @@ void ColdPace::close_window(SteadyTime now) noexcept {
     if (is_answer_late || is_sync_late) {
         next = std::min(rate, achieved) * 0.7;
     } else if (is_processor_short) {
-        const double least = std::min(rate, static_cast<double>(kCrowdedRateMin));
-        next = std::max(std::min(rate, achieved) * 0.7, least);
+        const auto least = static_cast<double>(kCrowdedRateMin);
+        next =
+            rate > least ? std::max(std::min(rate, achieved) * 0.7, least) : std::min(next, least);
     }
     set_rate(static_cast<std::uint64_t>(
         std::clamp(next, static_cast<double>(kRateMin), static_cast<double>(kRateMax))));

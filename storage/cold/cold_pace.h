@@ -54,7 +54,7 @@ public:
     /// Syncs may take that many times as long as without cold reads.
     static constexpr double kFlushFactor = 2;
     /// Slower cold reads take so little of a processor that others are to blame when it is short.
-    static constexpr std::uint64_t kCrowdedRateMin = std::uint64_t{256} << 20U;
+    static constexpr std::uint64_t kCrowdedRateMin = std::uint64_t{384} << 20U;
     static constexpr std::uint64_t kRateMin = std::uint64_t{32} << 20U;
     static constexpr std::uint64_t kRateMax = std::uint64_t{16} << 30U;
 

@@ -133,7 +133,8 @@ Status ColdReader::read(ColdRequest request, ColdDone done) {
                              std::to_string(kWaitingMax)};
         }
         const std::string group = job->request.group;
-        waiting_.push(group, std::move(job));
+        const std::int64_t place = place_of(job->request);
+        waiting_.push(group, std::move(job), place);
     }
     wake_.notify_one();
     return ok();

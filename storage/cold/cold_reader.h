@@ -102,6 +102,7 @@ private:
     /// Where one reader of one queue is.
     struct Stream {
         QueueOffset next;
+        LogOffset at;              ///< of the log, about where `next` is
         std::uint64_t window = 0;  ///< bytes of the log to read ahead; 0: not sequential so far
         SteadyTime used{};
     };
@@ -151,6 +152,7 @@ private:
     bool keep_whole_records(Job& job);
     void trim(Job& job, std::uint32_t count);
     void follow(const Position& at, SteadyTime now) GANTRY_REQUIRES(mutex_);
+    std::int64_t place_of(const ColdRequest& request) const GANTRY_REQUIRES(mutex_);
     void want(LogOffset from, LogOffset to) GANTRY_REQUIRES(mutex_);
     void forget_streams(SteadyTime now) GANTRY_REQUIRES(mutex_);
 

@@ -27,6 +27,7 @@ void ColdReader::follow(const Position& at, SteadyTime now) {
     Stream& stream = streams_[at.key];
     const bool is_sequential = stream.used != SteadyTime{} && stream.next == at.from;
     stream.next = at.next;
+    stream.at = at.last;
     stream.used = now;
     if (!is_sequential || at.is_sparse) {
         stream.window = 0;
@@ -38,6 +39,13 @@ void ColdReader::follow(const Position& at, SteadyTime now) {
     // A queue among others: its next reply spans as much of the log as this one.
     const std::uint64_t span = std::min(bytes_between(at.first, at.last), most * 2);
     want(at.last, at.last + static_cast<std::int64_t>(std::max(stream.window, span)));
+}
+
+/// Where in the log the request will read, as far as its stream tells.
+std::int64_t ColdReader::place_of(const ColdRequest& request) const {
+    const auto stream = streams_.find({request.queue, request.stream});
+    const bool is_known = stream != streams_.end() && stream->second.next == request.units.from;
+    return is_known ? stream->second.at.value : FairQueue<JobPtr>::kSomewhere;
 }
 
 void ColdReader::want(LogOffset from, LogOffset to) {

@@ -5,6 +5,7 @@
 #include "storage/log/commit_log.h"
 
 #include <algorithm>
+#include <sys/mman.h>
 #include <utility>
 
 namespace gantry::storage {
@@ -14,6 +15,13 @@ constexpr Logger kLog("storage");
 
 /// Prefaulted at a time: short enough for a stop to be quick.
 constexpr std::int64_t kPrefaultStep = 4 << 20;
+
+/// Has a page fault bring its page alone. Otherwise it brings as many as the device's read-ahead
+/// says, which may be 8 MiB, in one go: zeroing them took a processor from everybody else for
+/// 36 ms, which was the p99 of sends.
+void fault_singly(const Mapping& mapping) noexcept {
+    static_cast<void>(::madvise(mapping.data(), mapping.size(), MADV_RANDOM));
+}
 
 }  // namespace
 
@@ -119,6 +127,9 @@ void Preparer::prefault(LogOffset tail) {
         const SegmentPtr segment = log_.segments_.find(prefaulted_);
         if (segment == nullptr || !segment->is_mapped() || is_stopping()) {
             return;
+        }
+        if (std::exchange(prefaulting_, segment->base()) != segment->base()) {
+            fault_singly(segment->mapping());
         }
         const LogOffset to = std::min({prefaulted_ + kPrefaultStep, goal, segment->end()});
         // First, so that the memory given back is there for the pages taken now.

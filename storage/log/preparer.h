@@ -49,7 +49,8 @@ private:
     CommitLog& log_;
     bool is_failing_ = false;
     LogOffset prefaulted_;
-    LogOffset dropped_;  ///< from the page cache, everything below
+    LogOffset prefaulting_{-1};  ///< base of the segment in which pages were faulted in last
+    LogOffset dropped_;          ///< from the page cache, everything below
     Mutex mutex_;
     std::condition_variable woken_;
     bool is_woken_ GANTRY_GUARDED_BY(mutex_) = false;

@@ -126,6 +126,22 @@ TEST_SUITE("storage/cold/cold_pace") {
         CHECK(share(20, milliseconds(0)) > ColdPace::kCrowdedRateMin);
     }
 
+    TEST_CASE("what was slowed by late loops gets faster again though processors are short") {
+        ColdPace pace(0, at(milliseconds(0)));
+        for (int window = 1; window < 60; ++window) {
+            pace.was_given(kMiB, at(milliseconds(window * 100 - 50)));
+            pace.waited(milliseconds(100), milliseconds(100));
+            for (int i = 0; i < 10; ++i) {
+                pace.answered_after(window < 20 ? ColdPace::kLagMax * 2 : microseconds(10));
+            }
+            pace.may_go(at(milliseconds(window * 100)));
+            if (window == 19) {
+                CHECK(pace.rate() == ColdPace::kRateMin);
+            }
+        }
+        CHECK(pace.rate() == ColdPace::kCrowdedRateMin);
+    }
+
     TEST_CASE("the automatic pace drops when syncs take longer than they did without cold reads") {
         ColdPace pace(0, at(milliseconds(0)));
         pace.flushed(10, milliseconds(10));
@@ -155,6 +171,33 @@ TEST_SUITE("storage/cold/fair_queue") {
         }
         CHECK(order == std::vector<std::string>{"g0", "s0", "g1", "s1", "g2", "g3"});
         CHECK(queue.size() == 96);
+    }
+
+    TEST_CASE("a group lets who is a little behind it go first for three turns") {
+        FairQueue<std::string> queue(0);
+        for (int i = 0; i < 8; ++i) {
+            queue.push("ahead", "a", 100 * kMiB);
+            queue.push("behind", "b", 10'000'000 + i);
+        }
+        std::string order;
+        for (int i = 0; i < 9; ++i) {
+            order += queue.pop(at(milliseconds(0))).value();
+        }
+        CHECK(order == "bbbabbbba");
+    }
+
+    TEST_CASE("far apart, or somewhere, groups take plain turns") {
+        FairQueue<std::string> queue(0);
+        for (int i = 0; i < 4; ++i) {
+            queue.push("ahead", "a", FairQueue<std::string>::kNearBytes + 1);
+            queue.push("behind", "b", 0);
+            queue.push("new", "n");
+        }
+        std::string order;
+        for (int i = 0; i < 6; ++i) {
+            order += queue.pop(at(milliseconds(0))).value();
+        }
+        CHECK(order == "abnabn");
     }
 
     TEST_CASE("a group beyond its rate waits and does not hold up the others") {
