@@ -5,6 +5,8 @@
 #include "broker/call.h"
 #include "broker/context.h"
 #include "broker/delivery/delay_service.h"
+#include "broker/delivery/transaction_checker.h"
+#include "broker/delivery/transaction_service.h"
 #include "broker/dispatcher.h"
 #include "broker/handlers/describe_handler.h"
 #include "broker/handlers/group_admin_handler.h"
@@ -16,6 +18,7 @@
 #include "broker/handlers/send_back_handler.h"
 #include "broker/handlers/send_handler.h"
 #include "broker/handlers/topic_handler.h"
+#include "broker/handlers/transaction_handler.h"
 #include "broker/loop_state.h"
 #include "broker/registrar.h"
 #include "broker/topic_creator.h"
@@ -53,7 +56,9 @@ struct Broker::Handlers {
           message(context),
           send_back(context, creator),
           queue_lock(context),
-          describe(context) {
+          transaction(context),
+          describe(context),
+          transactions(context, creator) {
         send.add_to(dispatcher);
         pull.add_to(dispatcher);
         offset.add_to(dispatcher);
@@ -63,6 +68,7 @@ struct Broker::Handlers {
         message.add_to(dispatcher);
         send_back.add_to(dispatcher);
         queue_lock.add_to(dispatcher);
+        transaction.add_to(dispatcher);
         describe.add_to(dispatcher);
     }
 
@@ -77,7 +83,10 @@ struct Broker::Handlers {
     MessageHandler message;
     SendBackHandler send_back;
     QueueLockHandler queue_lock;
+    TransactionHandler transaction;
     DescribeHandler describe;
+    TransactionService transactions;
+    std::unique_ptr<TransactionChecker> transaction_checker;
     std::unique_ptr<DelayService> delay;
     std::unique_ptr<Registrar> registrar;
     std::unique_ptr<net::Timer> expiry;
@@ -96,6 +105,7 @@ Broker::~Broker() {
         handlers_->expiry.reset();
         handlers_->registrar.reset();
         handlers_->delay.reset();
+        handlers_->transaction_checker.reset();
     }
     if (context_) {
         context_->pool.stop();
@@ -189,7 +199,14 @@ Status Broker::open_store() {
     context_->registrar = handlers_->registrar.get();
     handlers_->delay = std::make_unique<DelayService>(*context_, *loop_states_[0]);
     context_->delay = handlers_->delay.get();
-    return handlers_->delay->open(handlers_->creator);
+    GANTRY_TRY(handlers_->delay->open(handlers_->creator));
+    handlers_->transaction_checker =
+        std::make_unique<TransactionChecker>(*context_, *loop_states_[0]);
+    context_->transaction_checker = handlers_->transaction_checker.get();
+    context_->transactions = &handlers_->transactions;
+    GANTRY_TRY(handlers_->transactions.open(*loop_states_[0]));
+    handlers_->transaction_checker->open();
+    return ok();
 }
 
 Status Broker::open_http() {
@@ -222,6 +239,14 @@ void Broker::add_gauges() {
     metrics_.gauge("gantry_broker_group_members", "Members of consumer groups.", [this] {
         return static_cast<double>(context_->groups.member_count());
     });
+    metrics_.gauge("gantry_broker_transactions_open", "Transactions without an outcome.", [this] {
+        return static_cast<double>(store_->transactions().table().size());
+    });
+    metrics_.gauge(
+        "gantry_broker_transaction_age_max_ms", "Since the first of them was stored.", [this] {
+            const auto oldest = store_->transactions().table().oldest();
+            return oldest ? static_cast<double>(clock_.wall_ms() - oldest->store_ms) : 0;
+        });
     metrics_.gauge("gantry_broker_registered", "1 when a nameserver knows this broker.", [this] {
         return handlers_->registrar->is_registered() ? 1.0 : 0.0;
     });
@@ -237,6 +262,7 @@ void Broker::start_serving() {
     handlers_->expiry->start_every(kExpiryPeriod);
     handlers_->registrar->start();
     handlers_->delay->start();
+    handlers_->transaction_checker->start();
     for (const auto& loop : loops_) {
         loop->start_thread();
     }
@@ -287,6 +313,7 @@ void Broker::settle() {
     store_->stop_cold_reads();
     run_on(*loop_states_[0], [this] {
         handlers_->delay->stop();
+        handlers_->transaction_checker->stop();
         handlers_->expiry->cancel();
     });
     const SteadyTime deadline = clock_.steady() + kStepLimit;

@@ -23,6 +23,8 @@ namespace gantry::broker {
 class LoopState;
 class Registrar;
 class DelayService;
+class TransactionChecker;
+class TransactionService;
 
 /// What every handler of one broker works with. Owned by Broker; set up before the loops run and
 /// taken down after they stopped, so the pointers never change under a handler.
@@ -51,6 +53,8 @@ struct Context {
     storage::Store* store = nullptr;
     Registrar* registrar = nullptr;
     DelayService* delay = nullptr;
+    TransactionService* transactions = nullptr;
+    TransactionChecker* transaction_checker = nullptr;
     std::vector<LoopState*> loops;
     std::string address;    ///< host:port as routed to clients
     wire::Host store_host;  ///< the same, in record form

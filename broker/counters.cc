@@ -33,6 +33,20 @@ Counters::Counters(MetricRegistry& r)
                                 "Due messages dropped because their topic is gone.")),
       sent_back(r.counter("gantry_broker_sent_back_total", "Messages consumers sent back.")),
       dead_letters(r.counter("gantry_broker_dead_letters_total", "Messages delivered too often.")),
+      transactions_begun(
+          r.counter("gantry_broker_transactions_begun_total", "Half messages stored.")),
+      transactions_committed(
+          r.counter("gantry_broker_transactions_committed_total", "Transactions committed.")),
+      transactions_rolled_back(
+          r.counter("gantry_broker_transactions_rolled_back_total", "Transactions rolled back.")),
+      transactions_asked(r.counter("gantry_broker_transactions_asked_total",
+                                   "Producers asked for the outcome of a transaction.")),
+      transactions_unserved(r.counter("gantry_broker_transactions_unserved_total",
+                                      "Outcomes that no producer was there to be asked for.")),
+      transactions_given_up(r.counter("gantry_broker_transactions_given_up_total",
+                                      "Transactions ended because nobody knew the outcome.")),
+      transactions_lost(r.counter("gantry_broker_transactions_lost_total",
+                                  "Transactions whose half message cannot be read any more.")),
       member_changes(r.counter("gantry_broker_member_changes_total", "Changes of group members.")),
       requests_failed(r.counter("gantry_broker_requests_failed_total", "Requests refused.")) {
     for (std::size_t i = 0; i < kErrcCount; ++i) {

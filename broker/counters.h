@@ -33,6 +33,13 @@ struct Counters {
     Counter& delayed_dropped;  ///< due messages whose topic is gone
     Counter& sent_back;
     Counter& dead_letters;
+    Counter& transactions_begun;
+    Counter& transactions_committed;
+    Counter& transactions_rolled_back;
+    Counter& transactions_asked;
+    Counter& transactions_unserved;  ///< questions with nobody to ask
+    Counter& transactions_given_up;
+    Counter& transactions_lost;  ///< their half messages cannot be read any more
     Counter& member_changes;
     Counter& requests_failed;
     std::array<Counter*, kErrcCount> failed_by_class{};

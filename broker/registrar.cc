@@ -7,6 +7,7 @@
 #include "protocol/wire/names.h"
 #include "storage/state_machine.h"
 #include "storage/topic_table.h"
+#include "storage/transaction/transactions.h"
 
 #include <algorithm>
 #include <utility>
@@ -22,7 +23,9 @@ constexpr std::string_view kAutoCreateTopic = "TBW102";
 constexpr std::int32_t kAutoCreateQueues = 8;
 
 bool is_routed(std::string_view topic) {
-    return !wire::is_system_topic(topic) && !wire::is_internal_topic(topic);
+    // What nobody decided about is for people to consume.
+    return topic == storage::kUndecidedTopic ||
+           (!wire::is_system_topic(topic) && !wire::is_internal_topic(topic));
 }
 
 }  // namespace

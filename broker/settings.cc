@@ -6,6 +6,7 @@
 #include "protocol/net/socket.h"
 #include "protocol/wire/record.h"
 #include "storage/topic_table.h"
+#include "storage/transaction/transactions.h"
 
 #include <algorithm>
 
@@ -219,6 +220,34 @@ void bind_retention(SettingTable& table, BrokerOptions& o) {
               "Share of the log's room that is taken when the alarm goes off.");
 }
 
+void bind_transactions(SettingTable& table, BrokerOptions& o) {
+    constexpr std::int64_t kYearMs = std::int64_t{366} * 86'400'000;
+    table.add("transaction.check_immunity_ms",
+              &o.transaction_check_immunity_ms,
+              {0, kYearMs},
+              "How long after its half message a producer is first asked what became of a "
+              "transaction; a message may say otherwise.");
+    table.add("transaction.check_interval_ms",
+              &o.transaction_check_interval_ms,
+              {10, kYearMs},
+              "Time between two questions about the same transaction.");
+    table.add("transaction.check_max",
+              &o.transaction_check_max,
+              {0, 1'000'000},
+              "Questions about one transaction that reached a producer; then its message goes to "
+              "TRANS_CHECK_MAX_TIME_TOPIC.");
+    table.add("transaction.open_ms_max",
+              &o.transaction_open_ms_max,
+              {1'000, kYearMs},
+              "A transaction without an outcome for that long ends the same way, though nobody "
+              "could be asked.");
+    table.add("transaction.open_max",
+              &o.transaction_open_max,
+              {0, 100'000'000},
+              "Transactions without an outcome, about 150 B of memory each; further half messages "
+              "are refused as busy.");
+}
+
 Status check_name(std::string_view setting, std::string_view value) {
     const auto is_bad = [](char c) { return c <= ' ' || c == ';' || c == ',' || c == '"'; };
     if (value.empty() || value.size() > wire::kTopicBytesMax ||
@@ -257,6 +286,7 @@ void bind_settings(SettingTable& table, BrokerOptions& options) {
     bind_scrubbing(table, options);
     bind_reading(table, options);
     bind_retention(table, options);
+    bind_transactions(table, options);
 }
 
 Status check_options(const BrokerOptions& options) {
@@ -308,7 +338,7 @@ storage::RetentionOptions retention_options(const BrokerOptions& options) {
     retention.force = options.retention_force;
     retention.alarm_percent = static_cast<std::uint32_t>(options.retention_alarm_percent);
     // Whose messages the broker itself still has to deliver.
-    retention.held_topics = {std::string(DelayService::kTopic)};
+    retention.held_topics = {std::string(DelayService::kTopic), std::string(storage::kHalfTopic)};
     return retention;
 }
 

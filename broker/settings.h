@@ -66,6 +66,12 @@ struct BrokerOptions {
     bool group_auto_create = true;
     bool filter_sql = true;  ///< RocketMQ's enablePropertyFilter
 
+    std::int64_t transaction_check_immunity_ms = 6'000;
+    std::int64_t transaction_check_interval_ms = 30'000;
+    std::int64_t transaction_check_max = 15;
+    std::int64_t transaction_open_ms_max = 86'400'000;
+    std::int64_t transaction_open_max = 500'000;
+
     std::int64_t message_bytes_max = std::int64_t{4} << 20;
     std::int64_t connections_max = 10'000;
     std::int64_t connection_output_bytes_max = std::int64_t{64} << 20;

@@ -72,6 +72,17 @@ struct GroupStatus {
     std::vector<GroupQueueProgress> queues;
 };
 
+/// A transaction without an outcome.
+struct OpenTransaction {
+    std::string broker;
+    std::string message_id;  ///< offset message id of the half message; empty: it cannot be read
+    std::string group;       ///< of producers
+    std::string topic;       ///< where the message would go
+    WallMs store_ms = 0;
+    WallMs asked_ms = 0;  ///< when a producer was asked last; 0: never
+    std::int32_t asked = 0;
+};
+
 /// One broker process; id 0 is the master of the brokers of that name.
 struct BrokerAddress {
     std::string cluster;
@@ -139,6 +150,12 @@ public:
     Result<std::vector<GroupSummary>> list_groups();
     /// kNotFound: no broker knows the group.
     Result<GroupStatus> describe_group(std::string_view group);
+
+    /// Of every master, in the order they were begun there; at most `count_max` of each.
+    Result<std::vector<OpenTransaction>> list_transactions(std::uint32_t count_max);
+    /// Lets the broker ask producers again about a transaction it gave up. `id`: offset message id
+    /// of the message in TRANS_CHECK_MAX_TIME_TOPIC. Repeating it is success. kNotFound.
+    Status resume_transaction(std::string_view id);
 
     /// Every registered broker, sorted by cluster, name and id.
     Result<std::vector<BrokerAddress>> cluster();

@@ -314,6 +314,9 @@ Status Recovery::take(const LogEntry& entry) {
     if (entry.at >= starts_.keys && !is_unlisted(entry)) {
         parts_.index_keys(record.topic, record.properties, entry.at, record.store_ms);
     }
+    if (!is_imported(entry)) {
+        parts_.state->replay_transaction(record, entry.at);
+    }
     if (is_state) {
         GANTRY_TRY(
             parts_.state->replay({record.body, entry.at, record.queue_offset, record.store_ms},

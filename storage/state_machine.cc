@@ -4,6 +4,7 @@
 #include "common/check.h"
 #include "storage/offset_table.h"
 #include "storage/topic_table.h"
+#include "storage/transaction/transactions.h"
 
 #include <algorithm>
 #include <map>
@@ -61,6 +62,10 @@ Status check_offset(const wire::OffsetPut& put) {
     return ok();
 }
 
+Status check_half(std::int64_t half) {
+    return half < 0 ? Status(refused("half", half, "0 or more")) : ok();
+}
+
 Status check_change(const wire::StateChange& change) {
     switch (change.change_case()) {
         case wire::StateChange::kTopicPut:
@@ -77,6 +82,10 @@ Status check_change(const wire::StateChange& change) {
             return check_name("groupDelete", change.groupdelete());
         case wire::StateChange::kOffsetPut:
             return check_offset(change.offsetput());
+        case wire::StateChange::kTransactionAsked:
+            return check_half(change.transactionasked().half());
+        case wire::StateChange::kTransactionEnd:
+            return check_half(change.transactionend().half());
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
@@ -163,6 +172,7 @@ Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
     for (const wire::OffsetPut& put : snapshot.offsets()) {
         state_->offsets.put(put);
     }
+    GANTRY_TRY(transactions_.restore(snapshot));
     state_->version.MergeFrom(snapshot.topicversion());
     state_->folded = LogOffset(snapshot.logoffset());
     state_->next = QueueOffset(snapshot.statequeueoffset());
@@ -196,13 +206,47 @@ Status LogStateMachine::replay(const LoggedChange& logged, bool drop_queues) {
     return ok();
 }
 
+void LogStateMachine::replay_transaction(const wire::Record& record, LogOffset at) {
+    const bool opens = record.topic == kHalfTopic;
+    if (!opens && record.prepared_transaction_offset <= 0) {
+        return;
+    }
+    {
+        const MutexLock lock(mutex_);
+        if (at < state_->folded) {
+            return;
+        }
+    }
+    if (opens) {
+        transactions_.open(transaction_of(record));
+    } else {
+        transactions_.close(LogOffset(record.prepared_transaction_offset));
+    }
+}
+
 Result<Appended> LogStateMachine::commit(const wire::StateRecord& changes) {
+    return commit_if(changes, [] { return ok(); });
+}
+
+Result<Appended> LogStateMachine::commit_in_order(const std::function<Result<Appended>()>& append) {
+    const MutexLock commit(commit_mutex_);
+    Result<Appended> appended = append();
+    if (appended) {
+        const MutexLock lock(mutex_);
+        state_->folded = appended->end;
+    }
+    return appended;
+}
+
+Result<Appended> LogStateMachine::commit_if(const wire::StateRecord& changes,
+                                            const std::function<Status()>& may) {
     GANTRY_TRY(check_changes(changes));
     std::string body = changes.SerializeAsString();
     const MutexLock commit(commit_mutex_);
     if (!append_) {
         return Error{Errc::kClosed, "the state machine has no log"};
     }
+    GANTRY_TRY(may());
     // Sealed before the deletion is in the log: all records of the topic then lie before it.
     for (const wire::StateChange& change : changes.changes()) {
         if (change.change_case() == wire::StateChange::kTopicDelete) {
@@ -255,6 +299,12 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kOffsetPut:
                 state.offsets.put(change.offsetput());
                 break;
+            case wire::StateChange::kTransactionAsked:
+                transactions_.asked(LogOffset(change.transactionasked().half()), at_ms);
+                break;
+            case wire::StateChange::kTransactionEnd:
+                transactions_.close(LogOffset(change.transactionend().half()));
+                break;
             case wire::StateChange::CHANGE_NOT_SET:
                 break;
         }
@@ -275,6 +325,7 @@ wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& 
         *snapshot.add_groups() = group;
     }
     state_->offsets.for_each([&](const wire::OffsetPut& put) { *snapshot.add_offsets() = put; });
+    transactions_.save(snapshot);
     return snapshot;
 }
 

@@ -5,7 +5,9 @@
 #include "common/mutex.h"
 #include "common/result.h"
 #include "common/unique_function.h"
+#include "protocol/wire/record.h"
 #include "protocol/wire/state.pb.h"
+#include "storage/transaction/transaction_table.h"
 #include "storage/types.h"
 
 #include <cstdint>
@@ -18,7 +20,8 @@
 
 namespace gantry::storage {
 
-/// Topics, groups and committed offsets: a fold over the records of the state topic in the log.
+/// Topics, groups, committed offsets and open transactions: a fold over the records of the state
+/// topic in the log.
 ///
 ///   commit(changes) -> one record in the log -> applied to memory -> Appended (ack when durable)
 ///
@@ -94,6 +97,10 @@ public:
     /// (queues as of there have seen the earlier ones). kCorrupt: the body does not parse.
     Status replay(const LoggedChange& logged, bool drop_queues);
 
+    /// Folds a record of another topic in that opens or ends a transaction: see transactions.h.
+    /// Others change nothing, and none below the restored snapshot's log offset does.
+    void replay_transaction(const wire::Record& record, LogOffset at);
+
     /// The state, with its log offset: every commit below that is in, none above. `published`
     /// returns the published end of the log, from which consume queues and key index may then be
     /// replayed; it is called while no commit is half done. Sync the log up to the snapshot's
@@ -101,6 +108,17 @@ public:
     wire::StateSnapshot snapshot(const std::function<LogOffset()>& published) const;
 
     Result<Appended> commit(const wire::StateRecord& changes) override;
+    /// As commit, unless `may`, called while no commit is under way, has an error.
+    Result<Appended> commit_if(const wire::StateRecord& changes,
+                               const std::function<Status()>& may);
+    /// Runs `append`, which appends something to the log and changes transactions() accordingly,
+    /// in the order of commits: a snapshot has both or neither.
+    Result<Appended> commit_in_order(const std::function<Result<Appended>()>& append);
+
+    TransactionTable& transactions() noexcept { return transactions_; }
+
+    const TransactionTable& transactions() const noexcept { return transactions_; }
+
     std::optional<wire::TopicConfig> topic(std::string_view name) const override;
     std::vector<wire::TopicConfig> topics() const override;
     wire::DataVersion topic_version() const override;
@@ -118,6 +136,7 @@ private:
     void apply(const wire::StateRecord& changes, WallMs at_ms, bool drop_queues);
 
     TopicTable& topics_;
+    TransactionTable transactions_;
     mutable Mutex commit_mutex_;  ///< order of commits = order of the log; before mutex_
     Append append_ GANTRY_GUARDED_BY(commit_mutex_);
     mutable Mutex mutex_;

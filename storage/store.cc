@@ -81,6 +81,10 @@ Status Store::Parts::open(RecoveryReport& report) {
         record.body = as_bytes(body);
         return append_messages(*queue, {&record, 1});
     });
+    transactions =
+        std::make_unique<Transactions>(*state, [this](Queue& queue, const wire::Record& record) {
+            return append_messages(queue, {&record, 1});
+        });
     log->on_progress([this] {
         checkpointer->flushed(log->flushed());
         std::function<void()> report_to;
@@ -222,6 +226,10 @@ void Store::on_progress(std::function<void()> on_progress) {
 
 StateMachine& Store::state() noexcept {
     return *parts_->state;
+}
+
+Transactions& Store::transactions() noexcept {
+    return *parts_->transactions;
 }
 
 void Checkpointer::set_due(LogOffset last) {

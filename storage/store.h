@@ -7,6 +7,7 @@
 #include "common/result.h"
 #include "storage/state_machine.h"
 #include "storage/topic_table.h"
+#include "storage/transaction/transactions.h"
 #include "storage/types.h"
 
 #include <cstdint>
@@ -131,6 +132,8 @@ public:
 
     /// Topics, groups and committed offsets. Lives as long as the store.
     StateMachine& state() noexcept;
+    /// Half messages and what became of them. Lives as long as the store.
+    Transactions& transactions() noexcept;
 
     /// What it is made of; for the room's own sources.
     struct Parts;

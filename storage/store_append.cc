@@ -55,6 +55,12 @@ Status check_record(const wire::Record& record, const Queue& queue, const StoreO
                        std::to_string(queue.queue_id));
     }
     GANTRY_TRY(check_properties(record.properties));
+    if ((record.sys_flag & wire::sys_flag::kTransactionMask) != 0 ||
+        record.prepared_transaction_offset != 0) {
+        return refused("record of a transaction: sysFlag " + std::to_string(record.sys_flag) +
+                       ", preparedTransactionOffset " +
+                       std::to_string(record.prepared_transaction_offset));
+    }
     if (record.store_host.is_v6 != options.store_host.is_v6) {
         return refused(std::string("record leaves room for a store host of IPv") +
                        (record.store_host.is_v6 ? '6' : '4') + ", this broker has IPv" +

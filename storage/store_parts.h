@@ -13,6 +13,7 @@
 #include "storage/state_machine.h"
 #include "storage/store.h"
 #include "storage/topic_table.h"
+#include "storage/transaction/transactions.h"
 
 #include <condition_variable>
 #include <memory>
@@ -127,6 +128,7 @@ struct Store::Parts {
     std::unique_ptr<KeyIndex> keys;
     std::unique_ptr<TopicTable> topics;
     std::unique_ptr<LogStateMachine> state;
+    std::unique_ptr<Transactions> transactions;
     std::unique_ptr<CommitLog> log;
     std::unique_ptr<LostRanges> lost;
     std::unique_ptr<Checkpointer> checkpointer;

@@ -90,13 +90,14 @@ std::optional<GroupRegistry::Change> GroupRegistry::join(const ClientInfo& clien
     return change_of(consumer.groupname(), group);
 }
 
-void GroupRegistry::join_producer(const ClientInfo& client, const std::string& group) {
+bool GroupRegistry::join_producer(const ClientInfo& client, const std::string& group) {
     const MutexLock lock(mutex_);
     const auto [member, is_new] = producers_[group].try_emplace(client.peer);
     member->second = {client, clock_.steady()};
     if (is_new) {
         by_peer_[client.peer].producers.insert(group);
     }
+    return is_new;
 }
 
 std::optional<GroupRegistry::Change> GroupRegistry::remove_consumer(PeerId peer,
@@ -261,6 +262,18 @@ std::optional<wire::ProducerConnection> GroupRegistry::producer_connections(
         describe(member.client, *connections.add_connectionset());
     }
     return connections;
+}
+
+std::optional<GroupRegistry::Receiver> GroupRegistry::producer(std::string_view group,
+                                                               std::size_t turn) const {
+    const MutexLock lock(mutex_);
+    const auto at = producers_.find(group);
+    if (at == producers_.end() || at->second.empty()) {
+        return std::nullopt;
+    }
+    const auto member =
+        std::next(at->second.begin(), static_cast<std::ptrdiff_t>(turn % at->second.size()));
+    return Receiver{member->first, member->second.client.codec};
 }
 
 std::vector<std::string> GroupRegistry::topics_of(std::string_view group) const {

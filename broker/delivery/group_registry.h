@@ -68,7 +68,8 @@ public:
     /// Registers the sender of a heartbeat as a member of one consumer group. A change when it is
     /// new or the group's set of topics became another.
     std::optional<Change> join(const ClientInfo& client, const wire::ConsumerData& consumer);
-    void join_producer(const ClientInfo& client, const std::string& group);
+    /// Whether the sender is new in the producer group.
+    bool join_producer(const ClientInfo& client, const std::string& group);
 
     /// Ends the membership of `client_id` on that connection in the groups named (empty: none).
     std::vector<Change> leave(PeerId peer,
@@ -97,6 +98,8 @@ public:
     std::vector<std::string> client_ids(std::string_view group) const;
     std::optional<wire::ConsumerConnection> consumer_connections(std::string_view group) const;
     std::optional<wire::ProducerConnection> producer_connections(std::string_view group) const;
+    /// One member of a producer group, another one for the next `turn`; nothing when none is there.
+    std::optional<Receiver> producer(std::string_view group, std::size_t turn) const;
     /// Topics a group that is online subscribes to.
     std::vector<std::string> topics_of(std::string_view group) const;
     /// Online consumer groups, by name; with a topic: those that subscribe to it.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/group_handler.h"
 
+#include "broker/delivery/transaction_checker.h"
 #include "broker/dispatcher.h"
 #include "broker/registrar.h"
 #include "broker/topic_creator.h"
@@ -120,7 +121,9 @@ void GroupHandler::heartbeat(Call& call) {
         }
     }
     for (const wire::ProducerData& producer : data.producerdataset()) {
-        context_.groups.join_producer(client, producer.groupname());
+        if (context_.groups.join_producer(client, producer.groupname())) {
+            context_.transaction_checker->producer_joined(producer.groupname());
+        }
     }
     if (!is_created) {
         call.reply();

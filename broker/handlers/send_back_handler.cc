@@ -125,6 +125,7 @@ Result<LogOffset> SendBackHandler::append_copy(LoopState& loop, const Job& job, 
         asked > 0 ? asked : kFirstRetryLevel + record.reconsume_times, DelayService::kLevels);
     (void)wire::append_property(properties, wire::property::kDelay, std::to_string(level));
     wire::Record copy = record;
+    copy.prepared_transaction_offset = 0;  // it is not what ended a transaction
     copy.topic = topic->name();
     copy.queue_id = static_cast<std::int32_t>(
         loop.random().below(static_cast<std::uint64_t>(std::max(topic->write_queues(), 1))));
@@ -151,6 +152,7 @@ Result<LogOffset> SendBackHandler::append_dead(LoopState& loop,
         return Error{Errc::kNotFound, "topic[" + topic->name() + "] has no queue"};
     }
     wire::Record copy = record;
+    copy.prepared_transaction_offset = 0;  // it is not what ended a transaction
     copy.topic = topic->name();
     copy.queue_id = 0;
     copy.reconsume_times = record.reconsume_times + 1;

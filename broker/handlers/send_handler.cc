@@ -2,6 +2,7 @@
 #include "broker/handlers/send_handler.h"
 
 #include "broker/delivery/delay_service.h"
+#include "broker/delivery/transaction_service.h"
 #include "broker/dispatcher.h"
 #include "broker/topic_creator.h"
 #include "protocol/wire/batch.h"
@@ -22,7 +23,6 @@ using wire::ResponseCode;
 
 constexpr std::uint32_t kBatchMessagesMax = 65'536;
 constexpr std::string_view kAutoCreateTopic = "TBW102";
-constexpr std::string_view kTransactionProperty = "TRAN_MSG";
 constexpr std::int32_t kReadWrite = storage::perm::kRead | storage::perm::kWrite;
 
 Error unknown_topic(std::string_view name) {
@@ -61,7 +61,7 @@ Status check_body_sizes(Bytes records, std::int64_t bytes_max) {
 
 bool is_prepared(const wire::SendMessageRequest& request) {
     return (request.sysflag() & wire::sys_flag::kTransactionMask) != 0 ||
-           wire::find_property(request.properties(), kTransactionProperty) == "true";
+           wire::find_property(request.properties(), wire::property::kHalf) == "true";
 }
 
 }  // namespace
@@ -181,10 +181,11 @@ bool SendHandler::is_dead(const Call& call, const Request& request) const {
 }
 
 void SendHandler::send_message(Call& call, const Request& request) {
-    if (is_prepared(request)) {
-        call.fail(ResponseCode::kNoPermission,
-                  "the broker[" + context_.address +
-                      "] sending transaction message is forbidden: transactions are not served");
+    const bool is_half = is_prepared(request);
+    if (is_half && (request.batch() || request.topic().starts_with(wire::kRetryPrefix))) {
+        call.fail({Errc::kRefused,
+                   "a half message in a batch, or for the retry topic " + request.topic()},
+                  ResponseCode::kMessageIllegal);
         return;
     }
     const auto prepare = [&]() -> Result<storage::Queue*> {
@@ -218,7 +219,15 @@ void SendHandler::send_message(Call& call, const Request& request) {
         call.fail(records.error(), ResponseCode::kMessageIllegal);
         return;
     }
-    store_stock(call, request, **queue, *records);
+    for (wire::Record& record : *records) {
+        record.topic = (*queue)->topic;
+        record.queue_id = (*queue)->queue_id;
+    }
+    if (is_half) {
+        store_half(call, request, records->front());
+    } else {
+        store_stock(call, request, **queue, *records);
+    }
 }
 
 Result<std::vector<wire::Record>> SendHandler::records_of(
@@ -271,10 +280,6 @@ void SendHandler::store_stock(Call& call,
                               const Request& request,
                               storage::Queue& queue,
                               std::vector<wire::Record>& records) {
-    for (wire::Record& record : records) {
-        record.topic = queue.topic;
-        record.queue_id = queue.queue_id;
-    }
     storage::Queue* target = &queue;
     DelayedRecord delayed;
     const std::int32_t level = DelayService::level_of(request.properties());
@@ -294,16 +299,36 @@ void SendHandler::store_stock(Call& call,
     if (target != &queue) {
         context_.delay->stored(level);
     }
-    context_.counters.messages_in.add(records.size());
-    context_.counters.bytes_in.add(static_cast<std::uint64_t>(appended->end - appended->first));
-    const wire::SendMessageResponse response = response_of(queue.queue_id, *appended, records);
+    acknowledge(call, request, *appended, response_of(queue.queue_id, *appended, records));
+}
+
+/// A delay level of it counts from its commit on.
+void SendHandler::store_half(Call& call, const Request& request, const wire::Record& message) {
+    const Result<storage::Appended> appended =
+        context_.transactions->store_half(call.loop, message, request.producergroup());
+    if (!appended) {
+        call.fail(appended.error(), stock_code(appended.error().code));
+        return;
+    }
+    wire::SendMessageResponse response = response_of(message.queue_id, *appended, {message});
+    response.set_transactionid(
+        std::string(wire::find_property(request.properties(), wire::property::kUniqueKey)));
+    acknowledge(call, request, *appended, response);
+}
+
+void SendHandler::acknowledge(Call& call,
+                              const Request& request,
+                              const storage::Appended& appended,
+                              const wire::SendMessageResponse& response) {
+    context_.counters.messages_in.add(appended.count);
+    context_.counters.bytes_in.add(static_cast<std::uint64_t>(appended.end - appended.first));
     const bool waits = wire::find_property(request.properties(), wire::property::kWait) != "false";
     if (!waits || context_.store->flush_mode() == storage::FlushMode::kAsync) {
         call.reply(&response);
         return;
     }
     call.loop.when_durable(
-        appended->end, [&loop = call.loop, to = call.addressee(), response](const Status& status) {
+        appended.end, [&loop = call.loop, to = call.addressee(), response](const Status& status) {
             if (status) {
                 loop.reply(to, ResponseCode::kSuccess, {}, &response);
             } else {

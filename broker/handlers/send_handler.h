@@ -17,7 +17,8 @@ class Dispatcher;
 class TopicCreator;
 
 /// Takes messages from producers: records in stored form from Gantry's clients (10001), plain
-/// messages and batches from stock clients (10, 310, 320).
+/// messages and batches from stock clients (10, 310, 320), and half messages of transactions from
+/// either (10, 310 with sysFlag prepared or TRAN_MSG).
 ///
 ///   error                                native          stock
 ///   unknown topic                        kTopicNotExist  17
@@ -53,6 +54,11 @@ private:
                      const Request& request,
                      storage::Queue& queue,
                      std::vector<wire::Record>& records);
+    void store_half(Call& call, const Request& request, const wire::Record& message);
+    void acknowledge(Call& call,
+                     const Request& request,
+                     const storage::Appended& appended,
+                     const wire::SendMessageResponse& response);
     wire::SendMessageResponse response_of(std::int32_t queue_id,
                                           const storage::Appended& appended,
                                           const std::vector<wire::Record>& records) const;

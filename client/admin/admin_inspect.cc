@@ -152,6 +152,44 @@ Result<GroupStatus> AdminClient::describe_group(std::string_view group) {
     return status;
 }
 
+Result<std::vector<OpenTransaction>> AdminClient::list_transactions(std::uint32_t count_max) {
+    constexpr std::uint32_t kPage = 500;
+    GANTRY_ASSIGN_OR_RETURN(const std::vector<BrokerAddress> brokers, state_->calls.brokers());
+    std::vector<OpenTransaction> all;
+    for (const BrokerAddress& broker : brokers) {
+        wire::ListTransactionsRequest request;
+        std::uint32_t left = broker.broker_id == 0 ? count_max : 0;
+        while (left > 0) {
+            request.set_count(std::min(left, kPage));
+            GANTRY_ASSIGN_OR_RETURN(
+                const wire::TransactionList list,
+                state_->calls.ask_body<wire::TransactionList>(
+                    broker.address, wire::RequestCode::kListTransactions, &request));
+            for (const wire::TransactionList::Transaction& one : list.transactions()) {
+                all.push_back({broker.broker,
+                               one.messageid(),
+                               one.producergroup(),
+                               one.topic(),
+                               one.storetime(),
+                               one.askedtime(),
+                               one.asked()});
+                request.set_from(one.logoffset() + 1);
+            }
+            const auto got = static_cast<std::uint32_t>(list.transactions_size());
+            left = got < request.count() ? 0 : left - got;
+        }
+    }
+    return all;
+}
+
+Status AdminClient::resume_transaction(std::string_view id) {
+    GANTRY_ASSIGN_OR_RETURN(const wire::MessageLocation location, wire::parse_message_id(id));
+    wire::ResumeCheckHalfMessageRequest fields;
+    fields.set_msgid(std::string(id));
+    return state_->calls.ask_status(
+        wire::to_string(location.store_host), wire::RequestCode::kResumeCheckHalfMessage, &fields);
+}
+
 Result<BrokerStatus> AdminClient::describe_broker(std::string_view broker) {
     std::string address(broker);
     GANTRY_ASSIGN_OR_RETURN(const std::vector<BrokerAddress> brokers, state_->calls.brokers());

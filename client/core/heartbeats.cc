@@ -4,6 +4,8 @@
 #include "client/core/loop_slot.h"
 #include "common/log.h"
 #include "protocol/wire/group.pb.h"
+#include "protocol/wire/properties.h"
+#include "protocol/wire/record.h"
 
 #include <chrono>
 #include <utility>
@@ -58,6 +60,18 @@ void Heartbeats::remove_producer(const std::string& group) {
     });
 }
 
+std::uint64_t Heartbeats::answer_checks(const std::string& group, OnCheck on_check) {
+    const std::uint64_t listener = ++last_listener_;
+    slot_.post([this, group, listener, on_check = std::move(on_check)] {
+        checkers_.emplace(listener, std::pair(group, on_check));
+    });
+    return listener;
+}
+
+void Heartbeats::end_checks(std::uint64_t listener) {
+    slot_.post([this, listener] { checkers_.erase(listener); });
+}
+
 void Heartbeats::put_consumer(const wire::ConsumerData& data,
                               std::function<void()> on_change,
                               Then then) {
@@ -72,7 +86,9 @@ void Heartbeats::remove_consumer(const std::string& group, Then then) {
 }
 
 void Heartbeats::attach(net::Channel& channel) {
-    channel.on_request([this](const net::Received& notice) { on_notice(notice); });
+    channel.on_request([this, address = channel.address()](const net::Received& notice) {
+        on_notice(notice, address);
+    });
     channel.on_state([this, address = channel.address()](bool up) {
         if (up && beaten_.count(address) != 0) {
             beat_one(address, nullptr);
@@ -84,6 +100,7 @@ void Heartbeats::stop() {
     timer_.reset();
     consumers_.clear();
     producers_.clear();
+    checkers_.clear();
 }
 
 void Heartbeats::beat(Then then) {
@@ -155,10 +172,32 @@ void Heartbeats::unregister(const std::string& producer_group,
     }
 }
 
-void Heartbeats::on_notice(const net::Received& notice) {
-    if (notice.header.request() != wire::RequestCode::kNotifyConsumerIdsChanged) {
+void Heartbeats::on_notice(const net::Received& notice, const std::string& address) {
+    if (notice.header.request() == wire::RequestCode::kNotifyConsumerIdsChanged) {
+        on_members_changed(notice);
+    } else if (notice.header.request() == wire::RequestCode::kCheckTransactionState) {
+        on_transaction_check(notice, address);
+    }
+}
+
+/// The group is in the half message itself.
+void Heartbeats::on_transaction_check(const net::Received& notice, const std::string& address) {
+    const Result<wire::Record> half = wire::parse_record(notice.body);
+    if (!half) {
+        kLog.warn("transaction_check_damaged", {{"broker", address}, {"error", half.error()}});
         return;
     }
+    const std::string_view group =
+        wire::find_property(half->properties, wire::property::kProducerGroup);
+    for (const auto& [listener, checker] : checkers_) {
+        if (checker.first == group) {
+            checker.second(notice, address);
+            return;
+        }
+    }
+}
+
+void Heartbeats::on_members_changed(const net::Received& notice) {
     wire::ConsumerGroupRequest fields;
     if (!wire::decode_fields(notice.header, fields)) {
         return;

@@ -70,7 +70,31 @@ void append_property_to(std::string& out, std::string_view name, std::string_vie
     out.push_back(wire::kPropertySeparator);
 }
 
+void append_properties(std::string& out, const Message& message) {
+    if (!message.keys.empty()) {
+        out.append(wire::property::kKeys);
+        out.push_back(wire::kNameValueSeparator);
+        for (const std::string& key : message.keys) {
+            out.append(key);
+            out.push_back(' ');
+        }
+        out.back() = wire::kPropertySeparator;
+    }
+    if (!message.tag.empty()) {
+        append_property_to(out, wire::property::kTags, message.tag);
+    }
+    for (const auto& [name, value] : message.properties) {
+        append_property_to(out, name, value);
+    }
+}
+
 }  // namespace
+
+std::string stored_properties(const Message& message) {
+    std::string properties;
+    append_properties(properties, message);
+    return properties;
+}
 
 Status check_message(const Message& message, const MessageLimits& limits) {
     if (message.body.size() > limits.message_bytes_max) {
@@ -104,21 +128,7 @@ std::size_t record_bytes_of(const Message& message, bool born_v6, bool store_v6)
 
 void RecordWriter::append(std::string& out, const Message& message) {
     properties_.clear();
-    if (!message.keys.empty()) {
-        properties_.append(wire::property::kKeys);
-        properties_.push_back(wire::kNameValueSeparator);
-        for (const std::string& key : message.keys) {
-            properties_.append(key);
-            properties_.push_back(' ');
-        }
-        properties_.back() = wire::kPropertySeparator;
-    }
-    if (!message.tag.empty()) {
-        append_property_to(properties_, wire::property::kTags, message.tag);
-    }
-    for (const auto& [name, value] : message.properties) {
-        append_property_to(properties_, name, value);
-    }
+    append_properties(properties_, message);
     wire::Record record;
     record.queue_id = origin_.queue_id;
     record.flag = message.flag;

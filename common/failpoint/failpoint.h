@@ -87,6 +87,11 @@ inline constexpr std::array kSites = {
     Site{"send.appended"},
     Site{"ack.durable"},
     Site{"ack.replied"},
+    // Transactions: behind the record, before anybody is told.
+    Site{"transaction.half_stored"},
+    Site{"transaction.committed"},
+    Site{"transaction.rolled_back"},
+    Site{"transaction.asked"},
 };
 
 /// The index of a place in kSites; kSites.size() when there is none of that name and kind.

@@ -14,7 +14,7 @@ struct Named {
 };
 
 // Ascending by number.
-constexpr std::array<Named<RequestCode>, 61> kRequests = {{
+constexpr std::array<Named<RequestCode>, 63> kRequests = {{
     {RequestCode::kSendMessage, "SEND_MESSAGE"},
     {RequestCode::kPullMessage, "PULL_MESSAGE"},
     {RequestCode::kQueryMessage, "QUERY_MESSAGE"},
@@ -65,6 +65,7 @@ constexpr std::array<Named<RequestCode>, 61> kRequests = {{
     {RequestCode::kSendMessageV2, "SEND_MESSAGE_V2"},
     {RequestCode::kSendBatchMessage, "SEND_BATCH_MESSAGE"},
     {RequestCode::kQueryDataVersion, "QUERY_DATA_VERSION"},
+    {RequestCode::kResumeCheckHalfMessage, "RESUME_CHECK_HALF_MESSAGE"},
     {RequestCode::kAddWritePermOfBroker, "ADD_WRITE_PERM_OF_BROKER"},
     {RequestCode::kGetTopicConfig, "GET_TOPIC_CONFIG"},
     {RequestCode::kGetSubscriptionGroupConfig, "GET_SUBSCRIPTIONGROUP_CONFIG"},
@@ -76,6 +77,7 @@ constexpr std::array<Named<RequestCode>, 61> kRequests = {{
     {RequestCode::kWatchRoutes, "WATCH_ROUTES"},
     {RequestCode::kDescribeBroker, "DESCRIBE_BROKER"},
     {RequestCode::kListGroups, "LIST_GROUPS"},
+    {RequestCode::kListTransactions, "LIST_TRANSACTIONS"},
 }};
 
 constexpr std::array<Named<ResponseCode>, 29> kResponses = {{

@@ -59,6 +59,7 @@ enum class RequestCode : std::int32_t {
     kSendMessageV2 = 310,
     kSendBatchMessage = 320,
     kQueryDataVersion = 322,
+    kResumeCheckHalfMessage = 323,
     kAddWritePermOfBroker = 327,
     kGetTopicConfig = 351,
     kGetSubscriptionGroupConfig = 352,
@@ -71,6 +72,7 @@ enum class RequestCode : std::int32_t {
     kWatchRoutes = 10011,          ///< parked until a route of the given topics changes
     kDescribeBroker = 10020,       ///< build, store watermarks, counters
     kListGroups = 10021,           ///< groups with members and lag
+    kListTransactions = 10030,     ///< transactions without an outcome
 };
 
 /// How a request ended; RocketMQ's numbers, Gantry's own from 10000.

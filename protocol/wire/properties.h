@@ -21,6 +21,10 @@ inline constexpr std::string_view kOriginMessageId = "ORIGIN_MESSAGE_ID";
 inline constexpr std::string_view kCluster = "CLUSTER";
 inline constexpr std::string_view kRealTopic = "REAL_TOPIC";
 inline constexpr std::string_view kRealQueueId = "REAL_QID";
+inline constexpr std::string_view kProducerGroup = "PGROUP";
+inline constexpr std::string_view kHalf = "TRAN_MSG";  ///< "true" in a half message
+inline constexpr std::string_view kCheckImmunity = "CHECK_IMMUNITY_TIME_IN_SECONDS";
+inline constexpr std::string_view kCheckTimes = "TRANSACTION_CHECK_TIMES";
 }  // namespace property
 
 inline constexpr char kNameValueSeparator = '\x01';

@@ -56,7 +56,8 @@ void TopicRetentions::load_rules() {
     rules_.clear();
     const RetentionOptions& defaults = parts_.options.retention;
     for (const std::string& name : defaults.held_topics) {
-        rules_[name] = {{.keep_ms = defaults.keep_ms, .until_consumed = true}, true};
+        // Nobody reads them again: what is consumed needs no part of the log.
+        rules_[name] = {{.keep_ms = 1, .until_consumed = true}, true};
     }
     for (const wire::TopicConfig& topic : parts_.state->topics()) {
         const auto own = retention_of(topic, defaults);

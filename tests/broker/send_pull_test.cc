@@ -150,9 +150,6 @@ TEST_CASE("sends that break a rule are refused with a reason and change nothing"
     batch.set_batch(true);
     CHECK(stock(batch, "no batch").code == ResponseCode::kMessageIllegal);
     CHECK(stock(batch, "").code == ResponseCode::kMessageIllegal);
-    wire::SendMessageRequest half = stock_send("T", 0);
-    half.set_sysflag(4);
-    CHECK(stock(half, "x").code == ResponseCode::kNoPermission);
 
     const Answer pulled = pull(f.native(), pull_of("T", 0, 0));
     CHECK(bodies(pulled.body).size() == 2);

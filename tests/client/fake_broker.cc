@@ -80,6 +80,19 @@ void FakeBroker::cut_all() {
     }
 }
 
+bool FakeBroker::tell_producer(const std::string& group,
+                               wire::RequestCode code,
+                               const google::protobuf::Message& fields,
+                               const std::string& body) {
+    const auto at = producer_at.find(group);
+    net::Connection* const connection =
+        at == producer_at.end() ? nullptr : server_->find(at->second);
+    if (connection != nullptr) {
+        connection->send_oneway(wire::Codec::kNative, code, &fields, body);
+    }
+    return connection != nullptr;
+}
+
 void FakeBroker::reply(const net::ReplyTo& to,
                        wire::ResponseCode code,
                        const google::protobuf::Message* fields,
@@ -110,7 +123,8 @@ void FakeBroker::on_frame(const net::Received& frame) {
         pull(net::reply_to(frame), fields, (fields.sysflag() & kSuspend) != 0);
         return;
     }
-    if (!answer_offsets(frame) && !answer_group(frame) && !answer_admin(frame)) {
+    if (!answer_offsets(frame) && !answer_group(frame) && !answer_admin(frame) &&
+        !(on_other && on_other(frame))) {
         reply(net::reply_to(frame), wire::ResponseCode::kRequestCodeNotSupported);
     }
 }
@@ -409,6 +423,7 @@ bool FakeBroker::answer_group(const net::Received& frame) {
             ++heartbeats;
             for (const auto& producer : data.producerdataset()) {
                 producers.insert(producer.groupname());
+                producer_at.insert_or_assign(producer.groupname(), frame.connection.id());
             }
             for (const auto& consumer : data.consumerdataset()) {
                 std::uint64_t& connection = members[consumer.groupname()][data.clientid()];

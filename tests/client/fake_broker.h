@@ -91,13 +91,22 @@ public:
     void truncate_below(const std::string& topic, std::int32_t queue, std::int64_t offset);
     /// Tells all connections of the group.
     void notify_members(const std::string& group);
+    /// Sends a one-way request to the connection that told of the producer group last; false when
+    /// there is none.
+    bool tell_producer(const std::string& group,
+                       wire::RequestCode code,
+                       const google::protobuf::Message& fields,
+                       const std::string& body);
 
+    /// Sees requests that this class does not know; true: it has dealt with it.
+    std::function<bool(const net::Received&)> on_other;
     std::vector<SeenFrame> frames;
     std::map<QueueKey, std::deque<StoredRecord>> queues;
     std::map<QueueKey, std::int64_t> first_offset;
     std::map<std::string, std::map<QueueKey, std::int64_t>> committed;    ///< by group
     std::map<std::string, std::map<std::string, std::uint64_t>> members;  ///< group, id, connection
     std::set<std::string> producers;
+    std::map<std::string, net::ConnectionId> producer_at;  ///< who told of a producer group last
     std::vector<wire::ConsumerSendMsgBackRequest> sent_back;
     std::vector<wire::PullMessageRequest> pulls;
     std::map<std::string, wire::TopicConfig> topics;

@@ -40,24 +40,12 @@ TEST_SUITE("tools/cli") {
     TEST_CASE("--help lists every command and the exit codes") {
         const Outcome help = run({"--help"});
         CHECK(help.code == 0);
-        for (const char* command : {"topic create",
-                                    "topic list",
-                                    "topic describe",
-                                    "topic update",
-                                    "topic delete",
-                                    "group list",
-                                    "group describe",
-                                    "cluster",
-                                    "broker describe",
-                                    "message get",
-                                    "message query",
-                                    "produce",
-                                    "consume",
-                                    "store check",
-                                    "store dump",
-                                    "store import",
-                                    "store repair",
-                                    "Exit codes"}) {
+        for (const char* command :
+             {"topic create",       "topic list",   "topic describe",  "topic update",
+              "topic delete",       "group list",   "group describe",  "transaction list",
+              "transaction resume", "cluster",      "broker describe", "message get",
+              "message query",      "produce",      "consume",         "store check",
+              "store dump",         "store import", "store repair",    "Exit codes"}) {
             CHECK(help.out.find(command) != std::string::npos);
         }
     }

@@ -35,6 +35,7 @@ std::vector<Command> all_commands() {
     std::vector<Command> all;
     for (auto area : {topic_commands(),
                       group_commands(),
+                      transaction_commands(),
                       cluster_commands(),
                       message_commands(),
                       stream_commands(),

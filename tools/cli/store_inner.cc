@@ -169,6 +169,12 @@ std::string change_text(const wire::StateChange& change) {
             return "offset of group " + put.group() + " for topic " + put.topic() + " queue " +
                    std::to_string(put.queueid()) + ": " + std::to_string(put.offset());
         }
+        case wire::StateChange::kTransactionAsked:
+            return "asked about the transaction of " +
+                   std::to_string(change.transactionasked().half());
+        case wire::StateChange::kTransactionEnd:
+            return "the transaction of " + std::to_string(change.transactionend().half()) +
+                   " ends without a message";
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }

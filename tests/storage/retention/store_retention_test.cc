@@ -383,6 +383,20 @@ TEST_SUITE("storage/retention") {
         CHECK(at.store->watermarks().first > LogOffset(0));
     }
 
+    TEST_CASE_FIXTURE(Aging, "what is consumed of a held topic holds no log, however young") {
+        at.options.retention.bytes_max = 2 * kTestSegmentBytes;
+        at.options.retention.held_topics = {"delayed"};
+        at.open();
+        append("delayed", 10);
+        append("t", 500);
+        pass_time(kHour);
+        delete_expired();
+        CHECK(at.store->watermarks().first == LogOffset(0));
+        commit("deliverer", at.queue("delayed"), 10);
+        delete_expired();
+        CHECK(at.store->watermarks().first > LogOffset(0));
+    }
+
     TEST_CASE_FIXTURE(Aging, "a slow consumer of a plain topic is counted and told") {
         at.options.retention.bytes_max = 4 * kTestSegmentBytes;
         at.open();

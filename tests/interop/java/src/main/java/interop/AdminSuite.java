@@ -30,6 +30,7 @@ final class AdminSuite {
             create(Main.TOPIC, Main.QUEUES);
             create(Main.ORDERED_TOPIC, 4);
             create(Main.FILTER_TOPIC, 4);
+            create(Main.TRANSACTION_TOPIC, 4);
         });
         checks.check("admin: updateTopic changes the number of queues", () -> {
             create("InteropGrown", 2);

@@ -5,14 +5,15 @@ import java.nio.file.Path;
 
 /**
  * Stock RocketMQ clients, configured with nothing but the nameserver's address, against a cluster.
- * Arguments: nameserver address, broker address, suite (admin, messages, filters, cleanup,
- * source or imported), and for filters the table of expressions, for the last two the folder of the
- * store they share.
+ * Arguments: nameserver address, broker address, suite (admin, messages, filters, transactions,
+ * cleanup, source or imported), and for filters the table of expressions, for the last two the
+ * folder of the store they share.
  */
 public final class Main {
     static final String TOPIC = "InteropTopic";
     static final String ORDERED_TOPIC = "InteropOrdered";
     static final String FILTER_TOPIC = "InteropFilter";
+    static final String TRANSACTION_TOPIC = "InteropTransactions";
     static final int QUEUES = 8;
     static final String PUSH_GROUP = "interop-push";
     static final String PULL_GROUP = "interop-pull";
@@ -30,6 +31,7 @@ public final class Main {
             case "messages" -> new MessageSuite(nameserver, checks).run();
             case "filters" ->
                 new FilterSuite(nameserver, Path.of(arguments[3]), checks).run();
+            case "transactions" -> new TransactionSuite(nameserver, checks).run();
             case "cleanup" -> new CleanupSuite(nameserver, broker, checks).run();
             case "source" ->
                 new SourceSuite(nameserver, broker, Path.of(arguments[3]), checks).run();
