@@ -224,6 +224,11 @@ void LogStateMachine::replay_transaction(const wire::Record& record, LogOffset a
     }
 }
 
+LogOffset LogStateMachine::folded() const {
+    const MutexLock lock(mutex_);
+    return state_->folded;
+}
+
 Result<Appended> LogStateMachine::commit(const wire::StateRecord& changes) {
     return commit_if(changes, [] { return ok(); });
 }

@@ -115,6 +115,10 @@ public:
     /// in the order of commits: a snapshot has both or neither.
     Result<Appended> commit_in_order(const std::function<Result<Appended>()>& append);
 
+    /// The end of the last record that commit, commit_if or commit_in_order appended; of the
+    /// restored snapshot before the first. Where that is durable, all there is in memory is.
+    LogOffset folded() const;
+
     TransactionTable& transactions() noexcept { return transactions_; }
 
     const TransactionTable& transactions() const noexcept { return transactions_; }

@@ -7,6 +7,7 @@
 #include "broker/loop_state.h"
 #include "broker/topic_creator.h"
 #include "common/failpoint/failpoint.h"
+#include "protocol/wire/names.h"
 #include "protocol/wire/properties.h"
 
 #include <algorithm>
@@ -18,6 +19,17 @@
 namespace gantry::broker {
 
 namespace {
+
+/// kBusy unless readers see the log up to `end`: what is looked for below it could be missed.
+Status readers_see(const storage::Store& store, LogOffset end) {
+    const LogOffset seen = store.watermarks().confirmed;
+    if (seen >= end) {
+        return ok();
+    }
+    return Error{Errc::kBusy,
+                 "readers see the log up to " + std::to_string(seen.value) + ", not yet up to " +
+                     std::to_string(end.value)};
+}
 
 constexpr std::int32_t kReadWrite = storage::perm::kRead | storage::perm::kWrite;
 
@@ -61,6 +73,7 @@ Result<storage::Appended> TransactionService::store_half(LoopState& loop,
     std::string properties(message.properties);
     set_property(properties, wire::property::kHalf, "true");
     if (wire::find_property(properties, wire::property::kProducerGroup).empty()) {
+        GANTRY_TRY(wire::check_group_name(group));
         set_property(properties, wire::property::kProducerGroup, group);
     }
     set_property(properties, wire::property::kCheckTimes, {});
@@ -209,7 +222,9 @@ Result<std::string> TransactionService::as_asked(Bytes half, std::int32_t asked)
 }
 
 Result<TransactionService::Outcome> TransactionService::outcome_of(LogOffset half,
-                                                                   std::string_view group) const {
+                                                                   std::string_view group,
+                                                                   LogOffset ended) const {
+    GANTRY_TRY(readers_see(*context_.store, ended));
     GANTRY_ASSIGN_OR_RETURN(const std::string stored, context_.store->record_at(half));
     GANTRY_ASSIGN_OR_RETURN(const wire::Record record, wire::parse_record(as_bytes(stored)));
     if (record.topic != storage::kHalfTopic ||
@@ -258,6 +273,7 @@ Result<LogOffset> TransactionService::resume(LogOffset undecided) {
                          std::string(storage::kUndecidedTopic)};
     }
     const MutexLock lock(resuming_);
+    GANTRY_TRY(readers_see(*context_.store, resumed_));
     if (is_followed(record, undecided, storage::kHalfTopic)) {
         return LogOffset(0);
     }
@@ -269,6 +285,7 @@ Result<LogOffset> TransactionService::resume(LogOffset undecided) {
     half.prepared_transaction_offset = undecided.value;
     half.properties = properties;
     GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended, open_half(half));
+    resumed_ = appended.end;
     return appended.end;
 }
 

@@ -41,8 +41,9 @@ public:
     /// Makes the topic of half messages. Before the loops run.
     Status open(LoopState& loop);
 
-    /// Stores `message`, which is addressed to its real queue, as a half message of `group`. kBusy:
-    /// transaction.open_max.
+    /// Stores `message`, which is addressed to its real queue, as a half message of `group`, unless
+    /// a property of it names one. kBusy: transaction.open_max. kRefused: that is no name of a
+    /// group, which nobody could be asked by.
     Result<storage::Appended> store_half(LoopState& loop,
                                          const wire::Record& message,
                                          std::string_view group);
@@ -63,14 +64,16 @@ public:
     /// What became of a transaction that is not open any more.
     enum class Outcome { kCommitted, kNotCommitted, kUnknown };
 
-    /// Looks for the message. kNotFound: there is no half message of `group` at that log offset.
+    /// Looks for the message, which lies below `ended` if it is there at all. kNotFound: there is
+    /// no half message of `group` at that log offset. kBusy: readers do not see that far yet.
     /// Blocks on the disk.
-    Result<Outcome> outcome_of(LogOffset half, std::string_view group) const;
+    Result<Outcome> outcome_of(LogOffset half, std::string_view group, LogOffset ended) const;
 
     /// Opens a transaction that was given up anew: the message at that log offset of
     /// TRANS_CHECK_MAX_TIME_TOPIC becomes a half message that producers are asked about from the
     /// start. The end of what has to be durable; done before: 0. kNotFound: there is no such
-    /// message. kBusy. Blocks on the disk; not on a loop.
+    /// message. kBusy: transaction.open_max, or what was resumed last is not durable yet. Blocks
+    /// on the disk; not on a loop.
     Result<LogOffset> resume(LogOffset undecided);
 
     storage::Queue& half_queue() noexcept { return *half_queue_; }
@@ -84,6 +87,7 @@ private:
     TopicCreator& creator_;
     storage::Queue* half_queue_ = nullptr;
     Mutex resuming_;  ///< so that of two that resume the same one finds the other's
+    LogOffset resumed_ GANTRY_GUARDED_BY(resuming_);  ///< the end of the last half resumed
 };
 
 }  // namespace gantry::broker

@@ -168,16 +168,31 @@ void TransactionHandler::finish(LoopState& loop,
     }
 }
 
-/// Of a transaction that is not open: it ended before, if it ever was.
+/// Of a transaction that is not open: it ended before, if it ever was. What ended it may not be on
+/// the disk yet, nor visible.
 void TransactionHandler::tell_outcome(LoopState& loop,
                                       const Addressee& to,
                                       const Request& request) {
     if (to.to.is_oneway) {
         return;
     }
-    const Status submitted = context_.pool.submit([this, &loop, to, request] {
-        const auto outcome = context_.transactions->outcome_of(LogOffset(request.commitlogoffset()),
-                                                               request.producergroup());
+    const LogOffset ended = context_.store->transactions().logged();
+    loop.when_durable(ended, [this, &loop, to, request, ended](const Status& status) {
+        if (status) {
+            look_up_outcome(loop, to, request, ended);
+        } else {
+            loop.fail(to, status.error());
+        }
+    });
+}
+
+void TransactionHandler::look_up_outcome(LoopState& loop,
+                                         const Addressee& to,
+                                         const Request& request,
+                                         LogOffset ended) {
+    const Status submitted = context_.pool.submit([this, &loop, to, request, ended] {
+        const auto outcome = context_.transactions->outcome_of(
+            LogOffset(request.commitlogoffset()), request.producergroup(), ended);
         auto status = std::make_shared<Status>(outcome_status(outcome, is_commit(request)));
         loop.post([&loop, to, status] {
             if (*status) {

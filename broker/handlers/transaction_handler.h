@@ -38,6 +38,10 @@ private:
                 const Request& request,
                 const Result<LogOffset>& end);
     void tell_outcome(LoopState& loop, const Addressee& to, const Request& request);
+    void look_up_outcome(LoopState& loop,
+                         const Addressee& to,
+                         const Request& request,
+                         LogOffset ended);
 
     Context& context_;
 };

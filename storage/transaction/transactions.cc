@@ -83,6 +83,10 @@ Result<Appended> Transactions::asked(std::span<const LogOffset> halves) {
     return state_.commit(changes);
 }
 
+LogOffset Transactions::logged() const {
+    return state_.folded();
+}
+
 TransactionTable& Transactions::table() noexcept {
     return state_.transactions();
 }

@@ -5,11 +5,15 @@
 #include "tests/broker/broker_fixture.h"
 #include "tests/harness/calls/transaction_calls.h"
 #include "tests/harness/wait.h"
+#include "tests/storage/faulty_file_system.h"
 
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <future>
+#include <memory>
 #include <set>
+#include <utility>
 
 namespace gantry::broker {
 
@@ -17,6 +21,7 @@ TEST_SUITE_BEGIN("broker/transaction");
 
 namespace {
 
+using harness::end_request;
 using harness::end_transaction;
 using harness::Half;
 using harness::join_producers;
@@ -41,6 +46,53 @@ double value(BrokerFixture& f, const std::string& name) {
 
 bool becomes(BrokerFixture& f, const std::string& name, double wanted) {
     return harness::wait_until(kPatience, [&] { return value(f, name) == wanted; });
+}
+
+/// The request that takes up what was given up, as it lies in kUndecided.
+wire::ResumeCheckHalfMessageRequest resume_request(BrokerFixture& f) {
+    const wire::PullMessageRequest pull = pull_of(std::string(kUndecided), 0, 0);
+    const Answer parked = f.native().call(RequestCode::kPullMessage, &pull);
+    REQUIRE(parked.summary() == "0 FOUND");
+    const wire::Record record = first_record(parked.body);
+    wire::ResumeCheckHalfMessageRequest resume;
+    resume.set_msgid(wire::format_message_id({record.store_host, record.log_offset}));
+    return resume;
+}
+
+/// A broker with sync flush on a disk whose syncs can be held, and a topic "T".
+class OnSlowDisk {
+public:
+    explicit OnSlowDisk(const std::function<void(BrokerOptions&)>& adjust = {})
+        : OnSlowDisk(adjust, std::make_unique<storage::FaultyFileSystem>()) {}
+
+    ~OnSlowDisk() { disk.let_go(kAll); }
+
+    OnSlowDisk(const OnSlowDisk&) = delete;
+    OnSlowDisk& operator=(const OnSlowDisk&) = delete;
+
+    static constexpr std::uint64_t kAll = 1'000'000;
+
+    storage::FaultyFileSystem& disk;
+    BrokerFixture f;
+
+private:
+    OnSlowDisk(const std::function<void(BrokerOptions&)>& adjust,
+               std::unique_ptr<storage::FaultyFileSystem> files)
+        : disk(*files),
+          f(
+              [&](BrokerOptions& options) {
+                  options.store_flush = "sync";
+                  if (adjust) {
+                      adjust(options);
+                  }
+              },
+              std::move(files)) {
+        REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
+    }
+};
+
+bool is_answered(const std::future<Answer>& answer) {
+    return answer.wait_for(milliseconds(0)) == std::future_status::ready;
 }
 
 }  // namespace
@@ -288,14 +340,12 @@ TEST_CASE("producers are asked about what was taken up again, and may commit it"
     send_half(f.native(), {.body = "x"});
     next_question(f.native());
     REQUIRE(becomes(f, "transactions_given_up_total", 1));
-    const wire::PullMessageRequest pull = pull_of(std::string(kUndecided), 0, 0);
-    const Answer parked = f.native().call(RequestCode::kPullMessage, &pull);
-    const wire::Record record = first_record(parked.body);
-    wire::ResumeCheckHalfMessageRequest resume;
-    resume.set_msgid(wire::format_message_id({record.store_host, record.log_offset}));
+    const wire::ResumeCheckHalfMessageRequest resume = resume_request(f);
+    const auto given_up = wire::parse_message_id(resume.msgid());
+    REQUIRE(given_up);
     REQUIRE(f.json().call(RequestCode::kResumeCheckHalfMessage, &resume).summary() == "0");
     const Half asked = next_question(f.native());
-    CHECK(asked.log_offset > record.log_offset.value);
+    CHECK(asked.log_offset > given_up->log_offset.value);
     CHECK(wire::find_property(first_record(asked.answer.body).properties,
                               "TRANSACTION_CHECK_TIMES") == "1");
     // The answer may come after it was given up again.
@@ -402,6 +452,65 @@ TEST_CASE("with sync flush, halves, commits and rollbacks are on the disk when a
     }
     CHECK(read_queue(f.native(), "T", 0).size() == 10);
     CHECK(value(f, "transactions_lost_total") == 0);
+}
+
+TEST_CASE("a word that is repeated before the first is on the disk gets its answer after it") {
+    OnSlowDisk slow;
+    BrokerFixture& f = slow.f;
+    std::int32_t word = kCommit;
+    SUBCASE("commit") {}
+    SUBCASE("rollback") {
+        word = kRollback;
+    }
+    const Half half = send_half(f.native(), {.body = "x"});
+    REQUIRE(half.answer.summary() == "0");
+    slow.disk.hold_syncs("commitlog/0");
+    const wire::EndTransactionRequest request = end_request(half, word);
+    auto first = f.native().start(RequestCode::kEndTransaction, &request);
+    REQUIRE(becomes(f, "transactions_open", 0));
+    auto repeated = f.json().start(RequestCode::kEndTransaction, &request);
+    REQUIRE(becomes(f, "pending_acks", 2));
+    CHECK_FALSE(is_answered(first));
+    CHECK_FALSE(is_answered(repeated));
+    slow.disk.let_go(OnSlowDisk::kAll);
+    CHECK(first.get().summary() == "0");
+    CHECK(repeated.get().summary() == "0");
+    CHECK(read_queue(f.native(), "T", 0).size() == (word == kCommit ? 1 : 0));
+}
+
+TEST_CASE("what is resumed twice before the first is on the disk is resumed once") {
+    OnSlowDisk slow([](BrokerOptions& options) {
+        options.transaction_check_immunity_ms = 0;
+        options.transaction_check_max = 0;
+    });
+    BrokerFixture& f = slow.f;
+    REQUIRE(send_half(f.native(), {.body = "x", .immunity_seconds = "0"}).answer.summary() == "0");
+    REQUIRE(becomes(f, "transactions_given_up_total", 1));
+    // Nobody waits for what was given up; a message behind it takes it to the disk.
+    REQUIRE(send(f.native(), "T", 1, {{"behind"}}).summary() == "0");
+    const wire::ResumeCheckHalfMessageRequest resume = resume_request(f);
+    slow.disk.hold_syncs("commitlog/0");
+    auto first = f.native().start(RequestCode::kResumeCheckHalfMessage, &resume);
+    REQUIRE(becomes(f, "transactions_begun_total", 2));
+    CHECK(f.native().call(RequestCode::kResumeCheckHalfMessage, &resume).code ==
+          ResponseCode::kSystemBusy);
+    CHECK_FALSE(is_answered(first));
+    slow.disk.let_go(OnSlowDisk::kAll);
+    CHECK(first.get().summary() == "0");
+    CHECK(f.native().call(RequestCode::kResumeCheckHalfMessage, &resume).summary() == "0");
+    CHECK(value(f, "transactions_begun_total") == 2);
+}
+
+TEST_CASE("a half message of a group that could not be asked is refused") {
+    BrokerFixture f;
+    REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
+    wire::SendMessageRequest request = stock_send("T", 0);
+    request.set_sysflag(wire::sys_flag::kTransactionPrepared);
+    request.set_producergroup("no group");
+    const Answer answer = f.json().call(RequestCode::kSendMessageV2, &request, "x");
+    CHECK(answer.code == ResponseCode::kMessageIllegal);
+    CHECK_MESSAGE(answer.remark.find("group") != std::string::npos, answer.remark);
+    CHECK(value(f, "transactions_open") == 0);
 }
 
 TEST_CASE("open transactions are listed in pages") {

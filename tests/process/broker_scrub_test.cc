@@ -66,7 +66,10 @@ TEST_SUITE("process/broker_scrub") {
         REQUIRE(wait_until(Process::kPatience,
                            [&] { return sender.value("gantry_store_scrub_findings_total") > 0; }));
         CHECK(sender.value("gantry_store_lost_ranges") == 0);
-        CHECK(has(sender.broker.process().err(), "topic=T queue=0 from=10 to=11"));
+        // It is counted before it is written down.
+        CHECK(wait_until(Process::kPatience, [&] {
+            return has(sender.broker.process().err(), "topic=T queue=0 from=10 to=11");
+        }));
     }
 }
 

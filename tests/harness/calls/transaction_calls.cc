@@ -34,10 +34,9 @@ Half send_half(RpcClient& client, const HalfMessage& message) {
     return half;
 }
 
-Answer end_transaction(RpcClient& client,
-                       const Half& half,
-                       std::int32_t commit_or_rollback,
-                       bool is_from_check) {
+wire::EndTransactionRequest end_request(const Half& half,
+                                        std::int32_t commit_or_rollback,
+                                        bool is_from_check) {
     wire::EndTransactionRequest request;
     request.set_producergroup(half.group);
     request.set_transtatetableoffset(half.queue_offset);
@@ -45,6 +44,14 @@ Answer end_transaction(RpcClient& client,
     request.set_commitorrollback(commit_or_rollback);
     request.set_fromtransactioncheck(is_from_check);
     request.set_msgid(half.key);
+    return request;
+}
+
+Answer end_transaction(RpcClient& client,
+                       const Half& half,
+                       std::int32_t commit_or_rollback,
+                       bool is_from_check) {
+    const auto request = end_request(half, commit_or_rollback, is_from_check);
     return client.call(wire::RequestCode::kEndTransaction, &request);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "protocol/wire/message.pb.h"
 #include "protocol/wire/record.h"
 #include "tests/harness/rpc_client.h"
 
@@ -33,7 +34,12 @@ struct HalfMessage {
 /// Sends a half message as stock clients do; its key is that of the body.
 Half send_half(RpcClient& client, const HalfMessage& message);
 
-/// Commits or rolls back, and waits for the answer.
+/// What a producer says of its transaction: commit, rollback or that it does not know.
+wire::EndTransactionRequest end_request(const Half& half,
+                                        std::int32_t commit_or_rollback,
+                                        bool is_from_check = false);
+
+/// Says so and waits for the answer.
 Answer end_transaction(RpcClient& client,
                        const Half& half,
                        std::int32_t commit_or_rollback,

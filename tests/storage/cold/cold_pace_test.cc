@@ -200,6 +200,23 @@ TEST_SUITE("storage/cold/fair_queue") {
         CHECK(order == "abnabn");
     }
 
+    TEST_CASE("a little is up to its limit, and so many groups are looked at") {
+        using Queue = FairQueue<std::string>;
+        const auto first_of = [](std::size_t between, std::int64_t ahead) {
+            Queue queue(0);
+            queue.push("ahead", "a", ahead);
+            for (std::size_t i = 0; i < between; ++i) {
+                queue.push("new " + std::to_string(i), "n");
+            }
+            queue.push("behind", "b", 0);
+            return queue.pop(at(milliseconds(0))).value();
+        };
+        CHECK(first_of(0, Queue::kNearBytes) == "b");
+        CHECK(first_of(0, Queue::kNearBytes + 1) == "a");
+        CHECK(first_of(Queue::kLookMax - 2, 1) == "b");
+        CHECK(first_of(Queue::kLookMax - 1, 1) == "a");
+    }
+
     TEST_CASE("a group beyond its rate waits and does not hold up the others") {
         FairQueue<int> queue(kMiB);
         for (int i = 0; i < 3; ++i) {
