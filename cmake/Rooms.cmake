@@ -39,10 +39,18 @@ function(gantry_room)
 endfunction()
 
 # Compiles each header of a room as the only include of a source, so that none leans on another.
+# Those that a source of the same name includes first are compiled that way already.
 function(gantry_headers_alone name path headers links)
   set(sources)
   foreach(header IN LISTS headers)
     string(REPLACE ".h" "" stem ${header})
+    set(first)
+    if(EXISTS ${CMAKE_SOURCE_DIR}/${path}/${stem}.cc)
+      file(STRINGS ${CMAKE_SOURCE_DIR}/${path}/${stem}.cc first REGEX "^#include" LIMIT_COUNT 1)
+    endif()
+    if(first STREQUAL "#include \"${path}/${header}\"")
+      continue()
+    endif()
     set(source ${CMAKE_BINARY_DIR}/headers/${path}/${stem}.cc)
     file(CONFIGURE OUTPUT ${source} CONTENT "#include \"${path}/${header}\"\n" @ONLY)
     list(APPEND sources ${source})
