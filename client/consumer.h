@@ -4,6 +4,7 @@
 #include "client/client.h"
 #include "client/message.h"
 #include "client/message_selector.h"
+#include "client/sharing.h"
 #include "common/result.h"
 #include "common/unique_function.h"
 
@@ -33,23 +34,38 @@ enum class ConsumeResult : std::uint8_t {
     kLater,  ///< all of the batch come again, after the group's delay
 };
 
+/// Who of a consumer group receives a message.
+enum class Model : std::uint8_t {
+    kClustering,    ///< one member; the group's offsets are at the brokers
+    kBroadcasting,  ///< every member; each keeps its offsets in a file of its own
+};
+
 /// Receives messages by managed long polling: a member of a consumer group that shares the queues
-/// of its topics out with the other members (averaging rebalance), calls the listener from a pool
-/// of threads, commits what is done, and sends back what failed.
+/// of its topics out with the other members (or reads them all, when it broadcasts), calls the
+/// listener from a pool of threads, commits what is done, and sends back what failed.
 ///
 /// Delivery  at least once. An offset is committed when everything below it was consumed or sent
 ///           back; after a crash the rest comes again. Messages that are lost to damage are stepped
 ///           over, logged, counted and told by on_lost.
+/// Failure   of a batch (kLater, an exception): its messages go back to their broker and come
+///           again after the group's delay, to any member. kBroadcasting: they come again to this
+///           member every retry_delay, attempts_max times in all, then are logged, counted
+///           (gantry_client_broadcast_given_up_total) and left.
 /// Threads   the listener runs in `threads` pool threads, at most one batch per thread at a time;
 ///           batches of one queue may run side by side. Other methods: any thread.
 /// Errors    start: kRefused for names, no subscription, or an SQL expression that does not parse;
-///           kGone when no nameserver answers.
+///           kGone when no nameserver answers. kBroadcasting: kConflict, another consumer has
+///           offsets_file; kCorrupt, kRefused, it is damaged or another group's; kIo.
 /// Lifetime  stop() (or the destructor) returns when no listener call runs any more.
 class PushConsumer {
 public:
     /// Identity, threads and limits.
     struct Options {
         std::string group;
+        Model model = Model::kClustering;
+        /// kBroadcasting: where this member's offsets are; its folder is made when it is missing.
+        std::string offsets_file;
+        Sharing sharing;
         StartFrom start_from;
         std::uint32_t threads = 1;
         std::uint32_t batch_messages_max = 1;  ///< given to one listener call
@@ -59,6 +75,9 @@ public:
                                         << 20U;  ///< fetched, not consumed, per queue
         std::chrono::milliseconds commit_interval{1'000};
         std::chrono::milliseconds poll_hold{15'000};  ///< long poll
+        /// Before a batch is given to the listener again that failed and that no broker took back.
+        std::chrono::milliseconds retry_delay{5'000};
+        std::uint32_t attempts_max = 16;  ///< kBroadcasting
         /// Called once for each piece of a queue that is lost, by a pool thread that has come to
         /// it; the offset behind it is committed after that.
         OnLost on_lost;
@@ -104,6 +123,7 @@ public:
     /// Identity and limits.
     struct Options {
         std::string group;  ///< may be empty when nothing is committed and nothing subscribed
+        Sharing sharing;    ///< of what is subscribed
         StartFrom start_from;
         std::uint32_t pull_messages_max = 4'096;
         std::uint32_t pull_bytes_max = 1U << 20U;

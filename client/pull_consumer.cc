@@ -30,6 +30,7 @@ struct PullConsumer::State {
         QueueAssigner::Options result;
         result.group = options.group;
         result.start_from = options.start_from;
+        result.sharing = options.sharing;
         result.fetch.messages_max = options.pull_messages_max;
         result.fetch.bytes_max = options.pull_bytes_max;
         result.fetch.hold = options.poll_hold;
@@ -93,6 +94,7 @@ Result<std::unique_ptr<PullConsumer>> PullConsumer::create(std::shared_ptr<Clien
     if (!options.group.empty()) {
         GANTRY_TRY(wire::check_group_name(options.group));
     }
+    GANTRY_TRY(check_sharing(options.sharing));
     if (options.pull_messages_max == 0 || options.pull_bytes_max == 0) {
         return Error{Errc::kRefused, "pull_messages_max and pull_bytes_max must be above 0"};
     }

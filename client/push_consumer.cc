@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "client/consume/local_offsets.h"
 #include "client/consume/push_workers.h"
 #include "client/consumer.h"
 #include "client/core/runtime.h"
@@ -15,6 +16,27 @@ struct PushConsumer::State {
     std::shared_ptr<PushWorkers> workers;  // null before start
 };
 
+namespace {
+
+Status check_model(const PushConsumer::Options& options) {
+    const bool is_broadcast = options.model == Model::kBroadcasting;
+    if (is_broadcast == options.offsets_file.empty()) {
+        return Error{Errc::kRefused,
+                     is_broadcast ? "offsets_file is empty: a broadcast consumer needs one"
+                                  : "offsets_file " + options.offsets_file +
+                                        ": only a broadcast consumer has one"};
+    }
+    if (is_broadcast && options.sharing.kind != Sharing::Kind::kAverage) {
+        return Error{Errc::kRefused, "sharing: a broadcast consumer reads all queues"};
+    }
+    if (options.retry_delay.count() <= 0 || options.attempts_max == 0) {
+        return Error{Errc::kRefused, "retry_delay and attempts_max must be above 0"};
+    }
+    return check_sharing(options.sharing);
+}
+
+}  // namespace
+
 PushConsumer::PushConsumer(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 PushConsumer::~PushConsumer() {
@@ -25,6 +47,7 @@ Result<std::unique_ptr<PushConsumer>> PushConsumer::create(std::shared_ptr<Clien
                                                            const Options& options) {
     constexpr std::uint32_t kThreadsMax = 1'024;
     GANTRY_TRY(wire::check_group_name(options.group));
+    GANTRY_TRY(check_model(options));
     if (options.threads == 0 || options.threads > kThreadsMax) {
         return Error{Errc::kRefused,
                      "threads " + std::to_string(options.threads) + " is not in 1.." +
@@ -72,9 +95,15 @@ Status PushConsumer::start(Listener listener) {
         }
         GANTRY_TRY(check_selector(runtime, runtime.control(), topic, subscription.selector));
     }
-    state_->subscriptions[wire::retry_topic(state_->options.group)] = Subscription{};
+    std::shared_ptr<LocalOffsets> local;
+    if (state_->options.model == Model::kBroadcasting) {
+        GANTRY_ASSIGN_OR_RETURN(
+            local, LocalOffsets::open(state_->options.offsets_file, state_->options.group));
+    } else {
+        state_->subscriptions[wire::retry_topic(state_->options.group)] = Subscription{};
+    }
     auto workers = std::make_shared<PushWorkers>(
-        runtime, runtime.next_slot(), state_->options, std::move(listener));
+        runtime, runtime.next_slot(), state_->options, std::move(listener), std::move(local));
     GANTRY_TRY(workers->start(state_->subscriptions));
     state_->workers = std::move(workers);
     return ok();

@@ -26,7 +26,7 @@ wire::ConsumerData consumer_data(const MembershipOptions& options) {
     wire::ConsumerData data;
     data.set_groupname(options.group);
     data.set_consumetype(options.is_push ? "CONSUME_PASSIVELY" : "CONSUME_ACTIVELY");
-    data.set_messagemodel("CLUSTERING");
+    data.set_messagemodel(options.is_broadcast ? "BROADCASTING" : "CLUSTERING");
     data.set_consumefromwhere(options.start_from);
     data.set_unitmode(false);
     for (const auto& [topic, selector] : options.subscriptions) {
@@ -39,25 +39,6 @@ wire::ConsumerData consumer_data(const MembershipOptions& options) {
 }
 
 }  // namespace
-
-std::vector<QueueId> average_share(std::vector<QueueId> queues,
-                                   std::vector<std::string> members,
-                                   const std::string& self) {
-    std::sort(queues.begin(), queues.end());
-    std::sort(members.begin(), members.end());
-    members.erase(std::unique(members.begin(), members.end()), members.end());
-    const auto found = std::find(members.begin(), members.end(), self);
-    if (found == members.end()) {
-        return {};
-    }
-    const auto index = static_cast<std::size_t>(found - members.begin());
-    const std::size_t each = queues.size() / members.size();
-    const std::size_t extra = queues.size() % members.size();
-    const std::size_t begin = index * each + std::min(index, extra);
-    const std::size_t count = each + (index < extra ? 1U : 0U);
-    const auto first = queues.begin() + static_cast<std::ptrdiff_t>(begin);
-    return {first, first + static_cast<std::ptrdiff_t>(count)};
-}
 
 /// One computation over all topics.
 struct GroupMembership::Round {
@@ -145,7 +126,12 @@ void GroupMembership::rebalance_in_loop() {
     const auto round = std::make_shared<Round>(shared_from_this());
     for (const auto& [topic, selector] : options_.subscriptions) {
         const RoutePtr route = runtime_.routes().cached(topic);
-        if (route != nullptr && !route->brokers.empty()) {
+        if (route == nullptr || route->brokers.empty()) {
+            continue;
+        }
+        if (options_.is_broadcast) {
+            take_all_in_loop(*route);
+        } else {
             ask_members_in_loop(round, route, 0);
         }
     }
@@ -179,6 +165,10 @@ void GroupMembership::ask_members_in_loop(const std::shared_ptr<Round>& round,
         });
 }
 
+void GroupMembership::take_all_in_loop(const TopicRoute& route) {
+    shares_[route.topic] = {route.read_queues.begin(), route.read_queues.end()};
+}
+
 void GroupMembership::share_in_loop(Round& round,
                                     const TopicRoute& route,
                                     std::vector<std::string> members) {
@@ -187,7 +177,7 @@ void GroupMembership::share_in_loop(Round& round,
         return;
     }
     const std::vector<QueueId> share =
-        average_share(route.read_queues, std::move(members), runtime_.client_id());
+        share_of(options_.sharing, route.read_queues, std::move(members), runtime_.client_id());
     shares_[route.topic] = {share.begin(), share.end()};
 }
 

@@ -4,6 +4,7 @@
 #include "client/core/routes.h"
 #include "client/message.h"
 #include "client/message_selector.h"
+#include "client/sharing.h"
 #include "common/result.h"
 #include "common/unique_function.h"
 #include "protocol/net/event_loop.h"
@@ -20,13 +21,6 @@ namespace gantry::client {
 
 class Runtime;
 
-/// The share of `self` when `queues` are dealt out to `members` in contiguous ranges, the first
-/// (queues mod members) getting one more. Both are taken in sorted order, so that all members
-/// compute the same. Empty when `self` is no member.
-std::vector<QueueId> average_share(std::vector<QueueId> queues,
-                                   std::vector<std::string> members,
-                                   const std::string& self);
-
 /// What a consumer group member tells the brokers about itself.
 struct MembershipOptions {
     std::string group;
@@ -34,11 +28,13 @@ struct MembershipOptions {
     std::int64_t subscription_version = 0;
     std::string start_from;  ///< RocketMQ's name of it
     bool is_push = false;
+    bool is_broadcast = false;  ///< every member has all queues
+    Sharing sharing;
 };
 
 /// A member of a consumer group: registers by heartbeats, learns who else is there from any broker
-/// of each topic, and deals the queues out. Again when a broker says that members changed, when a
-/// route changes, every 20 s, and 1 s after a try that failed.
+/// of each topic, and deals the queues out as options say. Again when a broker says that members
+/// changed, when a route changes, every 20 s, and 1 s after a try that failed.
 ///
 /// Threads   join, leave: any. `on_assignment` runs in the control loop, with all queues of this
 ///           member, whenever they change.
@@ -70,6 +66,7 @@ private:
     void ask_members_in_loop(const std::shared_ptr<Round>& round,
                              const RoutePtr& route,
                              std::size_t attempt);
+    void take_all_in_loop(const TopicRoute& route);
     void share_in_loop(Round& round, const TopicRoute& route, std::vector<std::string> members);
     void finish_in_loop(Round& round);
 

@@ -21,7 +21,6 @@ using std::chrono::milliseconds;
 
 constexpr Logger kLog("client");
 constexpr milliseconds kTakeWait{500};  // until the list of local retries is looked at again
-constexpr milliseconds kLocalRetry{5'000};
 constexpr milliseconds kSendBackLimit{3'000};
 
 ConsumeResult call_listener(const PushConsumer::Listener& listener,
@@ -59,7 +58,8 @@ struct PushWorkers::SendBack {
 PushWorkers::PushWorkers(Runtime& runtime,
                          LoopSlot& slot,
                          const PushConsumer::Options& options,
-                         PushConsumer::Listener listener)
+                         PushConsumer::Listener listener,
+                         std::shared_ptr<LocalOffsets> local)
     : runtime_(runtime),
       slot_(slot),
       options_(options),
@@ -68,7 +68,10 @@ PushWorkers::PushWorkers(Runtime& runtime,
           runtime,
           slot,
           BufferLimits{options.queue_bytes_max, runtime.memory().bytes_max()},
-          options.on_lost)) {}
+          options.on_lost)),
+      local_(std::move(local)),
+      given_up_count_(runtime.metrics().counter("gantry_client_broadcast_given_up_total",
+                                                "Broadcast messages that failed too often.")) {}
 
 PushWorkers::~PushWorkers() = default;
 
@@ -77,6 +80,8 @@ Status PushWorkers::start(const std::map<std::string, Subscription>& subscriptio
     assigner.group = options_.group;
     assigner.start_from = options_.start_from;
     assigner.is_push = true;
+    assigner.sharing = options_.sharing;
+    assigner.local = local_;
     assigner.fetch.messages_max = options_.pull_messages_max;
     assigner.fetch.bytes_max = options_.pull_bytes_max;
     assigner.fetch.hold = options_.poll_hold;
@@ -160,9 +165,34 @@ bool PushWorkers::next_batch(Batch& batch) {
 void PushWorkers::consume(Batch batch) {
     if (call_listener(listener_, batch.messages) == ConsumeResult::kSuccess) {
         buffers_->finish(batch.taken);
+    } else if (local_ != nullptr) {
+        failed_here(std::move(batch));
     } else {
         send_back(std::move(batch));
     }
+}
+
+/// Nobody else has to see it again: other members have it, too.
+void PushWorkers::failed_here(Batch batch) {
+    if (++batch.attempts >= options_.attempts_max) {
+        const MessageView& first = batch.messages.front();
+        kLog.error("broadcast_given_up",
+                   {{"group", options_.group},
+                    {"topic", first.topic()},
+                    {"message_id", first.message_id()},
+                    {"messages", batch.messages.size()},
+                    {"attempts", batch.attempts}});
+        given_up_count_.add(batch.messages.size());
+        buffers_->finish(batch.taken);
+        return;
+    }
+    const MutexLock lock(mutex_);
+    again_later(std::move(batch));
+}
+
+void PushWorkers::again_later(Batch batch) {
+    batch.not_before = std::chrono::steady_clock::now() + options_.retry_delay;
+    again_.push_back(std::move(batch));
 }
 
 void PushWorkers::send_back(Batch batch) {
@@ -211,8 +241,7 @@ void PushWorkers::sent_back(Batch& batch) {
     const MutexLock lock(mutex_);
     --sending_back_;
     if (!batch.messages.empty()) {
-        batch.not_before = std::chrono::steady_clock::now() + kLocalRetry;
-        again_.push_back(std::move(batch));
+        again_later(std::move(batch));
     }
     changed_.notify_all();
 }
@@ -244,6 +273,11 @@ void PushWorkers::commit_in_loop() {
     if (offsets.empty()) {
         return;
     }
+    if (local_ != nullptr) {
+        local_->put(offsets);
+        committed(offsets);
+        return;
+    }
     is_committing_ = true;
     Offsets(runtime_, slot_)
         .commit(
@@ -272,13 +306,22 @@ void PushWorkers::commit_lost(const QueueId& queue) {
             return;
         }
     }
-    if (offset.has_value()) {
+    if (offset.has_value() && local_ != nullptr) {
+        local_->put({{queue, *offset}});
+    } else if (offset.has_value()) {
         Offsets(runtime_, slot_).commit(options_.group, {{queue, *offset}}, [](const Status&) {});
     }
 }
 
 void PushWorkers::commit_and_wait() {
     const std::map<QueueId, std::int64_t> offsets = uncommitted();
+    if (local_ != nullptr) {
+        local_->put(offsets);
+        if (const Status saved = local_->save(); !saved) {
+            kLog.warn("commit_failed", {{"group", options_.group}, {"error", saved.error()}});
+        }
+        return;
+    }
     if (offsets.empty()) {
         return;
     }

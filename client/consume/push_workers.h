@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "client/consume/local_offsets.h"
 #include "client/consume/queue_assigner.h"
 #include "client/consume/queue_buffers.h"
 #include "client/consumer.h"
 #include "common/clock.h"
+#include "common/metrics.h"
 #include "common/mutex.h"
 #include "protocol/net/channel.h"
 
@@ -24,13 +26,14 @@ namespace gantry::client {
 ///
 /// Threads   start, stop: the application's, once each; stop not from the listener.
 /// Errors    a message that no broker takes back stays unfinished and is given to the listener
-///           again after 5 s.
+///           again after retry_delay, as every one that fails is when `local` is there.
 class PushWorkers : public std::enable_shared_from_this<PushWorkers> {
 public:
     PushWorkers(Runtime& runtime,
                 LoopSlot& slot,
                 const PushConsumer::Options& options,
-                PushConsumer::Listener listener);
+                PushConsumer::Listener listener,
+                std::shared_ptr<LocalOffsets> local);
     ~PushWorkers();
     PushWorkers(const PushWorkers&) = delete;
     PushWorkers& operator=(const PushWorkers&) = delete;
@@ -47,6 +50,7 @@ private:
         Taken taken;
         std::vector<MessageView> messages;
         SteadyTime not_before;
+        std::uint32_t attempts = 0;  ///< that failed, of a broadcast
     };
 
     struct SendBack;
@@ -54,11 +58,13 @@ private:
     void work();
     bool next_batch(Batch& batch);
     void consume(Batch batch);
+    void failed_here(Batch batch);
     void send_back(Batch batch);
     void sent_back(Batch& batch);
     void commit_in_loop();
     void commit_lost(const QueueId& queue);
     void commit_and_wait();
+    void again_later(Batch batch) GANTRY_REQUIRES(mutex_);
     std::map<QueueId, std::int64_t> uncommitted();
     void committed(const std::map<QueueId, std::int64_t>& offsets);
 
@@ -68,6 +74,8 @@ private:
     PushConsumer::Listener listener_;
     std::shared_ptr<QueueBuffers> buffers_;
     std::shared_ptr<QueueAssigner> assigner_;
+    const std::shared_ptr<LocalOffsets> local_;  ///< of a broadcast consumer; else null
+    Counter& given_up_count_;
     std::vector<std::thread> threads_;
     std::unique_ptr<net::Timer> commit_timer_;  // the slot's loop
     bool has_stopped_ = false;

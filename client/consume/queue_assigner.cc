@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/consume/queue_assigner.h"
 
+#include "client/consume/local_offsets.h"
 #include "client/core/awaited.h"
 #include "client/core/loop_slot.h"
 #include "client/core/runtime.h"
@@ -53,6 +54,8 @@ Status QueueAssigner::join(std::map<std::string, Subscription> subscriptions) {
     MembershipOptions membership;
     membership.group = options_.group;
     membership.is_push = options_.is_push;
+    membership.is_broadcast = options_.local != nullptr;
+    membership.sharing = options_.sharing;
     membership.start_from = start_name(options_.start_from.kind);
     membership.subscription_version = runtime_.clock().wall_ms();
     for (const auto& [topic, subscription] : subscriptions) {
@@ -134,8 +137,13 @@ void QueueAssigner::find_start(const QueueId& queue, std::uint64_t generation) {
     if (queue.topic.starts_with(wire::kRetryPrefix)) {
         from.kind = StartFrom::Kind::kFirst;
     }
+    const auto known = options_.local != nullptr ? options_.local->find(queue) : std::nullopt;
+    if (known) {
+        started(queue, generation, *known);
+        return;
+    }
     Offsets(runtime_, slot_)
-        .start(options_.group,
+        .start(options_.local != nullptr ? std::string() : options_.group,
                queue,
                from,
                [weak = weak_from_this(), queue, generation](const Result<std::int64_t>& offset) {

@@ -18,6 +18,7 @@
 
 namespace gantry::client {
 
+class LocalOffsets;
 class LoopSlot;
 class Runtime;
 
@@ -37,7 +38,9 @@ public:
         std::string group;
         StartFrom start_from;
         bool is_push = false;
-        FetchOptions fetch;  ///< group, selector and version are filled in here
+        Sharing sharing;
+        std::shared_ptr<LocalOffsets> local;  ///< of a broadcast consumer; null: the group's
+        FetchOptions fetch;                   ///< group, selector and version are filled in here
         OnLost on_lost;
     };
 

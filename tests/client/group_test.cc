@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "client/consume/group_membership.h"
 #include "client/consumer.h"
 #include "protocol/wire/names.h"
 #include "tests/client/fake_cluster.h"
@@ -13,20 +12,13 @@
 namespace gantry::client::test {
 namespace {
 
-std::vector<QueueId> queues_of(int count) {
-    std::vector<QueueId> queues;
-    for (int i = 0; i < count; ++i) {
-        queues.push_back(QueueId{"T", "b", i});
-    }
-    return queues;
-}
-
 PushConsumer::Options push_options() {
     PushConsumer::Options options;
     options.group = "G";
     options.start_from.kind = StartFrom::Kind::kFirst;
     options.commit_interval = 20ms;
     options.poll_hold = 1s;
+    options.retry_delay = 50ms;
     return options;
 }
 
@@ -83,38 +75,6 @@ void store(FakeCluster& cluster, int queue, int count) {
 }  // namespace
 
 TEST_SUITE("client/group_membership") {
-    TEST_CASE("queues are dealt out in ranges, the first members get one more") {
-        CHECK(average_share(queues_of(8), {"c", "a", "b"}, "a") ==
-              std::vector<QueueId>{{"T", "b", 0}, {"T", "b", 1}, {"T", "b", 2}});
-        CHECK(average_share(queues_of(8), {"c", "a", "b"}, "b") ==
-              std::vector<QueueId>{{"T", "b", 3}, {"T", "b", 4}, {"T", "b", 5}});
-        CHECK(average_share(queues_of(8), {"c", "a", "b"}, "c") ==
-              std::vector<QueueId>{{"T", "b", 6}, {"T", "b", 7}});
-        CHECK(average_share(queues_of(1), {"a", "b"}, "b").empty());
-        CHECK(average_share(queues_of(4), {"a", "b"}, "stranger").empty());
-        CHECK(average_share({}, {"a"}, "a").empty());
-    }
-
-    TEST_CASE("every queue goes to exactly one member, for any sizes") {
-        for (int count = 0; count < 20; ++count) {
-            for (int members = 1; members < 8; ++members) {
-                std::vector<std::string> ids;
-                for (int i = 0; i < members; ++i) {
-                    ids.push_back("m" + std::to_string(i));
-                }
-                std::set<QueueId> seen;
-                std::size_t total = 0;
-                for (const std::string& id : ids) {
-                    const std::vector<QueueId> share = average_share(queues_of(count), ids, id);
-                    seen.insert(share.begin(), share.end());
-                    total += share.size();
-                }
-                CHECK(seen.size() == static_cast<std::size_t>(count));
-                CHECK(total == static_cast<std::size_t>(count));
-            }
-        }
-    }
-
     TEST_CASE("members share the queues, and again when one joins or leaves") {
         FakeCluster cluster;
         cluster.create_topic("T", 4);
@@ -134,6 +94,36 @@ TEST_SUITE("client/group_membership") {
             CHECK(second.consumer->assignment().empty());
             CHECK(wait_until([&] { return first.topic_queues().size() == 4; }));
         }
+    }
+
+    TEST_CASE("members share the queues in the way they are told to") {
+        FakeCluster cluster;
+        cluster.create_topic("T", 6);
+        PushConsumer::Options options = push_options();
+        options.sharing.kind = Sharing::Kind::kCircle;
+        Member first(cluster, options);
+        Member second(cluster, options);
+        REQUIRE(first.start());
+        REQUIRE(second.start());
+        const std::set<int> even{0, 2, 4};
+        const std::set<int> odd{1, 3, 5};
+        CHECK(wait_until([&] {
+            const std::set<int> one = first.topic_queues();
+            const std::set<int> other = second.topic_queues();
+            return (one == even && other == odd) || (one == odd && other == even);
+        }));
+    }
+
+    TEST_CASE("a member reads the queues that are its own by configuration, and no other") {
+        FakeCluster cluster;
+        cluster.create_topic("T", 4);
+        PushConsumer::Options options = push_options();
+        options.sharing.kind = Sharing::Kind::kFixed;
+        const std::string broker = cluster.run([&] { return cluster.broker().name(); });
+        options.sharing.fixed = {{"T", broker, 3}, {"T", broker, 1}, {"T", broker, 9}};
+        Member member(cluster, options);
+        REQUIRE(member.start());
+        CHECK(wait_until([&] { return member.topic_queues() == std::set<int>{1, 3}; }));
     }
 
     TEST_CASE("a member whose connection is lost comes back by itself") {

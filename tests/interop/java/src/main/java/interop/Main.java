@@ -5,8 +5,8 @@ import java.nio.file.Path;
 
 /**
  * Stock RocketMQ clients, configured with nothing but the nameserver's address, against a cluster.
- * Arguments: nameserver address, broker address, suite (admin, messages, filters, transactions,
- * cleanup, source or imported), and for filters the table of expressions, for the last two the
+ * Arguments: nameserver address, broker address, suite (admin, messages, filters, sharing,
+ * transactions, cleanup, source or imported), and for filters the table of expressions, for the last two the
  * folder of the store they share.
  */
 public final class Main {
@@ -31,6 +31,7 @@ public final class Main {
             case "messages" -> new MessageSuite(nameserver, checks).run();
             case "filters" ->
                 new FilterSuite(nameserver, Path.of(arguments[3]), checks).run();
+            case "sharing" -> new SharingSuite(checks).run();
             case "transactions" -> new TransactionSuite(nameserver, checks).run();
             case "cleanup" -> new CleanupSuite(nameserver, broker, checks).run();
             case "source" ->
