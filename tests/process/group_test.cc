@@ -11,7 +11,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <set>
 #include <sstream>
@@ -99,6 +101,18 @@ std::set<std::string> union_of(const std::vector<const Process*>& members) {
     return all;
 }
 
+/// How many messages a broadcast member's file says are done.
+std::int64_t saved(const std::filesystem::path& offsets) {
+    std::ifstream file(offsets);
+    std::string line;
+    std::getline(file, line);
+    std::int64_t sum = 0;
+    for (std::int64_t offset = 0; file >> offset; std::getline(file, line)) {
+        sum += offset;
+    }
+    return sum;
+}
+
 void stop(Process& member) {
     const auto ended = member.stop();
     REQUIRE(ended.has_value());
@@ -114,7 +128,7 @@ TEST_CASE_FIXTURE(Grouped, "broadcast: one is killed, the broker too, and each g
     const auto steady = start_member("steady", {"broadcast", offsets + "-steady"});
     const auto dying = start_member("dying", {"broadcast", offsets});
     produce();
-    REQUIRE(wait_until(kPatience, [&] { return received(*dying).size() >= sent.size() / 2; }));
+    REQUIRE(wait_until(kPatience, [&] { return saved(offsets) > 0; }));
     dying->kill();
     produce();
     cluster->broker().kill();
@@ -127,7 +141,7 @@ TEST_CASE_FIXTURE(Grouped, "broadcast: one is killed, the broker too, and each g
     stop(*again);
     // Nobody died under the steady one: what it got before the broker's death came once.
     CHECK(received(*steady).size() == sent.size());
-    // It goes on where it was, not from the start.
+    // The one that died goes on where it was, not from the start.
     CHECK(received(*again).size() < sent.size());
 }
 
