@@ -26,6 +26,7 @@ namespace gantry::client {
 ///
 /// The right column names the stock client's strategy with the same result.
 struct Sharing {
+    /// The way, see above.
     enum class Kind : std::uint8_t { kAverage, kCircle, kConsistentHash, kFixed, kZone };
 
     Kind kind = Kind::kAverage;

@@ -31,6 +31,7 @@ namespace gantry::client {
 ///           the next offsets.
 class LocalOffsets {
 public:
+    /// Reads the file, if there is one, and takes its lock.
     static Result<std::shared_ptr<LocalOffsets>> open(const std::filesystem::path& path,
                                                       const std::string& group);
     /// Writes what is not written yet.
