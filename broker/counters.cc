@@ -9,6 +9,11 @@ Counters::Counters(MetricRegistry& r)
     : requests(r.counter("gantry_broker_requests_total", "Requests received.")),
       messages_in(r.counter("gantry_broker_messages_in_total", "Messages stored for producers.")),
       bytes_in(r.counter("gantry_broker_bytes_in_total", "Bytes of records stored.")),
+      sends_repeated(r.counter("gantry_broker_sends_repeated_total",
+                               "Numbered sends that were stored before, and answered so.")),
+      sends_misnumbered(r.counter(
+          "gantry_broker_sends_misnumbered_total",
+          "Sends refused because one before them is missing, or their numbers are over.")),
       messages_out(r.counter("gantry_broker_messages_out_total", "Messages given to consumers.")),
       bytes_out(r.counter("gantry_broker_bytes_out_total", "Bytes of records given out.")),
       pulls(r.counter("gantry_broker_pulls_total", "Pull requests.")),

@@ -16,6 +16,8 @@ struct Counters {
     Counter& requests;
     Counter& messages_in;
     Counter& bytes_in;
+    Counter& sends_repeated;  ///< numbered ones that were stored before
+    Counter& sends_misnumbered;
     Counter& messages_out;
     Counter& bytes_out;
     Counter& pulls;

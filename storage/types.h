@@ -51,6 +51,7 @@ struct Appended {
     QueueOffset queue_offset;
     std::uint32_t count = 0;
     WallMs store_ms = 0;
+    bool is_repeat = false;  ///< of a numbered send: it was stored before, nothing was appended
 };
 
 /// Bytes of the log, adjacent on disk: whole records in queue order. Sent by sendfile from `fd`
@@ -206,6 +207,8 @@ struct StoreOptions {
     std::uint32_t key_file_entries = 256 << 10;  ///< first key index file; the next double
     ColdOptions cold;
     ScrubOptions scrub;
+    std::int64_t producer_idle_ms = 86'400'000;  ///< numbered sends are remembered for that long
+    std::size_t producer_queues_max = 100'000;   ///< of (producer, queue) remembered
     wire::Host store_host;
     RetentionOptions retention;
 };

@@ -36,6 +36,9 @@ Status check_property(std::string_view name, std::string_view value) {
         return refused("property \"" + std::string(name) +
                        "\" is reserved: set keys or tag of the message");
     }
+    if (name == wire::property::kSendNumber) {
+        return refused("property \"" + std::string(name) + "\" is reserved");
+    }
     if (name.empty() || value.empty()) {
         return refused("property \"" + std::string(name) + "\": empty name or value");
     }
@@ -111,9 +114,10 @@ Status check_message(const Message& message, const MessageLimits& limits) {
         GANTRY_TRY(check_property(name, value));
     }
     const std::size_t properties = property_bytes_of(message);
-    if (properties > wire::kPropertiesBytesMax) {
+    const std::size_t properties_max = wire::kPropertiesBytesMax - limits.own_property_bytes;
+    if (properties > properties_max) {
         return refused("properties " + std::to_string(properties) + " B > limit " +
-                       std::to_string(wire::kPropertiesBytesMax) + " B");
+                       std::to_string(properties_max) + " B");
     }
     return ok();
 }
@@ -126,10 +130,29 @@ std::size_t record_bytes_of(const Message& message, bool born_v6, bool store_v6)
            (born_v6 ? kHostGrowth : 0U) + (store_v6 ? kHostGrowth : 0U);
 }
 
+std::size_t number_bytes_of(const wire::SendNumber& number) {
+    return wire::property::kSendNumber.size() + kSeparatorBytes +
+           wire::format_send_number(number).size();
+}
+
 void RecordWriter::append(std::string& out, const Message& message) {
     properties_.clear();
     append_properties(properties_, message);
+    append_with(out, message, 0);
+}
+
+void RecordWriter::append_first(std::string& out,
+                                const Message& message,
+                                const wire::SendNumber& number) {
+    properties_.clear();
+    append_properties(properties_, message);
+    append_property_to(properties_, wire::property::kSendNumber, wire::format_send_number(number));
+    append_with(out, message, wire::sys_flag::kNumbered);
+}
+
+void RecordWriter::append_with(std::string& out, const Message& message, std::int32_t sys_flag) {
     wire::Record record;
+    record.sys_flag = sys_flag;
     record.queue_id = origin_.queue_id;
     record.flag = message.flag;
     record.born_ms = origin_.born_ms;

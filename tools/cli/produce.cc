@@ -254,6 +254,7 @@ void add_produce_options(cxxopts::Options& options) {
         "lines are KEY<separator>BODY",
         cxxopts::value<std::string>()->default_value(""))(
         "jsonl", "lines are {\"body\":...,\"key\":...,\"tag\":...,\"properties\":{...}}")(
+        "idempotent", "stored once, whatever had to be repeated")(
         "batch",
         "bytes of a batch; 0: none",
         cxxopts::value<std::uint32_t>()->default_value("32768"));
@@ -273,6 +274,7 @@ Status produce(Session& session,
     GANTRY_ASSIGN_OR_RETURN(auto shared, session.client());
     client::Producer::Options wanted;
     wanted.batch_bytes_max = given["batch"].as<std::uint32_t>();
+    wanted.idempotent = given.count("idempotent") != 0;
     wanted.deadline = std::chrono::seconds(30);
     Progress progress;
     Totals totals;
