@@ -287,6 +287,7 @@ Status Recovery::cut_torn_frame(LogOffset& tail) {
     report_.note = "the frame at " + std::to_string(torn->value) + " lacks its last records" +
                    (report_.note.empty() ? "" : "; " + report_.note);
     tail = *torn;
+    parts_.queues->cut(tail);
     return parts_.keys->truncate_after(tail);
 }
 

@@ -172,6 +172,12 @@ TEST_SUITE("broker/numbered_sends") {
         REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
         const Answer sent = send_numbered(f, {1, 0, 0}, {"a"});
         REQUIRE(sent.summary() == "0");
+        wire::SubscriptionGroupConfig group;
+        group.set_groupname("CG");
+        group.set_retryqueuenums(1);
+        REQUIRE(f.native()
+                    .call_with_body(RequestCode::kUpdateAndCreateSubscriptionGroup, nullptr, group)
+                    .summary() == "0");
         wire::ConsumerSendMsgBackRequest back;
         back.set_group("CG");
         back.set_offset(sent.fields<wire::SendRecordsResponse>().logoffset());

@@ -319,7 +319,7 @@ TEST_SUITE("client/idempotent producer") {
         auto dice = std::make_shared<Random>(test_seed());
         cluster.run([&] {
             cluster.broker().on_send = [dice](const SeenFrame&) {
-                switch (dice->below(30)) {
+                switch (dice->below(200)) {
                     case 0:
                         return SendAction{Kind::kCut};
                     case 1:
