@@ -278,15 +278,16 @@ Status Recovery::walk(LogOffset limit, LogOffset& at) {
 /// A frame is stored all or none: what there is of the last one goes when it is not whole. Not when
 /// it was durable once, since frames become durable as a whole: that is damage, told as such.
 Status Recovery::cut_torn_frame(LogOffset& tail) {
-    const std::optional<LogOffset> torn = frames_.torn(tail);
-    if (report_.was_clean || !torn || *torn < durable_) {
+    const std::optional<Appended> torn = frames_.torn(tail);
+    if (report_.was_clean || !torn || torn->first < durable_) {
         return ok();
     }
-    report_.bytes_cut += bytes_between(*torn, tail);
-    report_.cut_at = *torn;
-    report_.note = "the frame at " + std::to_string(torn->value) + " lacks its last records" +
+    report_.records_replayed -= torn->count;
+    report_.bytes_cut += bytes_between(torn->first, tail);
+    report_.cut_at = torn->first;
+    report_.note = "the frame at " + std::to_string(torn->first.value) + " lacks its last records" +
                    (report_.note.empty() ? "" : "; " + report_.note);
-    tail = *torn;
+    tail = torn->first;
     parts_.queues->cut(tail);
     return parts_.keys->truncate_after(tail);
 }

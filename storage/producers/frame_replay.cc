@@ -52,8 +52,8 @@ void FrameReplay::take(const wire::Record& record, LogOffset at, LogOffset end) 
     open_.reset();
 }
 
-std::optional<LogOffset> FrameReplay::torn(LogOffset end) const {
-    return open_ && open_->stored.end == end ? std::optional(open_->stored.first) : std::nullopt;
+std::optional<Appended> FrameReplay::torn(LogOffset end) const {
+    return open_ && open_->stored.end == end ? std::optional(open_->stored) : std::nullopt;
 }
 
 }  // namespace gantry::storage

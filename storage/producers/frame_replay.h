@@ -28,9 +28,9 @@ public:
     /// Takes the next whole record of the log, [at, end).
     void take(const wire::Record& record, LogOffset at, LogOffset end);
 
-    /// Where the frame begins that is not whole in a log that ends at `end`; nothing when its last
-    /// frame is.
-    std::optional<LogOffset> torn(LogOffset end) const;
+    /// What there is of the frame that is not whole in a log that ends at `end`; nothing when its
+    /// last frame is.
+    std::optional<Appended> torn(LogOffset end) const;
 
 private:
     /// A frame of which more is to come.
