@@ -7,6 +7,7 @@
 #include "tests/harness/build.h"
 #include "tests/harness/faulty_proxy.h"
 #include "tests/harness/programs.h"
+#include "tests/harness/temp_directory.h"
 #include "tests/harness/wait.h"
 #include "tests/process/sender.h"
 
@@ -150,8 +151,7 @@ private:
             if (sent) {
                 ++i;
             } else if (sent.error().code == Errc::kBusy) {
-                // sleeps: until there is room again
-                std::this_thread::sleep_for(milliseconds(1));
+                std::this_thread::sleep_for(milliseconds(1));  // sleeps: until there is room
             } else {
                 ended(i++, sent.error());
             }
@@ -198,8 +198,7 @@ void torment(Behind& behind, const Flood& flood, Random& random) {
     std::size_t kill_at = part / 2 + random.below(part);
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
     while (flood.done() < flood.count() && std::chrono::steady_clock::now() < deadline) {
-        // sleeps: faults come at random times, with time to get something done between them
-        std::this_thread::sleep_for(milliseconds(5 + random.below(60)));
+        std::this_thread::sleep_for(milliseconds(5 + random.below(60)));  // sleeps: so come faults
         if (kills < kKills && flood.done() >= kill_at) {
             behind.broker.kill();
             require_started(behind.broker.start());
