@@ -16,6 +16,8 @@ Counters::Counters(MetricRegistry& r)
           "Sends refused because one before them is missing, or their numbers are over.")),
       messages_out(r.counter("gantry_broker_messages_out_total", "Messages given to consumers.")),
       bytes_out(r.counter("gantry_broker_bytes_out_total", "Bytes of records given out.")),
+      expired(r.counter("gantry_broker_expired_total",
+                        "Messages that pulls left out because their time was over.")),
       pulls(r.counter("gantry_broker_pulls_total", "Pull requests.")),
       pulls_parked(r.counter("gantry_broker_pulls_parked_total", "Pulls that had to wait.")),
       pulls_woken(r.counter("gantry_broker_pulls_woken_total", "Waiting pulls tried again.")),

@@ -20,6 +20,7 @@ struct Counters {
     Counter& sends_misnumbered;
     Counter& messages_out;
     Counter& bytes_out;
+    Counter& expired;  ///< messages, counted for each read that left them out
     Counter& pulls;
     Counter& pulls_parked;
     Counter& pulls_woken;

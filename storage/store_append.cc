@@ -2,6 +2,7 @@
 #include "common/failpoint/failpoint.h"
 #include "protocol/wire/properties.h"
 #include "protocol/wire/send_number.h"
+#include "storage/index/unit_tag.h"
 #include "storage/store_parts.h"
 
 #include <cstring>
@@ -18,10 +19,6 @@ Error refused(std::string text) {
 Error too_large(std::uint64_t bytes, std::uint32_t limit) {
     return refused("record " + std::to_string(bytes) + " B > store.record_bytes_max " +
                    std::to_string(limit) + " B");
-}
-
-std::int64_t tag_hash_of(std::string_view properties) {
-    return wire::tag_hash(wire::find_property(properties, wire::property::kTags));
 }
 
 /// Recovery takes zeros there for a torn record.
@@ -87,7 +84,7 @@ Result<std::vector<RecordShape>> check_records(const Queue& queue,
                            " of a frame has a send number of its own");
         }
         shapes.push_back({static_cast<std::uint32_t>(record.stored_bytes),
-                          tag_hash_of(record.properties),
+                          unit_tag(record.properties),
                           record.properties});
         return ok();
     };
@@ -166,9 +163,8 @@ Result<Appended> Store::Parts::append_batch(Queue& queue, const Batch& batch) {
     for (const RecordShape& shape : batch.shapes) {
         patch.more_follow = --left > 0;
         wire::patch_record(record, patch);
-        queue.index->put(
-            patch.queue_offset,
-            {patch.log_offset, static_cast<std::int32_t>(shape.bytes), shape.tag_hash});
+        queue.index->put(patch.queue_offset,
+                         {patch.log_offset, static_cast<std::int32_t>(shape.bytes), shape.tag});
         if (batch.has_keys) {
             index_keys(queue.topic, shape.properties, patch.log_offset, patch.store_ms);
         }
@@ -218,7 +214,7 @@ Result<Appended> Store::Parts::append_messages(Queue& queue,
         record.store_ms = reserved.store_ms;
         wire::encode_record(record, {reserved.memory + (at - reserved.first), record.stored_bytes});
         const auto bytes = static_cast<std::int32_t>(record.stored_bytes);
-        queue.index->put(queue_at, {at, bytes, tag_hash_of(record.properties)});
+        queue.index->put(queue_at, {at, bytes, unit_tag(record.properties)});
         index_keys(queue.topic, record.properties, at, record.store_ms);
         at += bytes;
         queue_at += 1;

@@ -73,7 +73,7 @@ private:
 /// What checking a record learns about it and storing it needs.
 struct RecordShape {
     std::uint32_t bytes = 0;
-    std::int64_t tag_hash = 0;
+    std::int64_t tag = 0;         ///< of its unit
     std::string_view properties;  ///< in the caller's bytes
 };
 

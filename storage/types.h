@@ -83,6 +83,7 @@ struct ReadRequest {
     std::uint32_t count_max = 32;
     const std::vector<std::int64_t>* tag_hashes = nullptr;  ///< null: no filter
     std::uint32_t scan_max = 16'384;                        ///< units examined at most
+    WallMs now = 0;  ///< messages that expired before are left out; 0: none are
     /// Of what must come from the disk: less, so that no reader holds up the others.
     std::uint32_t cold_bytes_max = 256U << 10U;
     /// Touches no unit that may have to come from the disk: is_cold is set then, without runs.
@@ -100,7 +101,8 @@ struct ReadResult {
     std::vector<LogRun> runs;
     std::uint64_t bytes = 0;
     std::uint32_t count = 0;
-    bool is_cold = false;  ///< something is not in the page cache: Store::read_cold
+    std::uint32_t expired = 0;  ///< left out because their time is over
+    bool is_cold = false;       ///< something is not in the page cache: Store::read_cold
 };
 
 /// A read that may have to wait for the disk.

@@ -10,6 +10,8 @@ namespace gantry::client {
 namespace {
 
 constexpr std::size_t kSeparatorBytes = 2;  // of one property: behind its name, behind its value
+constexpr std::size_t kExpiryDigits = 13;   // enough for 300 years
+constexpr std::chrono::hours kTimeToLiveMax{24 * 3'653};
 
 Error refused(std::string detail) {
     return Error{Errc::kRefused, std::move(detail)};
@@ -63,6 +65,9 @@ std::size_t property_bytes_of(const Message& message) noexcept {
     for (const auto& [name, value] : message.properties) {
         bytes += name.size() + value.size() + kSeparatorBytes;
     }
+    if (message.time_to_live.count() > 0) {
+        bytes += wire::property::kExpiresAt.size() + kSeparatorBytes + kExpiryDigits;
+    }
     return bytes;
 }
 
@@ -73,7 +78,13 @@ void append_property_to(std::string& out, std::string_view name, std::string_vie
     out.push_back(wire::kPropertySeparator);
 }
 
-void append_properties(std::string& out, const Message& message) {
+/// Of as many digits for every time, so that its size is known before.
+std::string expiry_text(WallMs at) {
+    const std::string digits = std::to_string(std::max<WallMs>(at, 0));
+    return std::string(kExpiryDigits - std::min(digits.size(), kExpiryDigits), '0') + digits;
+}
+
+void append_properties(std::string& out, const Message& message, WallMs born_ms) {
     if (!message.keys.empty()) {
         out.append(wire::property::kKeys);
         out.push_back(wire::kNameValueSeparator);
@@ -89,13 +100,17 @@ void append_properties(std::string& out, const Message& message) {
     for (const auto& [name, value] : message.properties) {
         append_property_to(out, name, value);
     }
+    if (message.time_to_live.count() > 0) {
+        append_property_to(
+            out, wire::property::kExpiresAt, expiry_text(born_ms + message.time_to_live.count()));
+    }
 }
 
 }  // namespace
 
-std::string stored_properties(const Message& message) {
+std::string stored_properties(const Message& message, WallMs born_ms) {
     std::string properties;
-    append_properties(properties, message);
+    append_properties(properties, message, born_ms);
     return properties;
 }
 
@@ -112,6 +127,10 @@ Status check_message(const Message& message, const MessageLimits& limits) {
     }
     for (const auto& [name, value] : message.properties) {
         GANTRY_TRY(check_property(name, value));
+    }
+    if (message.time_to_live.count() < 0 || message.time_to_live > kTimeToLiveMax) {
+        return refused("time_to_live " + std::to_string(message.time_to_live.count()) +
+                       " ms is not within 0 to 10 years");
     }
     const std::size_t properties = property_bytes_of(message);
     const std::size_t properties_max = wire::kPropertiesBytesMax - limits.own_property_bytes;
@@ -137,7 +156,7 @@ std::size_t number_bytes_of(const wire::SendNumber& number) {
 
 void RecordWriter::append(std::string& out, const Message& message) {
     properties_.clear();
-    append_properties(properties_, message);
+    append_properties(properties_, message, origin_.born_ms);
     append_with(out, message, 0);
 }
 
@@ -145,7 +164,7 @@ void RecordWriter::append_first(std::string& out,
                                 const Message& message,
                                 const wire::SendNumber& number) {
     properties_.clear();
-    append_properties(properties_, message);
+    append_properties(properties_, message, origin_.born_ms);
     append_property_to(properties_, wire::property::kSendNumber, wire::format_send_number(number));
     append_with(out, message, wire::sys_flag::kNumbered);
 }

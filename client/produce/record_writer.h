@@ -29,8 +29,8 @@ static_assert(kNumberBytesMax ==
 /// blanks in keys, separator characters and reserved names in properties. kRefused.
 Status check_message(const Message& message, const MessageLimits& limits);
 
-/// The message's properties as a record has them.
-std::string stored_properties(const Message& message);
+/// The message's properties as a record has them; `born_ms`: when it was sent.
+std::string stored_properties(const Message& message, WallMs born_ms);
 
 /// Bytes of the message's record.
 std::size_t record_bytes_of(const Message& message, bool born_v6, bool store_v6) noexcept;
