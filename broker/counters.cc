@@ -56,11 +56,19 @@ Counters::Counters(MetricRegistry& r)
                                   "Transactions whose half message cannot be read any more.")),
       member_changes(r.counter("gantry_broker_member_changes_total", "Changes of group members.")),
       requests_failed(r.counter("gantry_broker_requests_failed_total", "Requests refused.")) {
+    add_failures(r);
+    add_gauges(r);
+}
+
+void Counters::add_failures(MetricRegistry& r) {
     for (std::size_t i = 0; i < kErrcCount; ++i) {
         const std::string name(to_string(static_cast<Errc>(i)));
         failed_by_class[i] = &r.counter("gantry_broker_requests_failed_" + name + "_total",
                                         "Requests refused as " + name + ".");
     }
+}
+
+void Counters::add_gauges(MetricRegistry& r) {
     r.gauge("gantry_broker_pending_acks", "Requests that wait for the disk.", [this] {
         return static_cast<double>(pending_acks.load(std::memory_order_relaxed));
     });

@@ -49,6 +49,10 @@ struct Counters {
 
     std::atomic<std::int64_t> connections{0};
     std::atomic<std::int64_t> pending_acks{0};
+
+private:
+    void add_failures(MetricRegistry& r);
+    void add_gauges(MetricRegistry& r);
 };
 
 }  // namespace gantry::broker

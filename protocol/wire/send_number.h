@@ -27,6 +27,7 @@ struct SendNumber {
 
 inline constexpr std::size_t kSendNumberBytesMax = 42;
 
+/// The number as text.
 std::string format_send_number(const SendNumber& number);
 
 /// kRefused: it is not of that form, with the text.
