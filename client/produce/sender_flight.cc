@@ -21,6 +21,8 @@ constexpr milliseconds kBackoffMax{1'000};
 constexpr std::uint32_t kBackoffDoublingsMax = 7;
 constexpr milliseconds kDialLimit{300};     // at a broker not connected, while there are others
 constexpr milliseconds kAttemptMin{1'000};  // before an unknown outcome is repeated
+constexpr milliseconds kAttemptMax{5'000};  // the same, where it does no harm
+constexpr int kIdempotentPart = 4;
 constexpr milliseconds kRouteRetry{100};
 constexpr int kDialPart = 3;
 
@@ -118,7 +120,9 @@ milliseconds Sender::attempt_limit_in_loop(const Frame& frame) const {
     const std::uint32_t attempts_left =
         options_.retries_max + 1 - std::min(frame.attempts, options_.retries_max);
     milliseconds limit = left;
-    if (options_.retry_unknown || options_.idempotent) {
+    if (options_.idempotent) {
+        limit = std::min(left, std::clamp(left / kIdempotentPart, kAttemptMin, kAttemptMax));
+    } else if (options_.retry_unknown) {
         limit = std::min(left, std::max(kAttemptMin, left / static_cast<int>(attempts_left)));
     } else if (attempts_left > 1 && brokers_.size() > 1 && frame.kind == SendKind::kFree &&
                !frame.lane->broker->channel->is_up()) {

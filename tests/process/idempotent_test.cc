@@ -186,12 +186,18 @@ private:
 
 /// One thing that happens to networks.
 void disturb(FaultyProxy& proxy, Random& random) {
-    switch (random.below(4)) {
+    switch (random.below(5)) {
         case 0:
             proxy.delay(milliseconds(random.below(4)));
             break;
         case 1:
             proxy.duplicate_every(static_cast<std::uint32_t>(2 + random.below(20)));
+            proxy.cut_once();
+            break;
+        case 2:  // a black hole, until somebody notices
+            proxy.drop();
+            std::this_thread::sleep_for(milliseconds(random.below(20)));  // sleeps: so long
+            proxy.pass();
             proxy.cut_once();
             break;
         default:
