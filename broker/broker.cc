@@ -247,6 +247,9 @@ void Broker::add_gauges() {
             const auto oldest = store_->transactions().table().oldest();
             return oldest ? static_cast<double>(clock_.wall_ms() - oldest->store_ms) : 0;
         });
+    metrics_.gauge("gantry_broker_producer_queues",
+                   "Producers' queues whose numbers are remembered.",
+                   [this] { return static_cast<double>(store_->numbered_queues()); });
     metrics_.gauge("gantry_broker_registered", "1 when a nameserver knows this broker.", [this] {
         return handlers_->registrar->is_registered() ? 1.0 : 0.0;
     });

@@ -9,8 +9,15 @@ Counters::Counters(MetricRegistry& r)
     : requests(r.counter("gantry_broker_requests_total", "Requests received.")),
       messages_in(r.counter("gantry_broker_messages_in_total", "Messages stored for producers.")),
       bytes_in(r.counter("gantry_broker_bytes_in_total", "Bytes of records stored.")),
+      sends_repeated(r.counter("gantry_broker_sends_repeated_total",
+                               "Numbered sends that were stored before, and answered so.")),
+      sends_misnumbered(r.counter(
+          "gantry_broker_sends_misnumbered_total",
+          "Sends refused because one before them is missing, or their numbers are over.")),
       messages_out(r.counter("gantry_broker_messages_out_total", "Messages given to consumers.")),
       bytes_out(r.counter("gantry_broker_bytes_out_total", "Bytes of records given out.")),
+      expired(r.counter("gantry_broker_expired_total",
+                        "Messages that pulls left out because their time was over.")),
       pulls(r.counter("gantry_broker_pulls_total", "Pull requests.")),
       pulls_parked(r.counter("gantry_broker_pulls_parked_total", "Pulls that had to wait.")),
       pulls_woken(r.counter("gantry_broker_pulls_woken_total", "Waiting pulls tried again.")),
@@ -49,11 +56,19 @@ Counters::Counters(MetricRegistry& r)
                                   "Transactions whose half message cannot be read any more.")),
       member_changes(r.counter("gantry_broker_member_changes_total", "Changes of group members.")),
       requests_failed(r.counter("gantry_broker_requests_failed_total", "Requests refused.")) {
+    add_failures(r);
+    add_gauges(r);
+}
+
+void Counters::add_failures(MetricRegistry& r) {
     for (std::size_t i = 0; i < kErrcCount; ++i) {
         const std::string name(to_string(static_cast<Errc>(i)));
         failed_by_class[i] = &r.counter("gantry_broker_requests_failed_" + name + "_total",
                                         "Requests refused as " + name + ".");
     }
+}
+
+void Counters::add_gauges(MetricRegistry& r) {
     r.gauge("gantry_broker_pending_acks", "Requests that wait for the disk.", [this] {
         return static_cast<double>(pending_acks.load(std::memory_order_relaxed));
     });

@@ -16,8 +16,11 @@ struct Counters {
     Counter& requests;
     Counter& messages_in;
     Counter& bytes_in;
+    Counter& sends_repeated;  ///< numbered ones that were stored before
+    Counter& sends_misnumbered;
     Counter& messages_out;
     Counter& bytes_out;
+    Counter& expired;  ///< messages, counted for each read that left them out
     Counter& pulls;
     Counter& pulls_parked;
     Counter& pulls_woken;
@@ -46,6 +49,10 @@ struct Counters {
 
     std::atomic<std::int64_t> connections{0};
     std::atomic<std::int64_t> pending_acks{0};
+
+private:
+    void add_failures(MetricRegistry& r);
+    void add_gauges(MetricRegistry& r);
 };
 
 }  // namespace gantry::broker

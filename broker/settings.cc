@@ -248,6 +248,20 @@ void bind_transactions(SettingTable& table, BrokerOptions& o) {
               "are refused as busy.");
 }
 
+void bind_producers(SettingTable& table, BrokerOptions& o) {
+    table.add("producer.idle_seconds",
+              &o.producer_idle_seconds,
+              {600, 366 * 86'400},
+              "How long an idempotent producer's numbers in a queue are remembered after its last "
+              "message there.");
+    table.add(
+        "limits.producer_queues_max",
+        &o.producer_queues_max,
+        {1, 100'000'000},
+        "Producers' queues whose numbers are remembered, about 1 KiB of memory each; beyond, "
+        "the longest unused go, and new ones are busy while all were used within 10 minutes.");
+}
+
 Status check_name(std::string_view setting, std::string_view value) {
     const auto is_bad = [](char c) { return c <= ' ' || c == ';' || c == ',' || c == '"'; };
     if (value.empty() || value.size() > wire::kTopicBytesMax ||
@@ -287,6 +301,7 @@ void bind_settings(SettingTable& table, BrokerOptions& options) {
     bind_reading(table, options);
     bind_retention(table, options);
     bind_transactions(table, options);
+    bind_producers(table, options);
 }
 
 Status check_options(const BrokerOptions& options) {
@@ -372,6 +387,8 @@ storage::StoreOptions store_options(const BrokerOptions& options, const wire::Ho
                                  options.store_log_directories.end());
     store.volume_bytes_max = static_cast<std::uint64_t>(options.store_volume_bytes_max);
     store.retention = retention_options(options);
+    store.producer_idle_ms = options.producer_idle_seconds * 1'000;
+    store.producer_queues_max = static_cast<std::size_t>(options.producer_queues_max);
     store.store_host = store_host;
     return store;
 }

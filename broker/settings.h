@@ -72,6 +72,9 @@ struct BrokerOptions {
     std::int64_t transaction_open_ms_max = 86'400'000;
     std::int64_t transaction_open_max = 500'000;
 
+    std::int64_t producer_idle_seconds = 86'400;
+    std::int64_t producer_queues_max = 100'000;
+
     std::int64_t message_bytes_max = std::int64_t{4} << 20;
     std::int64_t connections_max = 10'000;
     std::int64_t connection_output_bytes_max = std::int64_t{64} << 20;

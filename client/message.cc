@@ -6,6 +6,7 @@
 #include "protocol/wire/properties.h"
 #include "protocol/wire/record.h"
 
+#include <charconv>
 #include <cstring>
 
 namespace gantry::client {
@@ -36,6 +37,14 @@ const std::string& MessageView::broker() const noexcept {
 std::size_t MessageView::store_time_at() const noexcept {
     const std::int32_t flags = field<std::int32_t>(kSysFlagAt);
     return kBornHostAt + host_bytes((flags & wire::sys_flag::kBornHostV6) != 0);
+}
+
+WallMs MessageView::expires_ms() const noexcept {
+    const std::string_view text = property(wire::property::kExpiresAt);
+    WallMs at = 0;
+    const char* const end = text.data() + text.size();
+    const auto parsed = std::from_chars(text.data(), end, at);
+    return parsed.ec == std::errc{} && parsed.ptr == end ? at : 0;
 }
 
 std::int32_t MessageView::reconsume_times() const noexcept {

@@ -6,6 +6,7 @@
 #include "common/result.h"
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -28,6 +29,8 @@ struct Message {
     std::vector<std::string> keys;  ///< words to find the message by; no blanks inside
     std::vector<std::pair<std::string, std::string>> properties;
     std::int32_t flag = 0;  ///< free for the application
+    /// From the send on; consumers do not get it later. At most 10 years; 0: no end.
+    std::chrono::milliseconds time_to_live{0};
 };
 
 /// Names one queue in the cluster.
@@ -104,6 +107,9 @@ public:
     WallMs born_ms() const noexcept { return field<std::int64_t>(kBornTimeAt); }
 
     WallMs store_ms() const noexcept { return field<std::int64_t>(store_time_at()); }
+
+    /// When its time to live ends; 0: it has none.
+    WallMs expires_ms() const noexcept;
 
     /// How often the group has sent it back before.
     std::int32_t reconsume_times() const noexcept;

@@ -15,7 +15,8 @@ namespace gantry::client {
 namespace {
 
 constexpr std::chrono::microseconds kSpinMax{20};
-constexpr std::uint32_t kMessageBytesLimit = 15U << 20U;  // a frame takes 16 MiB
+constexpr std::chrono::minutes kIdempotentDeadlineMax{5};  // brokers remember at least twice that
+constexpr std::uint32_t kMessageBytesLimit = 15U << 20U;   // a frame takes 16 MiB
 
 Error out_of_range(std::string_view name, std::int64_t value, std::string_view rule) {
     return Error{Errc::kRefused,
@@ -38,6 +39,10 @@ Status check_options(const Producer::Options& options) {
     }
     if (options.message_bytes_max > kMessageBytesLimit) {
         return out_of_range("message_bytes_max", options.message_bytes_max, "at most 15 MiB");
+    }
+    if (options.idempotent && options.deadline > kIdempotentDeadlineMax) {
+        return out_of_range(
+            "deadline", options.deadline.count(), "at most 300000 ms, for an idempotent producer");
     }
     return ok();
 }

@@ -29,10 +29,17 @@ namespace gantry::client {
 ///   kUnknown    unknown   the connection was lost after it left
 ///   kClosed     no        close() was called
 ///
+/// Once      an idempotent producer's messages are stored once, however often they are repeated:
+///           frames to a queue are numbered, and the broker answers one it has stored as it did the
+///           first time, across its restarts too. So it repeats whatever failed or is unknown, on
+///           the message's own queue, until the deadline; kTimeout and kUnknown are told only when
+///           the deadline came first. What such a message then is, stored once or not at all, no
+///           later message of the queue depends on.
 /// Order     messages that go to the same queue are stored in the order of the calls; a lost
 ///           connection does not change that, only what is repeated after an unknown outcome may be
 ///           stored twice. But with max_batches_in_flight above 1 and retries, a batch the broker
-///           refused for the moment may be overtaken by those already in flight behind it.
+///           refused for the moment may be overtaken by those already in flight behind it; never
+///           with an idempotent producer.
 ///           Messages with a key or a given queue are repeated on their own queue, others
 ///           preferably on another broker.
 /// Batches   with batch_bytes_max > 0, messages to one queue that are waiting anyway leave in one
@@ -50,6 +57,7 @@ public:
         std::chrono::milliseconds deadline{3'000};   ///< per send, retries included
         std::uint32_t retries_max = 2;               ///< only after errors that mean "not stored"
         bool retry_unknown = false;                  ///< also after unknown outcomes: at least once
+        bool idempotent = false;                     ///< see Once; not for send_oneway
         std::uint32_t in_flight_max = 16'384;        ///< messages
         std::uint32_t batch_bytes_max = 32U << 10U;  ///< 0: every message its own frame
         std::uint32_t max_batches_in_flight = 4;     ///< per queue

@@ -9,6 +9,7 @@
 #include "storage/damage/segment_files.h"
 #include "storage/import/import_mark.h"
 #include "storage/log/log_reader.h"
+#include "storage/producers/frame_replay.h"
 #include "storage/state_snapshot.h"
 
 #include <algorithm>
@@ -50,6 +51,7 @@ public:
         GANTRY_TRY(blocks_.compare(from, limit, quarantine_.all()));
         LogOffset tail = from;
         GANTRY_TRY(walk(limit, tail));
+        GANTRY_TRY(cut_torn_frame(tail));
         GANTRY_FAILPOINT_TRY("recovery.walked");
         GANTRY_TRY(refuse_wrong_blocks(tail));
         GANTRY_FAILPOINT_TRY("recovery.checked");
@@ -58,6 +60,7 @@ public:
             return run();
         }
         queues_.settle();
+        parts_.state->producers().remove_behind(tail);
         if (!report_.was_clean) {
             parts_.queues->truncate_after(tail);
         }
@@ -88,6 +91,7 @@ private:
     std::optional<QueueReplay::Claim> claim_of(const LogEntry& entry) const;
     Status check_files();
     Status walk(LogOffset limit, LogOffset& at);
+    Status cut_torn_frame(LogOffset& tail);
     Status pass_lost(const LostRange& range, LogOffset& at);
     Status take(const LogEntry& entry);
     std::string objection(const LogEntry& entry);
@@ -109,6 +113,7 @@ private:
     std::optional<ImportMark> imported_;
     Starts starts_;
     QueueReplay queues_;
+    FrameReplay frames_;
     LogOffset newest_;   ///< the later of checkpoint and snapshot
     LogOffset durable_;  ///< what the checkpoint and the sums say was durable once
 };
@@ -161,7 +166,10 @@ Status Recovery::open_parts() {
             {{"snapshot", loaded.snapshot.logoffset()}, {"first", first.value}});
     }
     newest_ = std::max(at, starts_.state);
+    parts_.state->producers().set_limits(
+        {parts_.options.producer_idle_ms, parts_.options.producer_queues_max});
     queues_.begin(starts_.queues);
+    frames_.begin(parts_.state->producers(), starts_.state);
     if (!keys.needs_rebuild) {
         GANTRY_TRY(parts_.keys->truncate_after(starts_.keys));
     }
@@ -267,6 +275,23 @@ Status Recovery::walk(LogOffset limit, LogOffset& at) {
     return ok();
 }
 
+/// A frame is stored all or none: what there is of the last one goes when it is not whole. Not when
+/// it was durable once, since frames become durable as a whole: that is damage, told as such.
+Status Recovery::cut_torn_frame(LogOffset& tail) {
+    const std::optional<Appended> torn = frames_.torn(tail);
+    if (report_.was_clean || !torn || torn->first < durable_) {
+        return ok();
+    }
+    report_.records_replayed -= torn->count;
+    report_.bytes_cut += bytes_between(torn->first, tail);
+    report_.cut_at = torn->first;
+    report_.note = "the frame at " + std::to_string(torn->first.value) + " lacks its last records" +
+                   (report_.note.empty() ? "" : "; " + report_.note);
+    tail = torn->first;
+    parts_.queues->cut(tail);
+    return parts_.keys->truncate_after(tail);
+}
+
 /// Steps over what is known to be lost. What its records say of themselves is taken as before.
 Status Recovery::pass_lost(const LostRange& range, LogOffset& at) {
     const LogOffset end = range.to;
@@ -316,6 +341,7 @@ Status Recovery::take(const LogEntry& entry) {
     }
     if (!is_imported(entry)) {
         parts_.state->replay_transaction(record, entry.at);
+        frames_.take(record, entry.at, entry.end);
     }
     if (is_state) {
         GANTRY_TRY(

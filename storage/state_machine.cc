@@ -173,6 +173,7 @@ Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
         state_->offsets.put(put);
     }
     GANTRY_TRY(transactions_.restore(snapshot));
+    GANTRY_TRY(producers_.restore(snapshot.producers()));
     state_->version.MergeFrom(snapshot.topicversion());
     state_->folded = LogOffset(snapshot.logoffset());
     state_->next = QueueOffset(snapshot.statequeueoffset());
@@ -291,6 +292,7 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kTopicDelete:
                 state.topics.erase(change.topicdelete());
                 state.offsets.remove_topic(change.topicdelete());
+                producers_.remove_topic(change.topicdelete());
                 topics_.remove(change.topicdelete(), drop_queues);
                 count_version();
                 break;
@@ -319,19 +321,29 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
 wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& published) const {
     wire::StateSnapshot snapshot;
     const MutexLock commit(commit_mutex_);
-    const MutexLock lock(mutex_);
-    snapshot.set_logoffset(std::max(published(), state_->folded).value);
-    snapshot.set_statequeueoffset(state_->next.value);
-    *snapshot.mutable_topicversion() = state_->version;
-    for (const auto& [name, topic] : state_->topics) {
-        *snapshot.add_topics() = topic;
+    {
+        const MutexLock lock(mutex_);
+        snapshot.set_logoffset(std::max(published(), state_->folded).value);
+        snapshot.set_statequeueoffset(state_->next.value);
+        *snapshot.mutable_topicversion() = state_->version;
+        for (const auto& [name, topic] : state_->topics) {
+            *snapshot.add_topics() = topic;
+        }
+        for (const auto& [name, group] : state_->groups) {
+            *snapshot.add_groups() = group;
+        }
+        state_->offsets.for_each(
+            [&](const wire::OffsetPut& put) { *snapshot.add_offsets() = put; });
+        transactions_.save(snapshot);
     }
-    for (const auto& [name, group] : state_->groups) {
-        *snapshot.add_groups() = group;
+    if (producers_.size() > 0) {
+        producers_.save(*snapshot.mutable_producers());
     }
-    state_->offsets.for_each([&](const wire::OffsetPut& put) { *snapshot.add_offsets() = put; });
-    transactions_.save(snapshot);
     return snapshot;
+}
+
+LogOffset durable_end(const wire::StateSnapshot& snapshot) noexcept {
+    return LogOffset(std::max(snapshot.logoffset(), snapshot.producers().end()));
 }
 
 std::optional<wire::TopicConfig> LogStateMachine::topic(std::string_view name) const {

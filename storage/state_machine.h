@@ -7,6 +7,7 @@
 #include "common/unique_function.h"
 #include "protocol/wire/record.h"
 #include "protocol/wire/state.pb.h"
+#include "storage/producers/producer_table.h"
 #include "storage/transaction/transaction_table.h"
 #include "storage/types.h"
 
@@ -103,8 +104,8 @@ public:
 
     /// The state, with its log offset: every commit below that is in, none above. `published`
     /// returns the published end of the log, from which consume queues and key index may then be
-    /// replayed; it is called while no commit is half done. Sync the log up to the snapshot's
-    /// offset before saving it.
+    /// replayed; it is called while no commit is half done. Sync the log up to durable_end() of it
+    /// before saving it.
     wire::StateSnapshot snapshot(const std::function<LogOffset()>& published) const;
 
     Result<Appended> commit(const wire::StateRecord& changes) override;
@@ -122,6 +123,8 @@ public:
     TransactionTable& transactions() noexcept { return transactions_; }
 
     const TransactionTable& transactions() const noexcept { return transactions_; }
+
+    ProducerTable& producers() noexcept { return producers_; }
 
     std::optional<wire::TopicConfig> topic(std::string_view name) const override;
     std::vector<wire::TopicConfig> topics() const override;
@@ -141,11 +144,15 @@ private:
 
     TopicTable& topics_;
     TransactionTable transactions_;
-    mutable Mutex commit_mutex_;  ///< order of commits = order of the log; before mutex_
+    mutable ProducerTable producers_;  ///< locks inside; a snapshot forgets what is over
+    mutable Mutex commit_mutex_;       ///< order of commits = order of the log; before mutex_
     Append append_ GANTRY_GUARDED_BY(commit_mutex_);
     mutable Mutex mutex_;
     std::unique_ptr<State> state_;
 };
+
+/// How far the log must be durable before a snapshot may be saved.
+LogOffset durable_end(const wire::StateSnapshot& snapshot) noexcept;
 
 /// Whether every change is legal. kRefused: names the field, its value and the limit.
 Status check_changes(const wire::StateRecord& changes);

@@ -232,6 +232,10 @@ Transactions& Store::transactions() noexcept {
     return *parts_->transactions;
 }
 
+std::size_t Store::numbered_queues() const noexcept {
+    return parts_->state->producers().size();
+}
+
 void Checkpointer::set_due(LogOffset last) {
     const auto bytes = static_cast<std::int64_t>(parts_.options.checkpoint_bytes);
     due_ = last + bytes;
@@ -333,7 +337,7 @@ Status Checkpointer::write() {
     GANTRY_FAILPOINT_TRY("checkpoint.queues");
     GANTRY_TRY(parts_.keys->flush());
     GANTRY_FAILPOINT_TRY("checkpoint.keys");
-    GANTRY_TRY(sync_log(LogOffset(snapshot.logoffset())));
+    GANTRY_TRY(sync_log(durable_end(snapshot)));
     GANTRY_FAILPOINT_TRY("checkpoint.log");
     GANTRY_TRY(save_snapshot(parts_.files, parts_.path("state"), snapshot));
     GANTRY_FAILPOINT_TRY("checkpoint.state");

@@ -70,7 +70,10 @@ public:
 
     /// Appends `count` records laid end to end in stored form, as Gantry's producers send them:
     /// checked (sizes, topic, queue id, count, body CRC left to readers), copied as they are,
-    /// patched in place. All of them or none.
+    /// patched in place. All of them or none. A first record with sysFlag kNumbered and a
+    /// SendNumber makes them a numbered send, stored once however often it is sent; besides:
+    /// kConflict: one before it is missing. kGone: its numbers are not known, or of an earlier
+    /// epoch. kUnknown: stored before, where is not known. See ProducerTable.
     Result<Appended> append_records(Queue& queue,
                                     Bytes records,
                                     std::uint32_t count,
@@ -134,6 +137,8 @@ public:
     StateMachine& state() noexcept;
     /// Half messages and what became of them. Lives as long as the store.
     Transactions& transactions() noexcept;
+    /// Of how many producers and queues numbered sends are remembered.
+    std::size_t numbered_queues() const noexcept;
 
     /// What it is made of; for the room's own sources.
     struct Parts;

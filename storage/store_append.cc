@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/failpoint/failpoint.h"
 #include "protocol/wire/properties.h"
+#include "protocol/wire/send_number.h"
+#include "storage/index/unit_tag.h"
 #include "storage/store_parts.h"
 
 #include <cstring>
@@ -10,13 +12,6 @@
 namespace gantry::storage {
 namespace {
 
-/// What pass one learns about a record and pass two needs.
-struct Shape {
-    std::uint32_t bytes = 0;
-    std::int64_t tag_hash = 0;
-    std::string_view properties;  ///< in the caller's bytes
-};
-
 Error refused(std::string text) {
     return Error{Errc::kRefused, std::move(text)};
 }
@@ -24,10 +19,6 @@ Error refused(std::string text) {
 Error too_large(std::uint64_t bytes, std::uint32_t limit) {
     return refused("record " + std::to_string(bytes) + " B > store.record_bytes_max " +
                    std::to_string(limit) + " B");
-}
-
-std::int64_t tag_hash_of(std::string_view properties) {
-    return wire::tag_hash(wire::find_property(properties, wire::property::kTags));
 }
 
 /// Recovery takes zeros there for a torn record.
@@ -69,23 +60,31 @@ Status check_record(const wire::Record& record, const Queue& queue, const StoreO
     return ok();
 }
 
-Result<std::vector<Shape>> check_records(const Queue& queue,
-                                         Bytes records,
-                                         std::uint32_t count,
-                                         const StoreOptions& options) {
+bool is_numbered(std::int32_t sys_flag) noexcept {
+    return (sys_flag & wire::sys_flag::kNumbered) != 0;
+}
+
+Result<std::vector<RecordShape>> check_records(const Queue& queue,
+                                               Bytes records,
+                                               std::uint32_t count,
+                                               const StoreOptions& options) {
     if (count == 0 || records.size() / wire::kRecordBytesMin < count) {
         return refused("record count " + std::to_string(count) + " for " +
                        std::to_string(records.size()) + " B of records");
     }
-    std::vector<Shape> shapes;
+    std::vector<RecordShape> shapes;
     shapes.reserve(count);
     const auto add = [&](const std::byte*, const wire::Record& record) -> Status {
         GANTRY_TRY(check_record(record, queue, options));
         if (shapes.size() == count) {
             return refused("more records than the count says: " + std::to_string(count));
         }
+        if (is_numbered(record.sys_flag) && !shapes.empty()) {
+            return refused("record " + std::to_string(shapes.size()) +
+                           " of a frame has a send number of its own");
+        }
         shapes.push_back({static_cast<std::uint32_t>(record.stored_bytes),
-                          tag_hash_of(record.properties),
+                          unit_tag(record.properties),
                           record.properties});
         return ok();
     };
@@ -98,7 +97,12 @@ Result<std::vector<Shape>> check_records(const Queue& queue,
 }
 
 Appended receipt(const Reservation& reserved) {
-    return {reserved.first, reserved.end, reserved.queue_offset, reserved.count, reserved.store_ms};
+    return {reserved.first,
+            reserved.end,
+            reserved.queue_offset,
+            reserved.count,
+            reserved.store_ms,
+            false};
 }
 
 }  // namespace
@@ -129,8 +133,23 @@ Result<Appended> Store::Parts::append_records(Queue& queue,
                                               Bytes records,
                                               std::uint32_t count,
                                               bool has_keys) {
-    GANTRY_ASSIGN_OR_RETURN(const std::vector<Shape> shapes,
+    GANTRY_ASSIGN_OR_RETURN(const std::vector<RecordShape> shapes,
                             check_records(queue, records, count, options));
+    const Batch batch{records, shapes, has_keys};
+    if (!is_numbered(load_be<std::int32_t>(records.data() + wire::record_at::kSysFlag))) {
+        return append_batch(queue, batch);
+    }
+    GANTRY_ASSIGN_OR_RETURN(const wire::SendNumber number,
+                            wire::parse_send_number(wire::find_property(
+                                shapes.front().properties, wire::property::kSendNumber)));
+    return state->producers().in_turn({number, queue.topic, queue.queue_id, count},
+                                      clock.wall_ms(),
+                                      [&] { return append_batch(queue, batch); });
+}
+
+Result<Appended> Store::Parts::append_batch(Queue& queue, const Batch& batch) {
+    const Bytes records = batch.records;
+    const auto count = static_cast<std::uint32_t>(batch.shapes.size());
     GANTRY_ASSIGN_OR_RETURN(const Reservation reserved,
                             log->reserve(records.size(), *queue.index, count));
     GANTRY_FAILPOINT("append.reserved");
@@ -138,14 +157,15 @@ Result<Appended> Store::Parts::append_records(Queue& queue,
     std::memcpy(reserved.memory, records.data(), records.size());
     GANTRY_FAILPOINT("append.copied");
     wire::StorePatch patch{
-        reserved.queue_offset, reserved.first, reserved.store_ms, options.store_host};
+        reserved.queue_offset, reserved.first, reserved.store_ms, options.store_host, false};
     std::byte* record = reserved.memory;
-    for (const Shape& shape : shapes) {
+    std::uint32_t left = count;
+    for (const RecordShape& shape : batch.shapes) {
+        patch.more_follow = --left > 0;
         wire::patch_record(record, patch);
-        queue.index->put(
-            patch.queue_offset,
-            {patch.log_offset, static_cast<std::int32_t>(shape.bytes), shape.tag_hash});
-        if (has_keys) {
+        queue.index->put(patch.queue_offset,
+                         {patch.log_offset, static_cast<std::int32_t>(shape.bytes), shape.tag});
+        if (batch.has_keys) {
             index_keys(queue.topic, shape.properties, patch.log_offset, patch.store_ms);
         }
         record += shape.bytes;
@@ -166,9 +186,13 @@ Result<Appended> Store::Parts::append_messages(Queue& queue,
     if (messages.empty()) {
         return refused("no message to append");
     }
+    constexpr std::int32_t kMarks = wire::sys_flag::kNumbered | wire::sys_flag::kMoreFollow;
     std::vector<wire::Record> records(messages.begin(), messages.end());
     std::uint64_t total = 0;
     for (wire::Record& record : records) {
+        // Copies of records bring the marks of the frame that they were stored in.
+        record.sys_flag &= ~kMarks;
+        record.sys_flag |= &record != &records.back() ? wire::sys_flag::kMoreFollow : 0;
         record.topic = queue.topic;
         record.queue_id = queue.queue_id;
         record.store_host = options.store_host;
@@ -190,7 +214,7 @@ Result<Appended> Store::Parts::append_messages(Queue& queue,
         record.store_ms = reserved.store_ms;
         wire::encode_record(record, {reserved.memory + (at - reserved.first), record.stored_bytes});
         const auto bytes = static_cast<std::int32_t>(record.stored_bytes);
-        queue.index->put(queue_at, {at, bytes, tag_hash_of(record.properties)});
+        queue.index->put(queue_at, {at, bytes, unit_tag(record.properties)});
         index_keys(queue.topic, record.properties, at, record.store_ms);
         at += bytes;
         queue_at += 1;

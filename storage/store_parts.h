@@ -18,7 +18,9 @@
 #include <condition_variable>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 namespace gantry::storage {
 
@@ -68,6 +70,20 @@ private:
     std::thread thread_;
 };
 
+/// What checking a record learns about it and storing it needs.
+struct RecordShape {
+    std::uint32_t bytes = 0;
+    std::int64_t tag = 0;         ///< of its unit
+    std::string_view properties;  ///< in the caller's bytes
+};
+
+/// Checked records of one queue, stored in one step.
+struct Batch {
+    Bytes records;
+    const std::vector<RecordShape>& shapes;
+    bool has_keys = false;
+};
+
 /// What a Store is made of, in the order in which it comes to life.
 struct Store::Parts {
     Parts(FileSystem& file_system,
@@ -88,6 +104,7 @@ struct Store::Parts {
                                     Bytes records,
                                     std::uint32_t count,
                                     bool has_keys);
+    Result<Appended> append_batch(Queue& queue, const Batch& batch);
     Result<Appended> append_messages(Queue& queue, std::span<const wire::Record> messages);
     /// Adds the keys of a message to the key index. A key that cannot be added costs its search,
     /// never the message.

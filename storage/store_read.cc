@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/cold/page_cache.h"
+#include "storage/index/unit_tag.h"
 #include "storage/store_parts.h"
 
 #include <algorithm>
@@ -29,7 +30,8 @@ public:
           index_(index),
           segments_(parts.log->segments().snapshot()),
           lost_(parts.lost->empty() ? nullptr : parts.lost->snapshot()),
-          marks_(parts.log->watermarks()) {}
+          marks_(parts.log->watermarks()),
+          clock_(request.now) {}
 
     /// What to do behind a unit.
     enum class Step : std::uint8_t {
@@ -60,6 +62,7 @@ private:
     std::shared_ptr<const SegmentList> segments_;
     std::shared_ptr<const LostRangeList> lost_;  ///< null: nothing is lost
     const Watermarks marks_;
+    const ExpiryClock clock_;
     bool is_deleted_ = false;
     SegmentPtr segment_;              ///< of the last unit
     LogOffset run_end_;               ///< of the last run
@@ -86,7 +89,9 @@ ReadWalk::Step ReadWalk::take(const QueueUnit& unit) {
     if (unit.end() > marks_.confirmed || result_.status == ReadStatus::kCorrupt) {
         return Step::kEnd;
     }
-    if (!is_wanted(unit)) {
+    const bool is_over = clock_.is_over(unit.tag);
+    result_.expired += is_over ? 1 : 0;
+    if (is_over || !is_wanted(unit)) {
         result_.next += 1;
         return Step::kNext;
     }
@@ -136,7 +141,7 @@ ReadWalk::Step ReadWalk::skip_damage(QueueOffset to) {
 bool ReadWalk::is_wanted(const QueueUnit& unit) const {
     const std::vector<std::int64_t>* const hashes = request_.tag_hashes;
     return hashes == nullptr ||
-           std::find(hashes->begin(), hashes->end(), unit.tag_hash) != hashes->end();
+           std::find(hashes->begin(), hashes->end(), tag_hash_in(unit.tag)) != hashes->end();
 }
 
 std::uint64_t ReadWalk::room() const {

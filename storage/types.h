@@ -51,6 +51,7 @@ struct Appended {
     QueueOffset queue_offset;
     std::uint32_t count = 0;
     WallMs store_ms = 0;
+    bool is_repeat = false;  ///< of a numbered send: it was stored before, nothing was appended
 };
 
 /// Bytes of the log, adjacent on disk: whole records in queue order. Sent by sendfile from `fd`
@@ -82,6 +83,7 @@ struct ReadRequest {
     std::uint32_t count_max = 32;
     const std::vector<std::int64_t>* tag_hashes = nullptr;  ///< null: no filter
     std::uint32_t scan_max = 16'384;                        ///< units examined at most
+    WallMs now = 0;  ///< messages that expired before are left out; 0: none are
     /// Of what must come from the disk: less, so that no reader holds up the others.
     std::uint32_t cold_bytes_max = 256U << 10U;
     /// Touches no unit that may have to come from the disk: is_cold is set then, without runs.
@@ -99,7 +101,8 @@ struct ReadResult {
     std::vector<LogRun> runs;
     std::uint64_t bytes = 0;
     std::uint32_t count = 0;
-    bool is_cold = false;  ///< something is not in the page cache: Store::read_cold
+    std::uint32_t expired = 0;  ///< left out because their time is over
+    bool is_cold = false;       ///< something is not in the page cache: Store::read_cold
 };
 
 /// A read that may have to wait for the disk.
@@ -206,6 +209,8 @@ struct StoreOptions {
     std::uint32_t key_file_entries = 256 << 10;  ///< first key index file; the next double
     ColdOptions cold;
     ScrubOptions scrub;
+    std::int64_t producer_idle_ms = 86'400'000;  ///< numbered sends are remembered for that long
+    std::size_t producer_queues_max = 100'000;   ///< of (producer, queue) remembered
     wire::Host store_host;
     RetentionOptions retention;
 };

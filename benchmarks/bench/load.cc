@@ -56,6 +56,7 @@ Result<std::unique_ptr<Load>> Load::create(std::shared_ptr<client::Client> clien
     wanted.group = "gantry-bench";
     wanted.deadline = std::chrono::milliseconds(options.send_timeout_ms);
     wanted.retry_unknown = options.retry_unknown;
+    wanted.idempotent = options.idempotent;
     wanted.retries_max = 1'000;
     wanted.batch_bytes_max = options.batch_bytes;
     wanted.max_batches_in_flight = options.in_flight;

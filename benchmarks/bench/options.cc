@@ -59,6 +59,7 @@ cxxopts::Options describe() {
         "per send, retries included",
         cxxopts::value<std::uint32_t>()->default_value("30000"))(
         "retry-unknown", "resend after an unknown outcome: at least once")(
+        "idempotent", "producers number their sends: each stored once")(
         "transactions",
         "produce: each message in a transaction that is committed at once; a thread for each in "
         "flight")("no-check-crc", "consumers do not check the CRC of bodies");
@@ -113,6 +114,7 @@ Result<Options> take(const cxxopts::ParseResult& given) {
     options.send_timeout_ms = given["timeout-ms"].as<std::uint32_t>();
     options.check_crc = given.count("no-check-crc") == 0;
     options.transactions = given.count("transactions") != 0;
+    options.idempotent = given.count("idempotent") != 0;
     options.retry_unknown = given.count("retry-unknown") != 0;
     options.json = output == "json";
     return options;
@@ -137,6 +139,9 @@ Status check(const Options& options) {
     }
     if (options.transactions && (options.command != "produce" || options.batch_bytes != 0)) {
         return Error{Errc::kRefused, "--transactions is for produce without --batch"};
+    }
+    if (options.transactions && options.idempotent) {
+        return Error{Errc::kRefused, "--idempotent is not for --transactions"};
     }
     if (options.size_bytes < 32) {
         return Error{Errc::kRefused,

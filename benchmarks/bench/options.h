@@ -31,6 +31,7 @@ struct Options {
     std::uint32_t send_timeout_ms = 30'000;
     bool check_crc = true;  ///< consumers check each body
     bool retry_unknown = false;
+    bool idempotent = false;    ///< producers number their sends
     bool transactions = false;  ///< produce: each message in a transaction, committed at once
     bool json = false;
 };

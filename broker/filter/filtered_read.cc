@@ -73,6 +73,7 @@ ReadResult FilteredReader::read(const storage::Queue& queue,
     RecordSieve sieve(filter, wanted, kept);
     ReadRequest window = wanted;
     window.bytes_max = kWindowBytes;
+    window.now = 0;  // the sieve counts offsets, and looks at properties anyway
     std::uint64_t bytes = 0;
     while (!sieve.is_full() && sieve.examined() < kScanMessages && bytes < kScanBytes) {
         window.from = kept.next;
@@ -114,6 +115,7 @@ ReadRequest FilteredReader::cold_request(const ReadRequest& wanted) {
     request.count_max = kScanMessages;
     request.bytes_max = kColdBytes;
     request.cold_bytes_max = kColdBytes;
+    request.now = 0;
     return request;
 }
 
@@ -131,6 +133,7 @@ Result<ReadResult> FilteredReader::sift(const storage::Queue& queue,
     RecordSieve sieve(filter, wanted, kept);
     if (!sieve.take(found)) {
         ReadRequest one = wanted;
+        one.now = 0;
         one.count_max = 1;
         found = store_.read(queue, one);
         if (found.status != ReadStatus::kFound) {

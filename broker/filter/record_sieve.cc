@@ -42,6 +42,10 @@ bool RecordSieve::take_run(const storage::LogRun& run) {
 }
 
 bool RecordSieve::is_wanted(std::string_view properties) noexcept {
+    if (limits_.now != 0 && clock_.is_over(storage::unit_tag(properties))) {
+        ++kept_.expired;
+        return false;
+    }
     const filter::Verdict verdict = filter_.evaluate(properties);
     failed_ += verdict == filter::Verdict::kFailed ? 1 : 0;
     return verdict == filter::Verdict::kTrue;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "filter/sql_filter.h"
+#include "storage/index/unit_tag.h"
 #include "storage/types.h"
 
 #include <cstddef>
@@ -24,7 +25,7 @@ public:
     RecordSieve(const filter::SqlFilter& filter,
                 const storage::ReadRequest& limits,
                 storage::ReadResult& kept)
-        : filter_(filter), limits_(limits), kept_(kept) {}
+        : filter_(filter), limits_(limits), clock_(limits.now), kept_(kept) {}
 
     /// Goes over `found`: the records from kept.next on, without a gap, all of them in memory.
     /// Moves kept.next behind the last one examined. False when the record at kept.next does not
@@ -48,6 +49,7 @@ private:
 
     const filter::SqlFilter& filter_;
     const storage::ReadRequest& limits_;
+    const storage::ExpiryClock clock_;
     storage::ReadResult& kept_;
     bool is_full_ = false;
     std::uint64_t examined_ = 0;

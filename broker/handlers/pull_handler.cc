@@ -229,6 +229,9 @@ storage::ReadRequest PullHandler::request_of(const PullQuery& query) const {
     request.from = query.from;
     request.bytes_max = query.bytes_max;
     request.count_max = query.count_max;
+    // What was given up is kept for people, however old.
+    const bool is_dead = query.queue->topic.starts_with(wire::kDeadLetterPrefix);
+    request.now = is_dead ? 0 : context_.clock.wall_ms();
     return request;
 }
 
@@ -237,11 +240,14 @@ storage::ReadResult PullHandler::read(const PullQuery& query, bool is_fresh) con
     request.tag_hashes = query.filter.tags.get();
     request.is_in_loop = true;
     request.is_fresh = is_fresh;
-    if (query.filter.sql != nullptr) {
-        return FilteredReader(*context_.store, context_.counters)
-            .read(*query.queue, request, *query.filter.sql);
+    storage::ReadResult result = query.filter.sql != nullptr
+                                     ? FilteredReader(*context_.store, context_.counters)
+                                           .read(*query.queue, request, *query.filter.sql)
+                                     : context_.store->read(*query.queue, request);
+    if (result.expired > 0) {
+        context_.counters.expired.add(result.expired);
     }
-    return context_.store->read(*query.queue, request);
+    return result;
 }
 
 bool PullHandler::try_answer(PullQuery& query, bool is_last) {
@@ -397,6 +403,7 @@ void PullHandler::answer_cold(PullQuery& query, Result<storage::ReadResult>& res
         loop_of(query).fail(query.to, result.error());
         return;
     }
+    context_.counters.expired.add(result->expired);
     const bool goes_on = query.filter.sql != nullptr && result->status == ReadStatus::kNoMatch &&
                          result->next < result->max && query.cold_rounds < kColdRoundsMax &&
                          loop_of(query).find_peer(query.to.peer) != nullptr;

@@ -127,12 +127,18 @@ void SendHandler::send_records(Call& call) {
         GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
                                 context_.store->append_records(
                                     *queue, call.body(), request.count(), request.haskeys()));
-        call.loop.appended(*queue, appended.end);
+        if (!appended.is_repeat) {
+            call.loop.appended(*queue, appended.end);
+        }
         return appended;
     };
     const Result<storage::Appended> appended = append();
     if (!appended) {
-        call.fail(appended.error());
+        refuse_records(call, appended.error());
+        return;
+    }
+    if (appended->is_repeat) {
+        answer_repeat(call, *appended);
         return;
     }
     context_.counters.messages_in.add(appended->count);
@@ -146,6 +152,41 @@ void SendHandler::send_records(Call& call) {
     } else {
         call.loop.acknowledge_send(call.addressee(), *appended);
     }
+}
+
+void SendHandler::refuse_records(Call& call, const Error& error) {
+    if (error.code != Errc::kConflict && error.code != Errc::kGone) {
+        call.fail(error);
+        return;
+    }
+    context_.counters.sends_misnumbered.add();
+    call.fail(
+        error.code == Errc::kConflict ? ResponseCode::kSequenceGap : ResponseCode::kNumbersUnknown,
+        error.detail);
+}
+
+/// The first one may not be durable yet, or never become so.
+void SendHandler::answer_repeat(Call& call, const storage::Appended& stored) {
+    context_.counters.sends_repeated.add();
+    const bool is_async = context_.store->flush_mode() == storage::FlushMode::kAsync;
+    if (!is_async && context_.store->watermarks().flushed < stored.end) {
+        if (const std::string reason = context_.store->read_only_reason(); !reason.empty()) {
+            call.fail({Errc::kUnknown, "may or may not be stored: " + reason});
+            return;
+        }
+    }
+    wire::SendRecordsResponse response;
+    response.set_queueoffset(stored.queue_offset.value);
+    response.set_logoffset(stored.first.value);
+    response.set_storetimestamp(stored.store_ms);
+    call.loop.when_durable(
+        stored.end, [&loop = call.loop, to = call.addressee(), response](const Status& status) {
+            if (status) {
+                loop.reply(to, ResponseCode::kSuccess, {}, &response);
+            } else {
+                loop.fail(to, status.error());
+            }
+        });
 }
 
 Result<storage::Topic*> SendHandler::topic_for_stock(Call& call, const Request& request) const {

@@ -28,6 +28,11 @@ class TopicCreator;
 ///   disk full, read-only store           10001, 10002    14
 ///   disk slower than the senders         2               2
 ///   stored, its sync failed              10004           10, with a send's fields
+///   numbered, one before it is missing   10007
+///   numbered, its numbers are unknown    10008
+///
+/// A numbered send that was stored before is answered as it was then, and no sooner: once the first
+/// one is durable.
 ///
 /// Threads   any loop.
 class SendHandler {
@@ -42,6 +47,9 @@ private:
 
     void send_records(Call& call);
     void send_message(Call& call, const Request& request);
+
+    void refuse_records(Call& call, const Error& error);
+    void answer_repeat(Call& call, const storage::Appended& stored);
 
     Result<storage::Topic*> find_topic(Call& call, std::string_view name) const;
     Result<storage::Queue*> find_queue(storage::Topic& topic, std::int32_t queue_id) const;

@@ -10,6 +10,8 @@ namespace gantry::client {
 namespace {
 
 constexpr std::size_t kSeparatorBytes = 2;  // of one property: behind its name, behind its value
+constexpr std::size_t kExpiryDigits = 13;   // enough for 300 years
+constexpr std::chrono::hours kTimeToLiveMax{24 * 3'653};
 
 Error refused(std::string detail) {
     return Error{Errc::kRefused, std::move(detail)};
@@ -36,6 +38,9 @@ Status check_property(std::string_view name, std::string_view value) {
         return refused("property \"" + std::string(name) +
                        "\" is reserved: set keys or tag of the message");
     }
+    if (name == wire::property::kSendNumber) {
+        return refused("property \"" + std::string(name) + "\" is reserved");
+    }
     if (name.empty() || value.empty()) {
         return refused("property \"" + std::string(name) + "\": empty name or value");
     }
@@ -60,6 +65,9 @@ std::size_t property_bytes_of(const Message& message) noexcept {
     for (const auto& [name, value] : message.properties) {
         bytes += name.size() + value.size() + kSeparatorBytes;
     }
+    if (message.time_to_live.count() > 0) {
+        bytes += wire::property::kExpiresAt.size() + kSeparatorBytes + kExpiryDigits;
+    }
     return bytes;
 }
 
@@ -70,7 +78,13 @@ void append_property_to(std::string& out, std::string_view name, std::string_vie
     out.push_back(wire::kPropertySeparator);
 }
 
-void append_properties(std::string& out, const Message& message) {
+/// Of as many digits for every time, so that its size is known before.
+std::string expiry_text(WallMs at) {
+    const std::string digits = std::to_string(std::max<WallMs>(at, 0));
+    return std::string(kExpiryDigits - std::min(digits.size(), kExpiryDigits), '0') + digits;
+}
+
+void append_properties(std::string& out, const Message& message, WallMs born_ms) {
     if (!message.keys.empty()) {
         out.append(wire::property::kKeys);
         out.push_back(wire::kNameValueSeparator);
@@ -86,13 +100,17 @@ void append_properties(std::string& out, const Message& message) {
     for (const auto& [name, value] : message.properties) {
         append_property_to(out, name, value);
     }
+    if (message.time_to_live.count() > 0) {
+        append_property_to(
+            out, wire::property::kExpiresAt, expiry_text(born_ms + message.time_to_live.count()));
+    }
 }
 
 }  // namespace
 
-std::string stored_properties(const Message& message) {
+std::string stored_properties(const Message& message, WallMs born_ms) {
     std::string properties;
-    append_properties(properties, message);
+    append_properties(properties, message, born_ms);
     return properties;
 }
 
@@ -110,10 +128,15 @@ Status check_message(const Message& message, const MessageLimits& limits) {
     for (const auto& [name, value] : message.properties) {
         GANTRY_TRY(check_property(name, value));
     }
+    if (message.time_to_live.count() < 0 || message.time_to_live > kTimeToLiveMax) {
+        return refused("time_to_live " + std::to_string(message.time_to_live.count()) +
+                       " ms is not within 0 to 10 years");
+    }
     const std::size_t properties = property_bytes_of(message);
-    if (properties > wire::kPropertiesBytesMax) {
+    const std::size_t properties_max = wire::kPropertiesBytesMax - limits.own_property_bytes;
+    if (properties > properties_max) {
         return refused("properties " + std::to_string(properties) + " B > limit " +
-                       std::to_string(wire::kPropertiesBytesMax) + " B");
+                       std::to_string(properties_max) + " B");
     }
     return ok();
 }
@@ -126,10 +149,29 @@ std::size_t record_bytes_of(const Message& message, bool born_v6, bool store_v6)
            (born_v6 ? kHostGrowth : 0U) + (store_v6 ? kHostGrowth : 0U);
 }
 
+std::size_t number_bytes_of(const wire::SendNumber& number) {
+    return wire::property::kSendNumber.size() + kSeparatorBytes +
+           wire::format_send_number(number).size();
+}
+
 void RecordWriter::append(std::string& out, const Message& message) {
     properties_.clear();
-    append_properties(properties_, message);
+    append_properties(properties_, message, origin_.born_ms);
+    append_with(out, message, 0);
+}
+
+void RecordWriter::append_first(std::string& out,
+                                const Message& message,
+                                const wire::SendNumber& number) {
+    properties_.clear();
+    append_properties(properties_, message, origin_.born_ms);
+    append_property_to(properties_, wire::property::kSendNumber, wire::format_send_number(number));
+    append_with(out, message, wire::sys_flag::kNumbered);
+}
+
+void RecordWriter::append_with(std::string& out, const Message& message, std::int32_t sys_flag) {
     wire::Record record;
+    record.sys_flag = sys_flag;
     record.queue_id = origin_.queue_id;
     record.flag = message.flag;
     record.born_ms = origin_.born_ms;

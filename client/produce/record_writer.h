@@ -4,7 +4,9 @@
 #include "client/message.h"
 #include "common/clock.h"
 #include "common/result.h"
+#include "protocol/wire/properties.h"
 #include "protocol/wire/record.h"
+#include "protocol/wire/send_number.h"
 
 #include <cstdint>
 #include <string>
@@ -14,14 +16,21 @@ namespace gantry::client {
 /// What a message is refused for before it takes any memory.
 struct MessageLimits {
     std::uint32_t message_bytes_max = 4U << 20U;
+    std::uint32_t own_property_bytes = 0;  ///< of all properties, left for the library's own
 };
+
+/// Bytes of the property that has a frame's number.
+std::size_t number_bytes_of(const wire::SendNumber& number);
+inline constexpr std::uint32_t kNumberBytesMax = 48;
+static_assert(kNumberBytesMax ==
+              wire::property::kSendNumber.size() + 2 + wire::kSendNumberBytesMax);
 
 /// Whether the message may be sent, but for the name of its topic: body and property sizes,
 /// blanks in keys, separator characters and reserved names in properties. kRefused.
 Status check_message(const Message& message, const MessageLimits& limits);
 
-/// The message's properties as a record has them.
-std::string stored_properties(const Message& message);
+/// The message's properties as a record has them; `born_ms`: when it was sent.
+std::string stored_properties(const Message& message, WallMs born_ms);
 
 /// Bytes of the message's record.
 std::size_t record_bytes_of(const Message& message, bool born_v6, bool store_v6) noexcept;
@@ -42,8 +51,12 @@ public:
 
     /// Appends the record of one message.
     void append(std::string& out, const Message& message);
+    /// The same, as the first of a numbered frame.
+    void append_first(std::string& out, const Message& message, const wire::SendNumber& number);
 
 private:
+    void append_with(std::string& out, const Message& message, std::int32_t sys_flag);
+
     RecordOrigin origin_;
     std::string properties_;
 };

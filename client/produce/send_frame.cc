@@ -19,6 +19,13 @@ constexpr std::size_t kPooledSendsMax = 4'096;  // vectors that grew larger go b
 
 }  // namespace
 
+Error Frame::told(const Error& error) const {
+    if (!is_unknown || error.code == Errc::kTimeout || error.code == Errc::kUnknown) {
+        return error;
+    }
+    return {Errc::kUnknown, "an earlier attempt was not answered; " + to_string(error)};
+}
+
 void SendBroker::set_address(const std::string& master) {
     address = master;
     id_prefix.clear();

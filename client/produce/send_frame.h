@@ -58,6 +58,28 @@ struct Frame {
     bool is_sealed = false;  ///< takes no more messages
     bool has_keys = false;
     bool has_tags = false;
+    bool has_left = false;     ///< an attempt got as far as a socket
+    bool is_unknown = false;   ///< an attempt's outcome is unknown
+    bool is_numbered = false;  ///< of an idempotent producer: epoch and first are its number
+    bool is_early = false;     ///< the last attempt was refused: one before it is missing
+    std::uint32_t epoch = 0;
+    std::int64_t first = 0;
+
+    /// What the senders of its messages are told of an error: never that they are not stored while
+    /// an attempt may have stored them.
+    Error told(const Error& error) const;
+};
+
+/// How an idempotent producer numbers what it sends to one queue.
+///
+///   a frame refused as early while none before it is open: the broker has lost some that it had
+///   acknowledged. A new epoch begins, with what is left.
+struct LaneNumbers {
+    std::uint32_t epoch = 0;
+    std::int64_t next = 0;    ///< of the next message
+    bool is_stalled = false;  ///< nothing leaves until everything in flight is answered
+    bool is_over = false;     ///< the broker does not know this epoch, or not any more
+    bool has_ghost = false;   ///< a frame was given up that may be stored
 };
 
 using FramePtr = std::unique_ptr<Frame>;
@@ -131,9 +153,10 @@ struct alignas(64) Lane {
     std::int32_t queue = 0;
     std::uint32_t in_flight = 0;  ///< frames
     FrameQueue waiting;
-    bool is_routed = false;  ///< in the topic's present route
-    bool is_held = false;    ///< in its broker's list of held lanes
-    bool is_busy = false;    ///< in the sender's list of lanes with frames waiting
+    bool is_routed = false;                ///< in the topic's present route
+    bool is_held = false;                  ///< in its broker's list of held lanes
+    bool is_busy = false;                  ///< in the sender's list of lanes with frames waiting
+    std::unique_ptr<LaneNumbers> numbers;  ///< of an idempotent producer, from the first frame on
 
     /// The frame that new messages of `kind` join; null when there is none.
     Frame* gathering(SendKind kind) noexcept {

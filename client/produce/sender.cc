@@ -14,6 +14,13 @@ namespace {
 
 constexpr int kSpreadPart = 8;  // a frame's messages are at most deadline / 8 apart in age
 
+std::uint32_t frames_in_flight_max(const Producer::Options& options) {
+    constexpr std::uint32_t kNumberedMax = 16;  // the broker remembers so many
+    const std::uint32_t most =
+        options.batch_bytes_max == 0 ? options.in_flight_max : options.max_batches_in_flight;
+    return options.idempotent ? std::min(most, kNumberedMax) : most;
+}
+
 Error closed_error() {
     return Error{Errc::kClosed, "the producer is closed"};
 }
@@ -24,9 +31,10 @@ Sender::Sender(Runtime& runtime, LoopSlot& slot, const Producer::Options& option
     : runtime_(runtime),
       slot_(slot),
       options_(options),
-      frames_in_flight_max_(options.batch_bytes_max == 0 ? options.in_flight_max
-                                                         : options.max_batches_in_flight),
+      frames_in_flight_max_(client::frames_in_flight_max(options)),
       channel_owner_(options.own_connection ? slot.new_owner() : 0),
+      producer_id_(random_seed()),
+      limits_{options.message_bytes_max, options.idempotent ? kNumberBytesMax : 0},
       random_(random_seed()),
       stored_count_(runtime.metrics().counter("gantry_client_stored_messages_total",
                                               "Messages a broker acknowledged")),
@@ -56,7 +64,7 @@ Status Sender::accept(Message message, const SendTarget& target, Producer::Done 
         return closed_error();
     }
     GANTRY_TRY(wire::check_topic_name(message.topic));
-    GANTRY_TRY(check_message(message, MessageLimits{options_.message_bytes_max}));
+    GANTRY_TRY(check_message(message, limits_));
     Parked parked;
     Outgoing& outgoing = parked.outgoing;
     outgoing.record_bytes =

@@ -98,8 +98,18 @@ private:
     void stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_t log_offset);
     void failed_in_loop(FramePtr frame, Error error);
     bool may_retry(const Frame& frame, const Error& error) const noexcept;
+    std::chrono::milliseconds pause_in_loop(const Frame& frame);
     void retry_in_loop(FramePtr frame, const Error& error);
+    void put_back_in_loop(Lane& lane, FramePtr frame);
     void fail_all_in_loop(Frame& frame, const Error& error);
+    // Of an idempotent producer, in sender_numbers.cc.
+    void number_in_loop(Lane& lane, Frame& frame) const;
+    bool may_leave_in_loop(Lane& lane);
+    void begin_epoch_in_loop(Lane& lane);
+    void misnumbered_in_loop(FramePtr frame, const Error& error, bool is_early);
+    static void take_back_number_in_loop(Frame& frame);
+    void repeat_in_loop(FramePtr frame, const Error& error);
+    void move_unnumbered_in_loop(Lane& lane);
     void expire_in_loop(TopicSender& topic, SteadyTime now);
     void complete_in_loop(Outgoing& outgoing, Result<SendReceipt>&& result);
     TopicSender& topic_in_loop(const std::string& topic);
@@ -118,6 +128,8 @@ private:
     const Producer::Options options_;
     const std::uint32_t frames_in_flight_max_;
     const std::uint64_t channel_owner_;
+    const std::uint64_t producer_id_;  // of the numbers of its sends
+    const MessageLimits limits_;
     std::atomic<std::uint64_t> in_flight_{0};  // messages accepted, not completed
     std::atomic<bool> is_closed_{false};
     std::atomic<bool> is_completing_{false};

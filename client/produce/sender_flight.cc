@@ -21,6 +21,8 @@ constexpr milliseconds kBackoffMax{1'000};
 constexpr std::uint32_t kBackoffDoublingsMax = 7;
 constexpr milliseconds kDialLimit{300};     // at a broker not connected, while there are others
 constexpr milliseconds kAttemptMin{1'000};  // before an unknown outcome is repeated
+constexpr milliseconds kAttemptMax{5'000};  // the same, where it does no harm
+constexpr int kIdempotentPart = 4;
 constexpr milliseconds kRouteRetry{100};
 constexpr int kDialPart = 3;
 
@@ -72,6 +74,12 @@ void Sender::pump_in_loop(Lane& lane) {
     // Frames that wait for the link run out of time one by one: another one behind the first could
     // leave while that is on its way back here.
     const std::uint32_t frames_max = lane.broker->channel->is_up() ? frames_in_flight_max_ : 1;
+    if (lane.numbers != nullptr && !may_leave_in_loop(lane)) {
+        if (!lane.waiting.empty()) {
+            arm_in_loop(lane.waiting.front().deadline);
+        }
+        return;
+    }
     while (!lane.waiting.empty() && lane.in_flight < frames_max &&
            is_due_in_loop(lane, lane.waiting.front())) {
         dispatch_in_loop(lane);
@@ -97,8 +105,13 @@ void Sender::encode_in_loop(const Frame& frame, std::string& body) {
     origin.store_v6 = frame.lane->broker->store_v6;
     writer_.set_origin(origin);
     body.reserve(frame.bytes);
-    for (const Outgoing& outgoing : frame.sends) {
-        writer_.append(body, outgoing.message);
+    auto next = frame.sends.begin();
+    if (frame.is_numbered) {
+        writer_.append_first(body, next->message, {producer_id_, frame.epoch, frame.first});
+        ++next;
+    }
+    for (; next != frame.sends.end(); ++next) {
+        writer_.append(body, next->message);
     }
 }
 
@@ -107,7 +120,9 @@ milliseconds Sender::attempt_limit_in_loop(const Frame& frame) const {
     const std::uint32_t attempts_left =
         options_.retries_max + 1 - std::min(frame.attempts, options_.retries_max);
     milliseconds limit = left;
-    if (options_.retry_unknown) {
+    if (options_.idempotent) {
+        limit = std::min(left, std::clamp(left / kIdempotentPart, kAttemptMin, kAttemptMax));
+    } else if (options_.retry_unknown) {
         limit = std::min(left, std::max(kAttemptMin, left / static_cast<int>(attempts_left)));
     } else if (attempts_left > 1 && brokers_.size() > 1 && frame.kind == SendKind::kFree &&
                !frame.lane->broker->channel->is_up()) {
@@ -119,6 +134,9 @@ milliseconds Sender::attempt_limit_in_loop(const Frame& frame) const {
 void Sender::dispatch_in_loop(Lane& lane) {
     FramePtr frame = lane.waiting.pop_front();
     SendBroker& broker = *lane.broker;
+    if (options_.idempotent && frame->kind != SendKind::kOneway) {
+        number_in_loop(lane, *frame);
+    }
     std::string body;
     encode_in_loop(*frame, body);
     wire::SendRecordsRequest fields;
@@ -166,10 +184,17 @@ void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
     wake_held_in_loop(*frame->broker);
     Result<wire::SendRecordsResponse> answer =
         fields_of<wire::SendRecordsResponse>(result, lane.broker->address);
+    const auto is_told = [&](wire::ResponseCode code) {
+        return frame->is_numbered && result && result->header.response() == code;
+    };
     if (answer) {
         lane.broker->succeeded();
         stored_in_loop(*frame, answer->queueoffset(), answer->logoffset());
         pool_.give(std::move(frame));
+    } else if (is_told(wire::ResponseCode::kSequenceGap)) {
+        misnumbered_in_loop(std::move(frame), answer.error(), true);
+    } else if (is_told(wire::ResponseCode::kNumbersUnknown)) {
+        misnumbered_in_loop(std::move(frame), answer.error(), false);
     } else {
         failed_in_loop(std::move(frame), std::move(answer).error());
     }
@@ -181,7 +206,12 @@ void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
 void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_t log_offset) {
     const Lane& lane = *frame.lane;
     stored_count_.add(frame.sends.size());
+    if (frame.is_numbered && frame.epoch == lane.numbers->epoch) {
+        lane.numbers->has_ghost = false;  // what was given up before it is stored
+    }
     const bool born_v6 = runtime_.local_host().is_v6;
+    std::size_t number_bytes =
+        frame.is_numbered ? number_bytes_of({producer_id_, frame.epoch, frame.first}) : 0;
     for (Outgoing& outgoing : frame.sends) {
         SendReceipt receipt;
         receipt.queue = {*lane.topic, lane.broker->name, lane.queue};
@@ -190,6 +220,7 @@ void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_
         log_offset += static_cast<std::int64_t>(
             lane.broker->store_v6 ? record_bytes_of(outgoing.message, born_v6, true)
                                   : outgoing.record_bytes);
+        log_offset += static_cast<std::int64_t>(std::exchange(number_bytes, 0));
         complete_in_loop(outgoing, std::move(receipt));
     }
 }
@@ -205,14 +236,18 @@ void Sender::complete_in_loop(Outgoing& outgoing, Result<SendReceipt>&& result) 
 
 void Sender::fail_all_in_loop(Frame& frame, const Error& error) {
     failed_count_.add(frame.sends.size());
+    if (frame.is_numbered && frame.is_unknown) {
+        frame.lane->numbers->has_ghost = true;
+    }
+    const Error told = frame.told(error);
     for (Outgoing& outgoing : frame.sends) {
-        complete_in_loop(outgoing, Result<SendReceipt>(error));
+        complete_in_loop(outgoing, Result<SendReceipt>(told));
     }
     frame.sends.clear();
 }
 
 bool Sender::may_retry(const Frame& frame, const Error& error) const noexcept {
-    if (frame.attempts >= options_.retries_max) {
+    if (frame.attempts >= options_.retries_max && !options_.idempotent) {
         return false;
     }
     switch (error.code) {
@@ -224,7 +259,7 @@ bool Sender::may_retry(const Frame& frame, const Error& error) const noexcept {
             return true;
         case Errc::kTimeout:
         case Errc::kUnknown:
-            return options_.retry_unknown;
+            return options_.retry_unknown || options_.idempotent;
         default:
             return false;
     }
@@ -242,24 +277,43 @@ void Sender::failed_in_loop(FramePtr frame, Error error) {
     if (error.code == Errc::kClosed) {  // the client shuts down under us
         error.code = Errc::kUnknown;
     }
+    frame->has_left = frame->has_left || error.code != Errc::kGone;
+    frame->is_unknown =
+        frame->is_unknown || error.code == Errc::kTimeout || error.code == Errc::kUnknown;
     if (!may_retry(*frame, error)) {
         kLog.debug("send_failed", {{"queue", frame->lane->queue}, {"error", error}});
         fail_all_in_loop(*frame, error);
         pool_.give(std::move(frame));
         return;
     }
-    retry_in_loop(std::move(frame), error);
+    take_back_number_in_loop(*frame);
+    if (frame->is_numbered) {
+        repeat_in_loop(std::move(frame), error);
+    } else {
+        retry_in_loop(std::move(frame), error);
+    }
+}
+
+/// Before the next attempt: longer from attempt to attempt.
+milliseconds Sender::pause_in_loop(const Frame& frame) {
+    const milliseconds ceiling = std::min(
+        kBackoffMax, kBackoffFirst * (1 << std::min(frame.attempts, kBackoffDoublingsMax)));
+    const auto spread = static_cast<std::uint64_t>(ceiling.count()) / 2;
+    return milliseconds{static_cast<std::int64_t>(spread + random_.below(spread + 1))};
+}
+
+void Sender::put_back_in_loop(Lane& lane, FramePtr frame) {
+    frame->lane = &lane;
+    arm_in_loop(frame->not_before);
+    lane.waiting.put_in_order(std::move(frame));
+    mark_busy_in_loop(lane);
 }
 
 void Sender::retry_in_loop(FramePtr frame, const Error& error) {
     const SteadyTime now = std::chrono::steady_clock::now();
-    const milliseconds ceiling = std::min(
-        kBackoffMax, kBackoffFirst * (1 << std::min(frame->attempts, kBackoffDoublingsMax)));
-    const auto spread = static_cast<std::uint64_t>(ceiling.count()) / 2;
-    const milliseconds pause{static_cast<std::int64_t>(spread + random_.below(spread + 1))};
+    frame->not_before = now + pause_in_loop(*frame);
     ++frame->attempts;
     frame->is_sealed = true;
-    frame->not_before = now + pause;
     std::vector<Outgoing>& sends = frame->sends;
     const auto in_time =
         std::stable_partition(sends.begin(), sends.end(), [&frame](const Outgoing& outgoing) {
@@ -270,7 +324,7 @@ void Sender::retry_in_loop(FramePtr frame, const Error& error) {
     sends.erase(in_time, sends.end());
     failed_count_.add(late.size());
     for (Outgoing& outgoing : late) {
-        complete_in_loop(outgoing, Result<SendReceipt>(error));
+        complete_in_loop(outgoing, Result<SendReceipt>(frame->told(error)));
     }
     if (frame->sends.empty() || is_shut_) {
         fail_all_in_loop(*frame, error);
@@ -292,10 +346,7 @@ void Sender::retry_in_loop(FramePtr frame, const Error& error) {
     if (frame->kind == SendKind::kFree && !topic.lanes().empty()) {
         lane = &topic.choose_other(*lane, now);
     }
-    frame->lane = lane;
-    arm_in_loop(frame->not_before);
-    lane->waiting.put_in_order(std::move(frame));
-    mark_busy_in_loop(*lane);
+    put_back_in_loop(*lane, std::move(frame));
 }
 
 void Sender::expire_in_loop(TopicSender& topic, SteadyTime now) {
@@ -417,7 +468,7 @@ void Sender::move_frames_in_loop(TopicSender& topic, Lane& dropped) {
     FrameQueue moving = std::move(dropped.waiting);
     while (!moving.empty()) {
         FramePtr frame = moving.pop_front();
-        if (frame->kind == SendKind::kQueue) {
+        if (frame->kind == SendKind::kQueue || frame->is_numbered) {
             staying.push_back(std::move(frame));
             continue;
         }

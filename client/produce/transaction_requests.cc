@@ -91,7 +91,7 @@ Result<Transaction> TransactionEngine::store_half(Message& message, const std::s
     fields.set_sysflag(wire::sys_flag::kTransactionPrepared);
     fields.set_borntimestamp(runtime_.clock().wall_ms());
     fields.set_flag(message.flag);
-    fields.set_properties(stored_properties(message));
+    fields.set_properties(stored_properties(message, fields.borntimestamp()));
     const SteadyTime deadline = std::chrono::steady_clock::now() + options_.deadline;
     std::string avoided;
     for (std::uint32_t attempt = 0;; ++attempt) {

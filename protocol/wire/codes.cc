@@ -80,7 +80,7 @@ constexpr std::array<Named<RequestCode>, 63> kRequests = {{
     {RequestCode::kListTransactions, "LIST_TRANSACTIONS"},
 }};
 
-constexpr std::array<Named<ResponseCode>, 29> kResponses = {{
+constexpr std::array<Named<ResponseCode>, 31> kResponses = {{
     {ResponseCode::kSuccess, "SUCCESS"},
     {ResponseCode::kSystemError, "SYSTEM_ERROR"},
     {ResponseCode::kSystemBusy, "SYSTEM_BUSY"},
@@ -110,6 +110,8 @@ constexpr std::array<Named<ResponseCode>, 29> kResponses = {{
     {ResponseCode::kUnknownOutcome, "UNKNOWN_OUTCOME"},
     {ResponseCode::kDataLost, "DATA_LOST"},
     {ResponseCode::kIoError, "IO_ERROR"},
+    {ResponseCode::kSequenceGap, "SEQUENCE_GAP"},
+    {ResponseCode::kNumbersUnknown, "NUMBERS_UNKNOWN"},
 }};
 
 template <class Code, std::size_t N>

@@ -25,6 +25,8 @@ inline constexpr std::string_view kProducerGroup = "PGROUP";
 inline constexpr std::string_view kHalf = "TRAN_MSG";  ///< "true" in a half message
 inline constexpr std::string_view kCheckImmunity = "CHECK_IMMUNITY_TIME_IN_SECONDS";
 inline constexpr std::string_view kCheckTimes = "TRANSACTION_CHECK_TIMES";
+inline constexpr std::string_view kExpiresAt = "GANTRY_EXPIRES_AT";  ///< ms since 1970
+inline constexpr std::string_view kSendNumber = "GSEQ";  ///< Gantry's, see send_number.h
 }  // namespace property
 
 inline constexpr char kNameValueSeparator = '\x01';

@@ -197,6 +197,11 @@ std::uint32_t record_body_crc(Bytes body) noexcept {
 void patch_record(std::byte* record, const StorePatch& patch) noexcept {
     store_be(record + record_at::kQueueOffset, patch.queue_offset.value);
     const auto flag = load_be<std::int32_t>(record + record_at::kSysFlag);
+    const std::int32_t marked =
+        patch.more_follow ? flag | sys_flag::kMoreFollow : flag & ~sys_flag::kMoreFollow;
+    if (marked != flag) {
+        store_be(record + record_at::kSysFlag, marked);
+    }
     const bool born_v6 = (flag & sys_flag::kBornHostV6) != 0;
     GANTRY_ASSERT(((flag & sys_flag::kStoreHostV6) != 0) == patch.store_host.is_v6);
     std::byte* const at = record + record_at::kBornHost + (born_v6 ? kHostBytesV6 : kHostBytesV4);

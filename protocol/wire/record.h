@@ -42,6 +42,10 @@ inline constexpr std::int32_t kTransactionCommit = 0x8;
 inline constexpr std::int32_t kTransactionRollback = 0xC;
 inline constexpr std::int32_t kBornHostV6 = 0x10;
 inline constexpr std::int32_t kStoreHostV6 = 0x20;
+/// Gantry's: the first record of a numbered send, see send_number.h.
+inline constexpr std::int32_t kNumbered = 0x1000'0000;
+/// Gantry's, set by the broker: the next record of the log was stored in one step with this one.
+inline constexpr std::int32_t kMoreFollow = 0x2000'0000;
 }  // namespace sys_flag
 
 /// Positions that are the same in every record.
@@ -113,6 +117,7 @@ struct StorePatch {
     LogOffset log_offset = {};
     WallMs store_ms = 0;
     Host store_host = {};
+    bool more_follow = false;  ///< it is not the last record of its frame
 };
 
 /// Patches one checked record in place. The record's store host must be of the patch's address

@@ -77,6 +77,8 @@ Errc errc_of(ResponseCode code) noexcept {
             return Errc::kNotFound;
         case ResponseCode::kSubscriptionNotLatest:
         case ResponseCode::kConflict:
+        case ResponseCode::kSequenceGap:
+        case ResponseCode::kNumbersUnknown:
             return Errc::kConflict;
         case ResponseCode::kServiceNotAvailable:
         case ResponseCode::kReadOnly:

@@ -2,10 +2,10 @@
 #include "storage/check/store_check.h"
 
 #include "common/checksum.h"
-#include "protocol/wire/properties.h"
 #include "storage/check/stored_queues.h"
 #include "storage/checkpoint.h"
 #include "storage/import/import_mark.h"
+#include "storage/index/unit_tag.h"
 #include "storage/log/block_sums.h"
 #include "storage/log/log_reader.h"
 #include "storage/log/log_volumes.h"
@@ -395,17 +395,15 @@ void StoreCheck::compare_unit(const LogEntry& entry) {
     }
     const std::optional<QueueUnit> unit = queues_->unit(*queue, record.queue_offset.value);
     const QueueUnit expected{
-        entry.at,
-        static_cast<std::int32_t>(record.stored_bytes),
-        wire::tag_hash(wire::find_property(record.properties, wire::property::kTags))};
+        entry.at, static_cast<std::int32_t>(record.stored_bytes), unit_tag(record.properties)};
     ++report_.units_compared;
     ++queue->met;
     if (unit == expected) {
         return;
     }
     const std::string found = unit ? "points to " + std::to_string(unit->at.value) + ", " +
-                                         std::to_string(unit->size) + " B, tag hash " +
-                                         std::to_string(unit->tag_hash)
+                                         std::to_string(unit->size) + " B, tag " +
+                                         std::to_string(unit->tag)
                                    : std::string("is missing");
     Waiting& waiting = waiting_[std::string(record.topic)];
     ++waiting.total;

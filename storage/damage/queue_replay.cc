@@ -2,7 +2,7 @@
 #include "storage/damage/queue_replay.h"
 
 #include "common/log.h"
-#include "protocol/wire/properties.h"
+#include "storage/index/unit_tag.h"
 
 #include <algorithm>
 
@@ -12,9 +12,9 @@ namespace {
 constexpr Logger kLog("storage");
 
 QueueUnit unit_of(const LogEntry& entry) {
-    const std::string_view tag =
-        wire::find_property(entry.record.properties, wire::property::kTags);
-    return {entry.at, static_cast<std::int32_t>(entry.record.stored_bytes), wire::tag_hash(tag)};
+    return {entry.at,
+            static_cast<std::int32_t>(entry.record.stored_bytes),
+            unit_tag(entry.record.properties)};
 }
 
 bool is_queue_id(std::int32_t id) noexcept {

@@ -278,12 +278,19 @@ void ConsumeQueues::free_dropped(std::vector<QueueIndex*>& dropping) {
 }
 
 void ConsumeQueues::truncate_after(LogOffset end) {
+    {
+        const MutexLock lock(parts_->mutex);
+        if (parts_->published <= end) {
+            return;
+        }
+    }
+    cut(end);
+}
+
+void ConsumeQueues::cut(LogOffset end) {
     Parts& p = *parts_;
     const MutexLock lock(p.mutex);
-    if (p.published <= end) {
-        return;
-    }
-    p.published = end;
+    p.published = std::min(p.published, end);
     for (const auto& [name, queues] : p.topics) {
         for (const auto& [id, queue] : queues) {
             queue->truncate_to(end);

@@ -91,6 +91,8 @@ public:
     /// Removes units of messages that end above `end`. After replay; the cost is one unit a queue
     /// at least, and nothing when `end` is not below what the last flush had seen.
     void truncate_after(LogOffset end);
+    /// The same for units that the replay itself has put there.
+    void cut(LogOffset end);
 
     /// A queue whose oldest messages [from, to) are gone.
     struct Moved {

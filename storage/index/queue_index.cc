@@ -23,7 +23,7 @@ constexpr std::size_t kExtentsOfClass = 4;
 void encode_unit(std::byte* at, const QueueUnit& unit) noexcept {
     store_be(at, unit.at.value);
     store_be(at + 8, unit.size);
-    store_be(at + 12, unit.tag_hash);
+    store_be(at + 12, unit.tag);
 }
 
 /// Class of the extent behind `entries`.

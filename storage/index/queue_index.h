@@ -23,7 +23,7 @@ struct ExtentList;
 struct QueueUnit {
     LogOffset at;
     std::int32_t size = 0;
-    std::int64_t tag_hash = 0;
+    std::int64_t tag = 0;  ///< and when it expires: unit_tag.h
 
     bool operator==(const QueueUnit&) const = default;
 
@@ -36,7 +36,7 @@ struct QueueUnit {
     static constexpr std::int32_t kHoleSize = 0x7FFFFFFF;  ///< RocketMQ's pre-blank unit
 };
 
-/// Bytes of a unit on disk: i64 log offset, i32 size, i64 tag hash, big-endian (RocketMQ's).
+/// Bytes of a unit on disk: i64 log offset, i32 size, i64 tag, big-endian (RocketMQ's).
 inline constexpr std::size_t kUnitBytes = 20;
 
 /// A unit of kUnitBytes as it stands in an extent.

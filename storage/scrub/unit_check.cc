@@ -2,8 +2,8 @@
 #include "storage/scrub/unit_check.h"
 
 #include "common/log.h"
-#include "protocol/wire/properties.h"
 #include "storage/cold/page_cache.h"
+#include "storage/index/unit_tag.h"
 
 #include <utility>
 
@@ -13,8 +13,9 @@ namespace {
 constexpr Logger kLog("storage");
 
 QueueUnit unit_of(const wire::Record& record) {
-    const std::string_view tag = wire::find_property(record.properties, wire::property::kTags);
-    return {record.log_offset, static_cast<std::int32_t>(record.stored_bytes), wire::tag_hash(tag)};
+    return {record.log_offset,
+            static_cast<std::int32_t>(record.stored_bytes),
+            unit_tag(record.properties)};
 }
 
 /// Has the unit read from the disk outside the queue's lock, which loops take too.
@@ -32,7 +33,7 @@ std::string difference(const std::optional<QueueUnit>& unit) {
     return unit->is_hole()
                ? std::string("its unit says that it is lost")
                : "its unit points to " + std::to_string(unit->at.value) + ", " +
-                     std::to_string(unit->size) + " B, tag hash " + std::to_string(unit->tag_hash);
+                     std::to_string(unit->size) + " B, tag " + std::to_string(unit->tag);
 }
 
 }  // namespace

@@ -141,6 +141,7 @@ void FakeBroker::send(const net::Received& frame) {
                           fields.hastags(),
                           frame.header.is_oneway};
     held.body = as_text(frame.body);
+    held.seen.number = FakeNumbers::number_of(frame.body);
     frames.push_back(held.seen);
     const SendAction action = on_send ? on_send(held.seen) : SendAction{};
     if (action.kind == SendAction::Kind::kHold) {
@@ -170,13 +171,32 @@ void FakeBroker::carry_out(const Held& held, SendAction action) {
         default:
             break;
     }
-    const wire::SendRecordsResponse answer =
-        append(held.seen.topic, held.seen.queue, as_bytes(held.body));
-    if (action.kind == SendAction::Kind::kStore) {
-        reply(held.to, wire::ResponseCode::kSuccess, &answer);
+    const std::optional<wire::SendRecordsResponse> answer = store_once(held);
+    if (answer && action.kind == SendAction::Kind::kStore) {
+        reply(held.to, wire::ResponseCode::kSuccess, &*answer);
     } else if (action.kind == SendAction::Kind::kStoreCut && connection != nullptr) {
         connection->close(Error{Errc::kGone, "cut"}, false);
     }
+}
+
+/// Nothing: it is out of turn, and answered so.
+std::optional<wire::SendRecordsResponse> FakeBroker::store_once(const Held& held) {
+    const SeenFrame& seen = held.seen;
+    if (!seen.number) {
+        return append(seen.topic, seen.queue, as_bytes(held.body));
+    }
+    const FakeNumbers::Key key{seen.topic, seen.queue, seen.number->producer};
+    const wire::ResponseCode code = numbers.judge(key, *seen.number);
+    if (code != wire::ResponseCode::kSuccess) {
+        reply(held.to, code);
+        return std::nullopt;
+    }
+    if (const auto before = numbers.stored(key, *seen.number)) {
+        return before;
+    }
+    const wire::SendRecordsResponse answer = append(seen.topic, seen.queue, as_bytes(held.body));
+    numbers.note(key, *seen.number, seen.count, answer);
+    return answer;
 }
 
 wire::SendRecordsResponse FakeBroker::append(const std::string& topic,
@@ -199,7 +219,8 @@ wire::SendRecordsResponse FakeBroker::append(const std::string& topic,
                                {QueueOffset{first + static_cast<std::int64_t>(stored.size()) - 1},
                                 LogOffset{log_end_},
                                 kStoreTime,
-                                host});
+                                host,
+                                false});
             log_end_ += static_cast<std::int64_t>(record.stored_bytes);
             return ok();
         });

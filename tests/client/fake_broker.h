@@ -8,6 +8,7 @@
 #include "protocol/wire/nameserver.pb.h"
 #include "protocol/wire/record.h"
 #include "protocol/wire/topic.pb.h"
+#include "tests/client/fake_numbers.h"
 
 #include <cstdint>
 #include <deque>
@@ -46,6 +47,7 @@ struct SeenFrame {
     bool has_keys = false;
     bool has_tags = false;
     bool is_oneway = false;
+    std::optional<wire::SendNumber> number = {};  ///< of an idempotent producer
 };
 
 /// One stored message: the record as the client will get it.
@@ -101,6 +103,7 @@ public:
     /// Sees requests that this class does not know; true: it has dealt with it.
     std::function<bool(const net::Received&)> on_other;
     std::vector<SeenFrame> frames;
+    FakeNumbers numbers;
     std::map<QueueKey, std::deque<StoredRecord>> queues;
     std::map<QueueKey, std::int64_t> first_offset;
     std::map<std::string, std::map<QueueKey, std::int64_t>> committed;    ///< by group
@@ -140,6 +143,7 @@ private:
 
     void send(const net::Received& frame);
     void carry_out(const Held& held, SendAction action);
+    std::optional<wire::SendRecordsResponse> store_once(const Held& held);
     void store_record(wire::Record record, const std::string& body, const std::string& properties);
     wire::SendRecordsResponse append(const std::string& topic, std::int32_t queue, Bytes records);
     void pull(const net::ReplyTo& to, const wire::PullMessageRequest& fields, bool may_park);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/harness/faulty_proxy.h"
 
+#include "common/bytes.h"
 #include "common/mutex.h"
 
 #include <algorithm>
@@ -41,9 +42,49 @@ struct Lane {
     bool source_ended = false;
 };
 
+/// Makes some of the frames that pass come twice.
+class Doubler {
+public:
+    explicit Doubler(std::uint32_t nth) : nth_(nth) {}
+
+    /// What is to be passed on, now that these bytes have come.
+    std::string pass(std::string bytes) {
+        if (nth_ == 0) {
+            return bytes;
+        }
+        partial_ += bytes;
+        std::string out;
+        std::size_t at = 0;
+        while (partial_.size() - at >= kLengthBytes) {
+            const std::byte* const start = as_bytes(partial_).data() + at;
+            const std::size_t frame = kLengthBytes + load_be<std::uint32_t>(start);
+            if (partial_.size() - at < frame) {
+                break;
+            }
+            const int times = ++frames_ % nth_ == 0 ? 2 : 1;
+            for (int i = 0; i < times; ++i) {
+                out.append(partial_, at, frame);
+            }
+            at += frame;
+        }
+        partial_.erase(0, at);
+        return out;
+    }
+
+private:
+    static constexpr std::size_t kLengthBytes = 4;
+
+    const std::uint32_t nth_;
+    std::uint64_t frames_ = 0;
+    std::string partial_;
+};
+
 struct Link {
+    explicit Link(std::uint32_t duplicated) : doublers{Doubler(duplicated), Doubler(0)} {}
+
     std::array<UniqueFd, 2> sockets;  // client, target
     std::array<Lane, 2> lanes;        // from client, from target
+    std::array<Doubler, 2> doublers;
     bool is_dead = false;
 };
 
@@ -61,8 +102,8 @@ void reset_on_close(int socket) {
     ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
-/// Takes what the source has; false when the link broke.
-bool take_in(int socket, Lane& lane, bool keep, Instant due) {
+/// Takes what the source has, to throw it away without a doubler; false when the link broke.
+bool take_in(int socket, Lane& lane, Doubler* doubler, Instant due) {
     std::string bytes(kChunk, '\0');
     const ssize_t count = ::recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (count < 0) {
@@ -72,8 +113,9 @@ bool take_in(int socket, Lane& lane, bool keep, Instant due) {
         lane.source_ended = true;
         return true;
     }
-    if (keep) {
+    if (doubler != nullptr) {
         bytes.resize(static_cast<std::size_t>(count));
+        bytes = doubler->pass(std::move(bytes));
         lane.queued_bytes += bytes.size();
         lane.pieces.push_back({due, std::move(bytes)});
     }
@@ -109,6 +151,7 @@ struct FaultyProxy::State {
     std::atomic<Mode> mode{Mode::kPass};
     std::atomic<std::int64_t> delay_ms{0};
     std::atomic<std::uint32_t> cuts{0};
+    std::atomic<std::uint32_t> duplicate_every{0};
     std::atomic<bool> stopping{false};
     std::atomic<std::size_t> open{0};
     std::vector<std::unique_ptr<Link>> links;
@@ -145,7 +188,7 @@ void FaultyProxy::State::accept_one() {
     const int on = 1;
     ::setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     ::setsockopt(target.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    auto link = std::make_unique<Link>();
+    auto link = std::make_unique<Link>(duplicate_every.load());
     link->sockets = {std::move(client), std::move(target)};
     links.push_back(std::move(link));
 }
@@ -194,7 +237,8 @@ void FaultyProxy::State::serve(Link& link, const pollfd* polled) {
         const int from = link.sockets[side].get();
         const int to = link.sockets[1 - side].get();
         const bool readable = (polled[side].revents & (POLLIN | POLLHUP | POLLERR)) != 0;
-        if (readable && !lane.source_ended && !take_in(from, lane, mode == Mode::kPass, due)) {
+        Doubler* const doubler = mode == Mode::kPass ? &link.doublers[side] : nullptr;
+        if (readable && !lane.source_ended && !take_in(from, lane, doubler, due)) {
             link.is_dead = true;
         }
         if (!give_out(to, lane, now)) {
@@ -288,6 +332,10 @@ void FaultyProxy::cut() {
 void FaultyProxy::cut_once() {
     ++state_->cuts;
     state_->poke();
+}
+
+void FaultyProxy::duplicate_every(std::uint32_t nth) {
+    state_->duplicate_every = nth;
 }
 
 void FaultyProxy::delay(std::chrono::milliseconds by) {

@@ -42,6 +42,8 @@ public:
     void cut();
     /// Resets the open connections; new ones pass.
     void cut_once();
+    /// On connections made from now on, every `nth` frame of the client arrives twice; 0: none.
+    void duplicate_every(std::uint32_t nth);
     /// Delay of each direction from now on.
     void delay(std::chrono::milliseconds by);
 

@@ -89,6 +89,7 @@ struct Plan {
     std::string tag;
     std::string separator;
     bool jsonl = false;
+    std::chrono::milliseconds time_to_live{0};
 };
 
 struct Totals {
@@ -109,6 +110,7 @@ Result<client::Message> message_from_json(const Plan& plan,
     }
     client::Message message;
     message.topic = plan.topic;
+    message.time_to_live = plan.time_to_live;
     for (const auto& [name, value] : json.items()) {
         if (name == "properties" && value.is_object()) {
             for (const auto& [property, text] : value.items()) {
@@ -144,6 +146,7 @@ Result<client::Message> message_from_line(const Plan& plan,
     }
     client::Message message;
     message.topic = plan.topic;
+    message.time_to_live = plan.time_to_live;
     message.tag = plan.tag;
     if (!plan.key.empty()) {
         message.keys = {plan.key};
@@ -241,6 +244,7 @@ Plan plan_of(const cxxopts::ParseResult& given, const std::string& topic) {
     plan.tag = given["tag"].as<std::string>();
     plan.separator = given["key-separator"].as<std::string>();
     plan.jsonl = given.count("jsonl") != 0;
+    plan.time_to_live = std::chrono::milliseconds(given["ttl-ms"].as<std::int64_t>());
     return plan;
 }
 
@@ -254,6 +258,10 @@ void add_produce_options(cxxopts::Options& options) {
         "lines are KEY<separator>BODY",
         cxxopts::value<std::string>()->default_value(""))(
         "jsonl", "lines are {\"body\":...,\"key\":...,\"tag\":...,\"properties\":{...}}")(
+        "ttl-ms",
+        "consumers get the messages so long, at most; 0: for ever",
+        cxxopts::value<std::int64_t>()->default_value("0"))(
+        "idempotent", "stored once, whatever had to be repeated")(
         "batch",
         "bytes of a batch; 0: none",
         cxxopts::value<std::uint32_t>()->default_value("32768"));
@@ -273,6 +281,7 @@ Status produce(Session& session,
     GANTRY_ASSIGN_OR_RETURN(auto shared, session.client());
     client::Producer::Options wanted;
     wanted.batch_bytes_max = given["batch"].as<std::uint32_t>();
+    wanted.idempotent = given.count("idempotent") != 0;
     wanted.deadline = std::chrono::seconds(30);
     Progress progress;
     Totals totals;

@@ -5,6 +5,7 @@
 #include "storage/check/durable_end.h"
 #include "storage/check/stored_queues.h"
 #include "storage/checkpoint.h"
+#include "storage/index/unit_tag.h"
 #include "storage/log/block_sums.h"
 #include "storage/state_snapshot.h"
 
@@ -86,7 +87,10 @@ Status dump_units(Session& session, FileSystem& files, const storage::DumpOption
             }
             line["log_offset"] = unit->at.value;
             line["bytes"] = unit->size;
-            line["tag_hash"] = unit->tag_hash;
+            line["tag_hash"] = storage::tag_hash_in(unit->tag);
+            if (const WallMs expiry = storage::expiry_in(unit->tag); expiry != 0) {
+                line["expires_ms"] = expiry;
+            }
             line["hole"] = unit->is_hole();
             print_line(session,
                        line,
@@ -94,7 +98,7 @@ Status dump_units(Session& session, FileSystem& files, const storage::DumpOption
                            (unit->is_hole() ? std::string("hole, the next record is at ")
                                             : std::to_string(unit->size) + " B at ") +
                            std::to_string(unit->at.value) + ", tag hash " +
-                           std::to_string(unit->tag_hash));
+                           std::to_string(storage::tag_hash_in(unit->tag)));
         }
     }
     return ok();

@@ -234,7 +234,7 @@ TEST_SUITE("storage/scrubber") {
             REQUIRE(index.rewrite(QueueOffset(100), *index.unit_at(QueueOffset(90))));
         }
         SUBCASE("another size") {
-            REQUIRE(index.rewrite(QueueOffset(100), {right.at, right.size + 1, right.tag_hash}));
+            REQUIRE(index.rewrite(QueueOffset(100), {right.at, right.size + 1, right.tag}));
         }
         SUBCASE("another tag") {
             REQUIRE(index.rewrite(QueueOffset(100), {right.at, right.size, 7}));
@@ -252,7 +252,7 @@ TEST_SUITE("storage/scrubber") {
         CHECK(store.missing().empty());
 
         const QueueUnit first = *index.unit_at(QueueOffset(0));
-        REQUIRE(index.rewrite(QueueOffset(0), {first.at + 1, first.size, first.tag_hash}));
+        REQUIRE(index.rewrite(QueueOffset(0), {first.at + 1, first.size, first.tag}));
         const ScrubReport told = store.scrub();
         CHECK(told.wrong_units == 1);
         CHECK(told.mended_units == 0);
