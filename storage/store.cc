@@ -85,6 +85,7 @@ Status Store::Parts::open(RecoveryReport& report) {
         std::make_unique<Transactions>(*state, [this](Queue& queue, const wire::Record& record) {
             return append_messages(queue, {&record, 1});
         });
+    pops = std::make_unique<Pops>(*state);
     log->on_progress([this] {
         checkpointer->flushed(log->flushed());
         std::function<void()> report_to;
@@ -230,6 +231,10 @@ StateMachine& Store::state() noexcept {
 
 Transactions& Store::transactions() noexcept {
     return *parts_->transactions;
+}
+
+Pops& Store::pops() noexcept {
+    return *parts_->pops;
 }
 
 void Checkpointer::set_due(LogOffset last) {

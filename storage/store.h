@@ -5,6 +5,7 @@
 #include "common/file_system.h"
 #include "common/metrics.h"
 #include "common/result.h"
+#include "storage/pop/pops.h"
 #include "storage/state_machine.h"
 #include "storage/topic_table.h"
 #include "storage/transaction/transactions.h"
@@ -134,6 +135,8 @@ public:
     StateMachine& state() noexcept;
     /// Half messages and what became of them. Lives as long as the store.
     Transactions& transactions() noexcept;
+    /// What groups that pop have in flight. Lives as long as the store.
+    Pops& pops() noexcept;
 
     /// What it is made of; for the room's own sources.
     struct Parts;

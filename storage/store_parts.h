@@ -9,6 +9,7 @@
 #include "storage/index/key_index.h"
 #include "storage/log/commit_log.h"
 #include "storage/log/lost_ranges.h"
+#include "storage/pop/pops.h"
 #include "storage/retention/retention.h"
 #include "storage/state_machine.h"
 #include "storage/store.h"
@@ -129,6 +130,7 @@ struct Store::Parts {
     std::unique_ptr<TopicTable> topics;
     std::unique_ptr<LogStateMachine> state;
     std::unique_ptr<Transactions> transactions;
+    std::unique_ptr<Pops> pops;
     std::unique_ptr<CommitLog> log;
     std::unique_ptr<LostRanges> lost;
     std::unique_ptr<Checkpointer> checkpointer;

@@ -175,6 +175,13 @@ std::string change_text(const wire::StateChange& change) {
         case wire::StateChange::kTransactionEnd:
             return "the transaction of " + std::to_string(change.transactionend().half()) +
                    " ends without a message";
+        case wire::StateChange::kPopPut: {
+            const wire::PopPut& put = change.popput();
+            return "pops of group " + put.group() + " of topic " + put.topic() + " queue " +
+                   std::to_string(put.queueid()) + ": " + std::to_string(put.leases_size()) +
+                   " leases, " + std::to_string(put.done_size()) + " runs done, committed " +
+                   std::to_string(put.committed()) + ", next " + std::to_string(put.next());
+        }
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
