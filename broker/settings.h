@@ -72,6 +72,10 @@ struct BrokerOptions {
     std::int64_t transaction_open_ms_max = 86'400'000;
     std::int64_t transaction_open_max = 500'000;
 
+    std::int64_t pop_invisible_ms_max = 43'200'000;
+    std::int64_t pop_leases_max = 20'000;
+    std::int64_t pop_write_interval_ms = 1'000;
+
     std::int64_t message_bytes_max = std::int64_t{4} << 20;
     std::int64_t connections_max = 10'000;
     std::int64_t connection_output_bytes_max = std::int64_t{64} << 20;

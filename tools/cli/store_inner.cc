@@ -50,6 +50,9 @@ Status dump_state(Session& session, FileSystem& files, const std::filesystem::pa
     for (const wire::OffsetPut& put : snapshot.offsets()) {
         *puts.emplace_back().mutable_offsetput() = put;
     }
+    for (const wire::PopPut& put : snapshot.pops()) {
+        *puts.emplace_back().mutable_popput() = put;
+    }
     print_line(session,
                {{"log_offset", snapshot.logoffset()}, {"entries", puts.size()}},
                "as of log offset " + std::to_string(snapshot.logoffset()));

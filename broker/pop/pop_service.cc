@@ -1,0 +1,556 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/pop/pop_service.h"
+
+#include "broker/context.h"
+#include "broker/delivery/runs.h"
+#include "broker/filter/filtered_read.h"
+#include "broker/loop_state.h"
+#include "broker/pop/pop_receipt.h"
+#include "broker/topic_creator.h"
+#include "common/log.h"
+#include "protocol/wire/names.h"
+#include "storage/state_machine.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace gantry::broker {
+
+namespace {
+
+using storage::OffsetSpan;
+using storage::PopLease;
+using storage::PopQueue;
+using storage::PopShare;
+using storage::ReadResult;
+using storage::ReadStatus;
+using wire::ResponseCode;
+
+constexpr Logger kLog("broker");
+
+/// Reads that may find nothing for a pop, until others get the loop.
+constexpr int kRoundsMax = 8;
+constexpr std::uint32_t kBuryMax = 32;  ///< dead letters written at once
+constexpr std::int64_t kAgainLaterMs = 5'000;  ///< when they could not be
+
+/// The offsets of the records found. Where none was left out that is one run; else they say it.
+Result<std::vector<OffsetSpan>> spans_of(QueueOffset from, const ReadResult& found) {
+    std::vector<OffsetSpan> spans;
+    if (found.next - from == found.count) {
+        spans.push_back({from, found.next});
+        return spans;
+    }
+    for (const storage::LogRun& run : found.runs) {
+        GANTRY_TRY(wire::for_each_record(run.memory, [&](const std::byte*, const auto& record) {
+            if (!spans.empty() && spans.back().end == record.queue_offset) {
+                spans.back().end += 1;
+            } else {
+                spans.push_back({record.queue_offset, record.queue_offset + 1});
+            }
+            return ok();
+        }));
+    }
+    return spans;
+}
+
+/// The records of a read as those hear of them who get them for the `deliveries`th time.
+Result<std::string> copies_of(const ReadResult& found, std::int32_t deliveries) {
+    std::string copies;
+    copies.reserve(found.bytes);
+    for (const storage::LogRun& run : found.runs) {
+        GANTRY_TRY(wire::for_each_record(
+            run.memory, [&](const std::byte* at, const wire::Record& record) -> Status {
+                const std::size_t begin = copies.size();
+                copies.append(reinterpret_cast<const char*>(at), record.stored_bytes);
+                wire::set_reconsume_times(reinterpret_cast<std::byte*>(copies.data()) + begin,
+                                          record.reconsume_times + deliveries - 1);
+                return ok();
+            }));
+    }
+    return copies;
+}
+
+/// What is due in `span` is not, until `until_ms`.
+void put_off(PopQueue& popped, OffsetSpan span, WallMs until_ms) {
+    for (const PopLease& lease : popped.leases()) {
+        if (lease.span.from < span.end && lease.span.end > span.from) {
+            popped.renew(lease.span, lease.pop_ms, {until_ms, lease.pop_ms, 0});
+        }
+    }
+}
+
+}  // namespace
+
+PopService::PopService(Context& context, TopicCreator& creator)
+    : context_(context), dead_letters_(context, creator) {}
+
+PopService::~PopService() = default;
+
+void PopService::open() {
+    table_ = &context_.store->pops().table();
+    start_ms_ = context_.clock.wall_ms();
+    start_ = context_.clock.steady();
+    for (LoopState* const loop : context_.loops) {
+        replies_.push_back(std::make_unique<PopReplies>(context_, *loop));
+    }
+    write_timer_ = std::make_unique<net::Timer>(context_.loops[0]->loop(),
+                                                [this] { replies_[0]->write_all(); });
+}
+
+void PopService::start() {
+    write_timer_->start_every(std::chrono::milliseconds(context_.options.pop_write_interval_ms));
+}
+
+void PopService::stop() {
+    write_timer_->cancel();
+    replies_[0]->write_all();
+}
+
+void PopService::close() {
+    write_timer_.reset();
+    replies_.clear();
+}
+
+PopReplies& PopService::replies(const LoopState& loop) {
+    return *replies_[loop.index()];
+}
+
+LoopState& PopService::loop_of(const PopQuery& query) const {
+    return *context_.loops[static_cast<std::size_t>(query.to.peer & kPeerLoopMask)];
+}
+
+WallMs PopService::now_ms() const {
+    return start_ms_ + std::chrono::duration_cast<std::chrono::milliseconds>(
+                           context_.clock.steady() - start_)
+                           .count();
+}
+
+void PopService::pop(PopQuery query) {
+    LoopState& loop = loop_of(query);
+    if (loop.find_peer(query.to.peer) == nullptr) {
+        return;
+    }
+    const bool may_wait = query.may_wait && !context_.is_stopping.load(std::memory_order_relaxed);
+    if (!try_answer(query, !may_wait)) {
+        context_.counters.pops_parked.add();
+        loop.park(std::move(query));
+    }
+}
+
+bool PopService::try_answer(PopQuery& query, bool is_last) {
+    if (query.topic->is_deleted()) {
+        loop_of(query).reply(query.to,
+                             ResponseCode::kTopicNotExist,
+                             "topic[" + query.topic->name() + "] was deleted");
+        return true;
+    }
+    for (int round = 0; round < kRoundsMax; ++round) {
+        const std::optional<Turn> turn = take_turn(query);
+        if (!turn) {
+            if (is_last) {
+                answer_nothing(query);
+            }
+            return is_last;
+        }
+        ReadResult found = read(query, *turn);
+        if (found.is_cold || (needs_bytes(*turn, found) && !are_in_memory(found))) {
+            read_cold(query, *turn);
+            return true;
+        }
+        if (settle(query, *turn, found)) {
+            return true;
+        }
+    }
+    serve_later(std::move(query));
+    return true;
+}
+
+void PopService::serve_later(PopQuery query) {
+    LoopState& loop = loop_of(query);
+    auto later = std::make_shared<PopQuery>(std::move(query));
+    loop.post([this, later] { pop(std::move(*later)); });
+}
+
+void PopService::answer_nothing(const PopQuery& query) {
+    wire::PopMessageResponse fields;
+    fields.set_poptime(now_ms());
+    fields.set_invisibletime(query.invisible_ms);
+    fields.set_reviveqid(0);
+    fields.set_restnum(0);
+    loop_of(query).reply(query.to, ResponseCode::kPollingTimeout, "NO_MESSAGE_IN_QUEUE", &fields);
+}
+
+std::optional<PopService::Turn> PopService::turn_again(PopQueue& popped,
+                                                       storage::Queue& queue,
+                                                       const PopQuery& query,
+                                                       WallMs now) {
+    const std::optional<PopLease> due = popped.due(now, query.count_max);
+    if (!due) {
+        return std::nullopt;
+    }
+    Turn turn;
+    turn.queue = &queue;
+    turn.kind = Kind::kAgain;
+    turn.span = due->span;
+    turn.pop_ms_before = due->pop_ms;
+    turn.deliveries = due->deliveries;
+    return turn;
+}
+
+std::optional<PopService::Turn> PopService::turn_new(PopQueue& popped,
+                                                     storage::Queue& queue) const {
+    // The end of the queue is looked at more closely only when it may be ahead.
+    if (popped.next() >= queue.max() ||
+        popped.lease_count() >= static_cast<std::size_t>(context_.options.pop_leases_max) ||
+        popped.next() >= context_.store->confirmed_max(queue)) {
+        return std::nullopt;
+    }
+    Turn turn;
+    turn.queue = &queue;
+    turn.span = {popped.next(), popped.next()};
+    return turn;
+}
+
+PopService::Choice PopService::choose(const PopQuery& query) {
+    const std::int32_t all = query.topic->read_queues();
+    const std::int32_t count = query.queue_id < 0 ? all : 1;
+    const std::int32_t first =
+        query.queue_id < 0
+            ? static_cast<std::int32_t>(turns_.fetch_add(1, std::memory_order_relaxed) %
+                                        static_cast<std::uint32_t>(std::max(all, 1)))
+            : query.queue_id;
+    const WallMs now = now_ms();
+    return table_->with(query.group, query.topic->name(), [&](PopShare& share) {
+        Choice choice;
+        choice.must_open = share.size() < static_cast<std::size_t>(all);
+        for (const bool is_again : {true, false}) {
+            for (std::int32_t i = 0; i < count && !choice.must_open && !choice.turn; ++i) {
+                const std::int32_t id = (first + i) % std::max(all, query.queue_id + 1);
+                PopQueue* const popped = share.find(id);
+                storage::Queue* const queue = query.topic->queue(id);
+                if (popped == nullptr || queue == nullptr || popped->is_reading()) {
+                    continue;
+                }
+                choice.turn = is_again ? turn_again(*popped, *queue, query, now)
+                                       : turn_new(*popped, *queue);
+                if (choice.turn) {
+                    choice.turn->life = popped->life();
+                    popped->set_reading(true);
+                }
+            }
+        }
+        return choice;
+    });
+}
+
+std::optional<PopService::Turn> PopService::take_turn(const PopQuery& query) {
+    Choice choice = choose(query);
+    if (choice.must_open) {
+        open_queues(query);
+        choice = choose(query);
+    }
+    if (choice.turn && choice.turn->kind == Kind::kAgain &&
+        choice.turn->deliveries > deliveries_max(query.group)) {
+        choice.turn->kind = Kind::kDead;
+        choice.turn->span.end =
+            std::min(choice.turn->span.end, choice.turn->span.from + std::int64_t{kBuryMax});
+    }
+    return choice.turn;
+}
+
+std::int32_t PopService::deliveries_max(std::string_view group) const {
+    const auto config = context_.store->state().group(group);
+    return config ? config->retrymaxtimes() : make_group_config(group).retrymaxtimes();
+}
+
+/// The state machine is asked before the table is locked: its lock comes first.
+void PopService::open_queues(const PopQuery& query) {
+    const std::string& topic = query.topic->name();
+    const std::int32_t count = query.topic->read_queues();
+    bool is_known = table_->with(
+        query.group, topic, [](PopShare& share) { return share.size() > 0; });
+    for (const wire::OffsetPut& put : context_.store->state().offsets_of_group(query.group)) {
+        is_known = is_known || put.topic() == topic;
+    }
+    std::vector<std::pair<std::int32_t, QueueOffset>> starts;
+    for (std::int32_t id = 0; id < count; ++id) {
+        if (storage::Queue* const queue = query.topic->queue(id)) {
+            starts.emplace_back(id, start_of(query, *queue, is_known));
+        }
+    }
+    table_->with(query.group, topic, [&](PopShare& share) {
+        for (const auto& [id, start] : starts) {
+            share.open(id, start);
+        }
+        return true;
+    });
+}
+
+/// A queue that came after the group had begun is consumed from its beginning.
+QueueOffset PopService::start_of(const PopQuery& query,
+                                 storage::Queue& queue,
+                                 bool is_known) const {
+    const QueueOffset max = context_.store->confirmed_max(queue);
+    if (const auto committed =
+            context_.store->state().offset(query.group, queue.topic, queue.queue_id)) {
+        return std::clamp(QueueOffset(*committed), std::min(queue.min(), max), max);
+    }
+    return !is_known && query.begins_at_end ? max : queue.min();
+}
+
+storage::ReadRequest PopService::request_of(const PopQuery& query, const Turn& turn) const {
+    storage::ReadRequest request;
+    request.from = turn.span.from;
+    request.bytes_max = query.bytes_max;
+    request.count_max = query.count_max;
+    if (turn.kind != Kind::kNew) {
+        request.count_max = static_cast<std::uint32_t>(turn.span.count());
+    }
+    return request;
+}
+
+ReadResult PopService::read(const PopQuery& query, const Turn& turn) const {
+    storage::ReadRequest request = request_of(query, turn);
+    request.is_in_loop = true;
+    if (turn.kind == Kind::kNew) {
+        request.tag_hashes = query.filter.tags.get();
+        if (query.filter.sql != nullptr) {
+            return FilteredReader(*context_.store, context_.counters)
+                .read(*turn.queue, request, *query.filter.sql);
+        }
+    }
+    return context_.store->read(*turn.queue, request);
+}
+
+bool PopService::needs_bytes(const Turn& turn, const ReadResult& found) const {
+    return found.status == ReadStatus::kFound &&
+           (turn.kind != Kind::kNew || found.next - turn.span.from != found.count);
+}
+
+void PopService::read_cold(const PopQuery& query, const Turn& turn) {
+    context_.counters.cold_reads.add();
+    const bool is_sql = turn.kind == Kind::kNew && query.filter.sql != nullptr;
+    storage::ColdRequest request;
+    request.queue = turn.queue;
+    request.units = is_sql ? FilteredReader::cold_request(request_of(query, turn))
+                           : request_of(query, turn);
+    request.tags = turn.kind == Kind::kNew ? query.filter.tags : nullptr;
+    request.group = query.group;
+    request.stream = query.to.peer;
+    const Status taken = context_.store->read_cold(
+        std::move(request), [this, query, turn](Result<ReadResult> result) {
+            if (result) {
+                if (const Status prepared = prepare_cold(query, turn, *result); !prepared) {
+                    result = prepared.error();
+                }
+            }
+            loop_of(query).cold_replies().give(
+                *context_.store,
+                [this, asked = PopQuery(query), turn, found = std::move(result)]() mutable {
+                    answer_cold(std::move(asked), turn, found);
+                });
+        });
+    if (!taken) {
+        end_turn(query, turn, [](PopQueue&) {});
+        loop_of(query).fail(query.to, taken.error());
+    }
+}
+
+void PopService::answer_cold(PopQuery query, const Turn& turn, Result<ReadResult>& found) {
+    // Others may have waited for the queue's turn.
+    loop_of(query).touch_pops(turn.queue->topic);
+    if (!found) {
+        end_turn(query, turn, [](PopQueue&) {});
+        loop_of(query).fail(query.to, found.error());
+    } else if (!settle(query, turn, *found)) {
+        pop(std::move(query));
+    }
+}
+
+/// In the thread of the store that has read it, so that the loop need not wait for the disk.
+Status PopService::prepare_cold(const PopQuery& query, const Turn& turn, ReadResult& found) const {
+    if (turn.kind == Kind::kNew && query.filter.sql != nullptr) {
+        GANTRY_ASSIGN_OR_RETURN(found,
+                                FilteredReader(*context_.store, context_.counters)
+                                    .sift(*turn.queue,
+                                          request_of(query, turn),
+                                          *query.filter.sql,
+                                          std::move(found)));
+    }
+    return needs_bytes(turn, found) ? load_runs(found) : ok();
+}
+
+template <class Work>
+bool PopService::end_turn(const PopQuery& query, const Turn& turn, Work work) {
+    return table_->with(query.group, turn.queue->topic, [&](PopShare& share) {
+            PopQueue* const popped = share.find(turn.queue->queue_id);
+            if (popped == nullptr || popped->life() != turn.life) {
+                return false;
+            }
+            popped->set_reading(false);
+            work(*popped);
+            return true;
+        });
+    loop_of(query).touch_pops(turn.queue->topic);
+    return is_same;
+}
+
+/// False: the query needs another turn.
+bool PopService::settle(PopQuery& query, const Turn& turn, ReadResult& found) {
+    if (found.status != ReadStatus::kFound) {
+        step_over(query, turn, found);
+        return false;
+    }
+    if (turn.kind == Kind::kDead) {
+        bury(query, turn, found);
+        return false;
+    }
+    Result<std::vector<OffsetSpan>> spans = spans_of(turn.span.from, found);
+    if (!spans) {
+        // Its bytes are no records: what a reader finds damaged is told by the scrubber.
+        kLog.error("pop_unreadable", {{"topic", turn.queue->topic}, {"error", spans.error()}});
+        end_turn(query, turn, [&](PopQueue& popped) {
+            popped.finish({turn.span.from, found.next});
+            popped.pass_to(found.next);
+        });
+        return false;
+    }
+    return hand_out(query, turn, found, std::move(*spans));
+}
+
+bool PopService::hand_out(PopQuery& query,
+                          const Turn& turn,
+                          ReadResult& found,
+                          std::vector<OffsetSpan> spans) {
+    PopReply reply;
+    const WallMs pop_ms = std::max(now_ms(), turn.pop_ms_before + 1);
+    const std::int32_t deliveries = turn.deliveries + 1;
+    if (turn.kind == Kind::kAgain) {
+        Result<std::string> copies = copies_of(found, deliveries);
+        if (!copies) {
+            end_turn(query, turn, [&](PopQueue& popped) { popped.finish(turn.span); });
+            return false;
+        }
+        reply.copies = std::move(*copies);
+        context_.counters.pops_again.add(found.count);
+    }
+    const bool is_same = end_turn(query, turn, [&](PopQueue& popped) {
+        for (const OffsetSpan& span : spans) {
+            popped.hand_out({span, pop_ms + query.invisible_ms, pop_ms, deliveries});
+        }
+        popped.pass_to(found.next);
+    });
+    if (!is_same) {
+        return false;
+    }
+    const std::int32_t queue_id = turn.queue->queue_id;
+    reply.to = query.to;
+    reply.fields.set_poptime(pop_ms);
+    reply.fields.set_invisibletime(query.invisible_ms);
+    reply.fields.set_reviveqid(0);
+    reply.fields.set_restnum(std::max<std::int64_t>(found.max - found.next, 0));
+    if (query.to.to.codec != wire::Codec::kNative) {
+        const bool is_retry = turn.queue->topic.starts_with(wire::kRetryPrefix);
+        reply.fields.set_startoffsetinfo(
+            start_offset_info(is_retry, queue_id, spans.front().from));
+        reply.fields.set_msgoffsetinfo(message_offset_info(is_retry, queue_id, spans));
+    }
+    reply.found = std::move(found);
+    reply.group = query.group;
+    reply.queue = turn.queue;
+    reply.spans = std::move(spans);
+    replies(loop_of(query)).add(std::move(reply));
+    return true;
+}
+
+/// They are in the dead-letter topic before they are done here: a crash in between puts them there
+/// twice, never nowhere.
+void PopService::bury(const PopQuery& query, const Turn& turn, const ReadResult& found) {
+    LoopState& loop = loop_of(query);
+    QueueOffset buried = turn.span.from;
+    Status stored = ok();
+    for (const storage::LogRun& run : found.runs) {
+        if (!stored) {
+            break;
+        }
+        stored = wire::for_each_record(
+            run.memory, [&](const std::byte*, const wire::Record& record) -> Status {
+                GANTRY_TRY(dead_letters_.append(
+                    loop, query.group, record, record.reconsume_times + turn.deliveries));
+                buried = record.queue_offset + 1;
+                return ok();
+            });
+    }
+    if (!stored) {
+        kLog.warn("dead_letter_failed",
+                  {{"group", std::string_view(query.group)}, {"error", stored.error()}});
+    }
+    end_turn(query, turn, [&](PopQueue& popped) {
+        popped.finish({turn.span.from, buried});
+        if (!stored) {
+            put_off(popped, {buried, turn.span.end}, now_ms() + kAgainLaterMs);
+        }
+    });
+    replies(loop).write_all();
+}
+
+/// Nothing to give between the turn's beginning and found.next: left out by the filter, deleted, or
+/// lost to damage.
+void PopService::step_over(const PopQuery& query, const Turn& turn, const ReadResult& found) {
+    if (found.status == ReadStatus::kCorrupt) {
+        context_.counters.lost_told.add(static_cast<std::uint64_t>(found.next - found.lost_from));
+        context_.lost_notices.tell({query.group,
+                                    std::string(turn.queue->topic),
+                                    turn.queue->queue_id,
+                                    found.lost_from,
+                                    found.next});
+    }
+    end_turn(query, turn, [&](PopQueue& popped) {
+        if (turn.kind == Kind::kNew) {
+            popped.pass_to(found.next);
+        } else {
+            popped.finish({turn.span.from, std::min(turn.span.end, found.next)});
+        }
+        if (turn.kind != Kind::kNew && found.next <= turn.span.from) {
+            put_off(popped, turn.span, now_ms() + kAgainLaterMs);
+        }
+    });
+}
+
+std::int64_t PopService::acknowledge(std::string_view group,
+                                     std::string_view topic,
+                                     const Piece& piece) {
+    const std::int64_t count = table_->with(group, topic, [&](PopShare& share) -> std::int64_t {
+        PopQueue* const popped = share.find(piece.queue_id);
+        return popped == nullptr ? 0 : popped->acknowledge(piece.span, piece.pop_ms);
+    });
+    context_.counters.pops_acked.add(static_cast<std::uint64_t>(count));
+    context_.counters.pops_stale.add(static_cast<std::uint64_t>(piece.span.count() - count));
+    return count;
+}
+
+PopService::Renewed PopService::renew(LoopState& loop,
+                                      std::string_view group,
+                                      const storage::Topic& topic,
+                                      const Piece& piece,
+                                      std::int64_t invisible_ms,
+                                      bool is_new_receipt) {
+    const WallMs now = now_ms();
+    Renewed renewed;
+    renewed.pop_ms = is_new_receipt ? std::max(now, piece.pop_ms) : piece.pop_ms;
+    renewed.count = table_->with(group, topic.name(), [&](PopShare& share) -> std::int64_t {
+        PopQueue* const popped = share.find(piece.queue_id);
+        return popped == nullptr
+                   ? 0
+                   : popped->renew(
+                         piece.span, piece.pop_ms, {now + invisible_ms, renewed.pop_ms, 0});
+    });
+    context_.counters.pops_stale.add(
+        static_cast<std::uint64_t>(piece.span.count() - renewed.count));
+    if (invisible_ms == 0) {
+        loop.touch_pops(topic.name());
+    }
+    return renewed;
+}
+
+}  // namespace gantry::broker
