@@ -281,7 +281,7 @@ void PopHandler::change_time(Call& call, const wire::ChangeInvisibleTimeRequest&
         return;
     }
     const PopService::Renewed renewed = pops_.renew(
-        call.loop, request.consumergroup(), *topic, piece, request.invisibletime(), true);
+        call.loop, request.consumergroup(), *topic, piece, {request.invisibletime(), true, false});
     if (renewed.count == 0) {
         call.fail(refused(call, ResponseCode::kMessageIllegal),
                   "the message at offset " + std::to_string(request.offset()) +
@@ -350,8 +350,12 @@ void PopHandler::settle(Call& call, const wire::SettlePopsRequest& request) {
             continue;
         }
         has_renewed = true;
-        const PopService::Renewed renewed = pops_.renew(
-            call.loop, request.consumergroup(), topic, piece, settle.invisibletime(), false);
+        const PopService::Renewed renewed =
+            pops_.renew(call.loop,
+                        request.consumergroup(),
+                        topic,
+                        piece,
+                        {settle.invisibletime(), false, settle.undelivered()});
         response->add_settled(renewed.count);
     }
     if (!has_renewed) {

@@ -533,21 +533,19 @@ PopService::Renewed PopService::renew(LoopState& loop,
                                       std::string_view group,
                                       const storage::Topic& topic,
                                       const Piece& piece,
-                                      std::int64_t invisible_ms,
-                                      bool is_new_receipt) {
+                                      const Change& change) {
     const WallMs now = now_ms();
     Renewed renewed;
-    renewed.pop_ms = is_new_receipt ? std::max(now, piece.pop_ms) : piece.pop_ms;
+    renewed.pop_ms = change.is_new_receipt ? std::max(now, piece.pop_ms) : piece.pop_ms;
     renewed.count = table_->with(group, topic.name(), [&](PopShare& share) -> std::int64_t {
         PopQueue* const popped = share.find(piece.queue_id);
-        return popped == nullptr
-                   ? 0
-                   : popped->renew(
-                         piece.span, piece.pop_ms, {now + invisible_ms, renewed.pop_ms, 0});
+        const PopQueue::Terms terms{
+            now + change.invisible_ms, renewed.pop_ms, change.is_undelivered ? 1 : 0};
+        return popped == nullptr ? 0 : popped->renew(piece.span, piece.pop_ms, terms);
     });
     context_.counters.pops_stale.add(
         static_cast<std::uint64_t>(piece.span.count() - renewed.count));
-    if (invisible_ms == 0) {
+    if (change.invisible_ms == 0) {
         loop.touch_pops(topic.name());
     }
     return renewed;

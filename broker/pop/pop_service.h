@@ -75,15 +75,19 @@ public:
         WallMs pop_ms = 0;  ///< the receipt from now on
     };
 
-    /// Lets the owner keep the messages for `invisible_ms` from now on, or give them up with 0;
-    /// the receipt changes to the time of the call when `is_new_receipt`. Tell the owner by
-    /// replies(loop).add().
+    /// How a change of times is meant.
+    struct Change {
+        std::int64_t invisible_ms = 0;  ///< from now on; 0: others may have them
+        bool is_new_receipt = false;    ///< the time of the call becomes the receipt
+        bool is_undelivered = false;    ///< the delivery does not count
+    };
+
+    /// Lets the owner keep the messages longer or shorter. Tell the owner by replies(loop).add().
     Renewed renew(LoopState& loop,
                   std::string_view group,
                   const storage::Topic& topic,
                   const Piece& piece,
-                  std::int64_t invisible_ms,
-                  bool is_new_receipt);
+                  const Change& change);
 
     PopReplies& replies(const LoopState& loop);
 
