@@ -32,6 +32,8 @@ struct Options {
     bool check_crc = true;  ///< consumers check each body
     bool retry_unknown = false;
     bool transactions = false;  ///< produce: each message in a transaction, committed at once
+    bool pop = false;           ///< consumers pop: any number of them for any number of queues
+    std::uint32_t pop_messages = 1'024;  ///< asked for by one pop
     bool json = false;
 };
 

@@ -392,7 +392,6 @@ bool PopService::end_turn(const PopQuery& query, const Turn& turn, Work work) {
             return true;
         });
     loop_of(query).touch_pops(turn.queue->topic);
-    return is_same;
 }
 
 /// False: the query needs another turn.
