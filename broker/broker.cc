@@ -136,11 +136,8 @@ Status Broker::open() {
     context_->start_ms = clock_.wall_ms();
     handlers_ = std::make_unique<Handlers>(*context_);
     for (std::size_t i = 0; i < loops_.size(); ++i) {
-        loop_states_.push_back(
-            std::make_unique<LoopState>(*context_,
-                                        *loops_[i],
-                                        i,
-                                        LoopState::Readers{handlers_->pull, handlers_->pops}));
+        loop_states_.push_back(std::make_unique<LoopState>(
+            *context_, *loops_[i], i, LoopState::Readers{handlers_->pull, handlers_->pops}));
         context_->loops.push_back(loop_states_.back().get());
     }
     GANTRY_TRY(listen());

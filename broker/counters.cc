@@ -36,8 +36,8 @@ Counters::Counters(MetricRegistry& r)
       pops_woken(r.counter("gantry_broker_pops_woken_total", "Waiting pops tried again.")),
       pops_again(r.counter("gantry_broker_pop_messages_again_total",
                            "Messages handed out again because their invisible time was over.")),
-      pops_acked(r.counter("gantry_broker_pop_messages_acked_total",
-                           "Popped messages acknowledged.")),
+      pops_acked(
+          r.counter("gantry_broker_pop_messages_acked_total", "Popped messages acknowledged.")),
       pops_stale(r.counter("gantry_broker_pop_messages_stale_total",
                            "Popped messages acknowledged or re-timed too late, or twice.")),
       pops_unwritten(r.counter("gantry_broker_pops_unwritten_total",

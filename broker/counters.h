@@ -34,9 +34,9 @@ struct Counters {
     Counter& pops;
     Counter& pops_parked;
     Counter& pops_woken;
-    Counter& pops_again;  ///< messages handed out that had been before
-    Counter& pops_acked;  ///< messages
-    Counter& pops_stale;  ///< messages acknowledged or re-timed by whoever did not own them
+    Counter& pops_again;      ///< messages handed out that had been before
+    Counter& pops_acked;      ///< messages
+    Counter& pops_stale;      ///< messages acknowledged or re-timed by whoever did not own them
     Counter& pops_unwritten;  ///< passes whose leases the store did not take
     Counter& sent_back;
     Counter& dead_letters;

@@ -114,9 +114,8 @@ void LoopState::appended(const storage::Queue& queue, LogOffset end) {
     }
     wants_flush_ = true;
     want_pass_end();
-    const bool anybody = std::any_of(context_.loops.begin(),
-                                     context_.loops.end(),
-                                     [](LoopState* l) { return l->has_parked(); });
+    const bool anybody = std::any_of(
+        context_.loops.begin(), context_.loops.end(), [](LoopState* l) { return l->has_parked(); });
     if (anybody) {
         unconfirmed_.emplace_back(end, &queue);
     }

@@ -26,8 +26,8 @@ namespace gantry::broker {
 struct Context;
 
 /// Everything that belongs to one event loop: its connections, acknowledgements that wait for the
-/// disk, parked pulls and pops, and the offsets committed in this pass. At the end of a pass it logs the
-/// offsets, asks for one flush, and wakes the parked pulls that the pass fed.
+/// disk, parked pulls and pops, and the offsets committed in this pass. At the end of a pass it
+/// logs the offsets, asks for one flush, and wakes the parked pulls that the pass fed.
 ///
 /// Threads   the loop's thread, but for post(), on_store_progress() and reply_from_anywhere().
 /// Lifetime  outlives its connections; destroyed after its loop has stopped.
@@ -89,8 +89,10 @@ public:
 
     /// Parks a pull that found nothing.
     void park(PullQuery query);
+
     /// Parks a pop that found nothing.
     void park(PopQuery query) { pop_parking_.park(std::move(query)); }
+
     /// Tries the pops parked on a topic again, at the end of this pass.
     void touch_pops(std::string_view topic);
 

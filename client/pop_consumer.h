@@ -25,6 +25,7 @@ namespace gantry::client {
 class PoppedMessage : public MessageView {
 public:
     PoppedMessage() = default;
+
     /// For the library: a message, and the receipt for it.
     PoppedMessage(MessageView message, WallMs pop_ms)
         : MessageView(std::move(message)), pop_ms_(pop_ms) {}
@@ -62,12 +63,12 @@ public:
         std::chrono::milliseconds invisible{60'000};
         bool renew = true;  ///< what is neither acknowledged nor given back, up to hold_max
         std::chrono::milliseconds hold_max{3'600'000};
-        std::uint32_t pop_messages_max = 32;     ///< of one pop, so of one queue
+        std::uint32_t pop_messages_max = 32;  ///< of one pop, so of one queue
         std::uint32_t pop_bytes_max = 1U << 20U;
-        std::uint32_t buffer_messages_max = 64;  ///< fetched, not polled: no further pop
-        std::chrono::milliseconds poll_hold{15'000};  ///< long poll
-        std::uint32_t threads = 1;                    ///< of a listener
-        std::uint32_t batch_messages_max = 1;         ///< given to one listener call
+        std::uint32_t buffer_messages_max = 64;         ///< fetched, not polled: no further pop
+        std::chrono::milliseconds poll_hold{15'000};    ///< long poll
+        std::uint32_t threads = 1;                      ///< of a listener
+        std::uint32_t batch_messages_max = 1;           ///< given to one listener call
         std::chrono::milliseconds retry_delay{10'000};  ///< of what a listener answers kLater to
         bool check_crc = true;
     };
@@ -90,7 +91,9 @@ public:
 
     /// These are done. Returns at once; what is acknowledged together travels together.
     void ack(std::span<const PoppedMessage> messages);
+
     void ack(const PoppedMessage& message) { ack({&message, 1}); }
+
     /// Others get these after `delay`, this consumer among them.
     void give_back(std::span<const PoppedMessage> messages, std::chrono::milliseconds delay);
     /// Keeps these from others for `invisible` from now on. For who sets Options::renew to false.

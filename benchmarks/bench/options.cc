@@ -67,7 +67,8 @@ cxxopts::Options describe() {
         "that begins at the oldest message")(
         "pop-messages",
         "most messages of one pop",
-        cxxopts::value<std::uint32_t>()->default_value("1024"))("no-check-crc", "consumers do not check the CRC of bodies");
+        cxxopts::value<std::uint32_t>()->default_value("1024"))(
+        "no-check-crc", "consumers do not check the CRC of bodies");
     all.add_options("Output")("o,output",
                               "text or json (one line)",
                               cxxopts::value<std::string>()->default_value("text"))(

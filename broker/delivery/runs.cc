@@ -49,9 +49,8 @@ void append_runs(net::OutputQueue& output, const storage::ReadResult& found) {
 }
 
 bool are_in_memory(const storage::ReadResult& found) {
-    return std::none_of(found.runs.begin(), found.runs.end(), [](const LogRun& run) {
-        return run.memory.empty();
-    });
+    return std::none_of(
+        found.runs.begin(), found.runs.end(), [](const LogRun& run) { return run.memory.empty(); });
 }
 
 Status load_runs(storage::ReadResult& found) {

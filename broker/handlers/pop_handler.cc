@@ -89,8 +89,8 @@ void PopHandler::pop(Call& call, const wire::PopMessageRequest& request) {
     if (query.may_wait && call.loop.pop_parking().count() >=
                               static_cast<std::size_t>(context_.options.parked_pulls_max)) {
         call.fail(ResponseCode::kPollingFull,
-                  "limits.parked_pulls_max " +
-                      std::to_string(context_.options.parked_pulls_max) + " pops wait");
+                  "limits.parked_pulls_max " + std::to_string(context_.options.parked_pulls_max) +
+                      " pops wait");
         return;
     }
     pops_.pop(std::move(query));
@@ -129,9 +129,8 @@ std::optional<PopHandler::Refusal> PopHandler::check_topic(const Call& call,
     if (queue_id < -1 || queue_id >= topic->read_queues()) {
         return Refusal{refused(call, ResponseCode::kSystemError),
                        "queueId[" + std::to_string(queue_id) + "] is illegal, topic:[" + name +
-                           "] topicConfig.readQueueNums:[" +
-                           std::to_string(topic->read_queues()) + "] consumer:[" +
-                           call.frame.connection.peer() + "]"};
+                           "] topicConfig.readQueueNums:[" + std::to_string(topic->read_queues()) +
+                           "] consumer:[" + call.frame.connection.peer() + "]"};
     }
     return std::nullopt;
 }
@@ -155,10 +154,10 @@ std::optional<PopHandler::Refusal> PopHandler::check_numbers(
                        not_within("maxMsgNums", request.maxmsgnums(), count_max)};
     }
     if (request.invisibletime() < 1) {
-        return Refusal{ResponseCode::kInvalidParameter,
-                       not_within("invisibleTime",
-                                  request.invisibletime(),
-                                  context_.options.pop_invisible_ms_max)};
+        return Refusal{
+            ResponseCode::kInvalidParameter,
+            not_within(
+                "invisibleTime", request.invisibletime(), context_.options.pop_invisible_ms_max)};
     }
     if (request.order()) {
         return Refusal{
@@ -321,7 +320,8 @@ std::optional<PopHandler::Refusal> PopHandler::check_settles(
             settle.count() > queue.max().value - settle.from()) {
             return Refusal{ResponseCode::kNoMessage,
                            "from " + std::to_string(settle.from()) + ", count " +
-                               std::to_string(settle.count()) + " are not within the queue's 0 to " +
+                               std::to_string(settle.count()) +
+                               " are not within the queue's 0 to " +
                                std::to_string(queue.max().value)};
         }
         if (settle.has_invisibletime()) {

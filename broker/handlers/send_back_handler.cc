@@ -99,8 +99,7 @@ Result<LogOffset> SendBackHandler::append_copy(LoopState& loop, const Job& job, 
     GANTRY_ASSIGN_OR_RETURN(const wire::Record record, wire::parse_record(original));
     const std::int32_t asked = job.request.delaylevel();
     if (asked < 0 || record.reconsume_times >= job.reconsume_max) {
-        return dead_letters_.append(
-            loop, job.request.group(), record, record.reconsume_times + 1);
+        return dead_letters_.append(loop, job.request.group(), record, record.reconsume_times + 1);
     }
     std::string properties = retry_properties(record);
     GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic,

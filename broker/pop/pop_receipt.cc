@@ -68,8 +68,8 @@ Result<std::vector<std::uint8_t>> decode_base64(std::string_view text) {
     for (const char c : text) {
         const int digit = base64_digit(c);
         if (digit < 0) {
-            return Error{Errc::kRefused, "bit set: character " + std::to_string(c) +
-                                             " is none of base64"};
+            return Error{Errc::kRefused,
+                         "bit set: character " + std::to_string(c) + " is none of base64"};
         }
         bits = (bits << 6U) | static_cast<std::uint32_t>(digit);
         count += 6;

@@ -30,7 +30,7 @@ constexpr Logger kLog("broker");
 
 /// Reads that may find nothing for a pop, until others get the loop.
 constexpr int kRoundsMax = 8;
-constexpr std::uint32_t kBuryMax = 32;  ///< dead letters written at once
+constexpr std::uint32_t kBuryMax = 32;         ///< dead letters written at once
 constexpr std::int64_t kAgainLaterMs = 5'000;  ///< when they could not be
 
 /// The offsets of the records found. Where none was left out that is one run; else they say it.
@@ -120,9 +120,9 @@ LoopState& PopService::loop_of(const PopQuery& query) const {
 }
 
 WallMs PopService::now_ms() const {
-    return start_ms_ + std::chrono::duration_cast<std::chrono::milliseconds>(
-                           context_.clock.steady() - start_)
-                           .count();
+    return start_ms_ +
+           std::chrono::duration_cast<std::chrono::milliseconds>(context_.clock.steady() - start_)
+               .count();
 }
 
 void PopService::pop(PopQuery query) {
@@ -231,8 +231,8 @@ PopService::Choice PopService::choose(const PopQuery& query) {
                 if (popped == nullptr || queue == nullptr || popped->is_reading()) {
                     continue;
                 }
-                choice.turn = is_again ? turn_again(*popped, *queue, query, now)
-                                       : turn_new(*popped, *queue);
+                choice.turn =
+                    is_again ? turn_again(*popped, *queue, query, now) : turn_new(*popped, *queue);
                 if (choice.turn) {
                     choice.turn->life = popped->life();
                     popped->set_reading(true);
@@ -267,8 +267,8 @@ std::int32_t PopService::deliveries_max(std::string_view group) const {
 void PopService::open_queues(const PopQuery& query) {
     const std::string& topic = query.topic->name();
     const std::int32_t count = query.topic->read_queues();
-    bool is_known = table_->with(
-        query.group, topic, [](PopShare& share) { return share.size() > 0; });
+    bool is_known =
+        table_->with(query.group, topic, [](PopShare& share) { return share.size() > 0; });
     for (const wire::OffsetPut& put : context_.store->state().offsets_of_group(query.group)) {
         is_known = is_known || put.topic() == topic;
     }
@@ -332,8 +332,8 @@ void PopService::read_cold(const PopQuery& query, const Turn& turn) {
     const bool is_sql = turn.kind == Kind::kNew && query.filter.sql != nullptr;
     storage::ColdRequest request;
     request.queue = turn.queue;
-    request.units = is_sql ? FilteredReader::cold_request(request_of(query, turn))
-                           : request_of(query, turn);
+    request.units =
+        is_sql ? FilteredReader::cold_request(request_of(query, turn)) : request_of(query, turn);
     request.tags = turn.kind == Kind::kNew ? query.filter.tags : nullptr;
     request.group = query.group;
     request.stream = query.to.peer;
@@ -370,12 +370,10 @@ void PopService::answer_cold(PopQuery query, const Turn& turn, Result<ReadResult
 /// In the thread of the store that has read it, so that the loop need not wait for the disk.
 Status PopService::prepare_cold(const PopQuery& query, const Turn& turn, ReadResult& found) const {
     if (turn.kind == Kind::kNew && query.filter.sql != nullptr) {
-        GANTRY_ASSIGN_OR_RETURN(found,
-                                FilteredReader(*context_.store, context_.counters)
-                                    .sift(*turn.queue,
-                                          request_of(query, turn),
-                                          *query.filter.sql,
-                                          std::move(found)));
+        GANTRY_ASSIGN_OR_RETURN(
+            found,
+            FilteredReader(*context_.store, context_.counters)
+                .sift(*turn.queue, request_of(query, turn), *query.filter.sql, std::move(found)));
     }
     return needs_bytes(turn, found) ? load_runs(found) : ok();
 }
@@ -383,14 +381,14 @@ Status PopService::prepare_cold(const PopQuery& query, const Turn& turn, ReadRes
 template <class Work>
 bool PopService::end_turn(const PopQuery& query, const Turn& turn, Work work) {
     return table_->with(query.group, turn.queue->topic, [&](PopShare& share) {
-            PopQueue* const popped = share.find(turn.queue->queue_id);
-            if (popped == nullptr || popped->life() != turn.life) {
-                return false;
-            }
-            popped->set_reading(false);
-            work(*popped);
-            return true;
-        });
+        PopQueue* const popped = share.find(turn.queue->queue_id);
+        if (popped == nullptr || popped->life() != turn.life) {
+            return false;
+        }
+        popped->set_reading(false);
+        work(*popped);
+        return true;
+    });
     loop_of(query).touch_pops(turn.queue->topic);
 }
 
@@ -450,8 +448,7 @@ bool PopService::hand_out(PopQuery& query,
     reply.fields.set_restnum(std::max<std::int64_t>(found.max - found.next, 0));
     if (query.to.to.codec != wire::Codec::kNative) {
         const bool is_retry = turn.queue->topic.starts_with(wire::kRetryPrefix);
-        reply.fields.set_startoffsetinfo(
-            start_offset_info(is_retry, queue_id, spans.front().from));
+        reply.fields.set_startoffsetinfo(start_offset_info(is_retry, queue_id, spans.front().from));
         reply.fields.set_msgoffsetinfo(message_offset_info(is_retry, queue_id, spans));
     }
     reply.found = std::move(found);

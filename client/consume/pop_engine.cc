@@ -45,8 +45,7 @@ PopEngine::PopEngine(Runtime& runtime, LoopSlot& slot, const Options& options)
     : runtime_(runtime),
       slot_(slot),
       options_(options),
-      settler_(
-          std::make_shared<PopSettler>(runtime, slot, options.group, options.invisible)),
+      settler_(std::make_shared<PopSettler>(runtime, slot, options.group, options.invisible)),
       holds_(options.invisible / kRenewsPerTime, options.hold_max),
       received_(runtime.metrics().counter("gantry_client_received_messages_total",
                                           "Messages handed to the application")),
@@ -64,8 +63,7 @@ void PopEngine::start() {
     if (!options_.renew) {
         return;
     }
-    const milliseconds tick =
-        std::max(options_.invisible / (2 * kRenewsPerTime), kRenewTickMin);
+    const milliseconds tick = std::max(options_.invisible / (2 * kRenewsPerTime), kRenewTickMin);
     slot_.run_and_wait([this, tick] {
         renew_timer_ = std::make_unique<net::Timer>(slot_.loop(), [this] { renew_in_loop(); });
         renew_timer_->start_every(tick);
@@ -115,8 +113,8 @@ void PopEngine::find_sources_in_loop() {
 
 bool PopEngine::has_room() {
     const MutexLock lock(mutex_);
-    const bool has_room = ready_.size() < options_.buffer_messages_max &&
-                          ready_bytes_ <= options_.pop_bytes_max;
+    const bool has_room =
+        ready_.size() < options_.buffer_messages_max && ready_bytes_ <= options_.pop_bytes_max;
     is_stalled_ = is_stalled_ || !has_room;
     return has_room && !is_closed_;
 }
@@ -327,9 +325,9 @@ Status PopEngine::flush(milliseconds limit) {
     if (settler_->wait_settled(std::chrono::steady_clock::now() + limit)) {
         return ok();
     }
-    return Error{Errc::kTimeout,
-                 "brokers do not know all acknowledgements after " +
-                     std::to_string(limit.count()) + " ms"};
+    return Error{
+        Errc::kTimeout,
+        "brokers do not know all acknowledgements after " + std::to_string(limit.count()) + " ms"};
 }
 
 Status PopEngine::listen(PopConsumer::Listener listener) {

@@ -16,7 +16,7 @@ using std::chrono::milliseconds;
 
 constexpr Logger kLog("client");
 constexpr milliseconds kRequestLimit{3'000};
-constexpr milliseconds kPause{100};  // before what failed is said again
+constexpr milliseconds kPause{100};        // before what failed is said again
 constexpr std::size_t kItemsMax = 16'384;  // of one request
 
 }  // namespace
@@ -134,9 +134,7 @@ void PopSettler::send_in_loop(const std::string& topic, const std::string& addre
             Result<net::Received>& result) mutable { self->answered(items, result, address); });
 }
 
-void PopSettler::answered(Items& items,
-                          Result<net::Received>& result,
-                          const std::string& address) {
+void PopSettler::answered(Items& items, Result<net::Received>& result, const std::string& address) {
     const Result<wire::SettlePopsResponse> answer =
         fields_of<wire::SettlePopsResponse>(result, address);
     if (!answer) {
@@ -145,9 +143,8 @@ void PopSettler::answered(Items& items,
     }
     for (std::size_t i = 0; i < items.size(); ++i) {
         const std::int64_t wanted = items[i].run.end - items[i].run.from;
-        const std::int64_t settled = static_cast<int>(i) < answer->settled_size()
-                                         ? answer->settled(static_cast<int>(i))
-                                         : 0;
+        const std::int64_t settled =
+            static_cast<int>(i) < answer->settled_size() ? answer->settled(static_cast<int>(i)) : 0;
         if (!items[i].fate.invisible) {
             acked_.add(static_cast<std::uint64_t>(settled));
         }

@@ -28,16 +28,15 @@ using std::chrono::steady_clock;
 /// Works on jobs in the consumer's threads until none has come for `idle`.
 gantry::Status work(client::PopConsumer& consumer, bool fails, seconds idle) {
     std::atomic<steady_clock::time_point> last{steady_clock::now()};
-    const gantry::Status started =
-        consumer.start([&](std::span<const client::PoppedMessage> jobs) {
-            last = steady_clock::now();
-            const client::PoppedMessage& job = jobs.front();
-            if (fails && job.body().starts_with("bad")) {
-                return client::ConsumeResult::kLater;  // comes again after retry_delay
-            }
-            std::printf("%.*s\n", static_cast<int>(job.body().size()), job.body().data());
-            return client::ConsumeResult::kSuccess;  // acknowledged: nobody gets it again
-        });
+    const gantry::Status started = consumer.start([&](std::span<const client::PoppedMessage> jobs) {
+        last = steady_clock::now();
+        const client::PoppedMessage& job = jobs.front();
+        if (fails && job.body().starts_with("bad")) {
+            return client::ConsumeResult::kLater;  // comes again after retry_delay
+        }
+        std::printf("%.*s\n", static_cast<int>(job.body().size()), job.body().data());
+        return client::ConsumeResult::kSuccess;  // acknowledged: nobody gets it again
+    });
     while (started && steady_clock::now() - last.load() < idle) {
         std::this_thread::sleep_for(milliseconds(20));
     }
@@ -64,7 +63,7 @@ int main(int argc, char** argv) {
     client::PopConsumer::Options options;
     options.group = "workers";
     options.start_from = client::StartFrom::Kind::kFirst;
-    options.invisible = seconds(30);           // a worker that dies holds its jobs up for so long
+    options.invisible = seconds(30);  // a worker that dies holds its jobs up for so long
     options.retry_delay = milliseconds(100);
     options.threads = 4;
     auto consumer = client::PopConsumer::create(*client, options);
@@ -76,8 +75,7 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "%s\n", to_string(subscribed.error()).c_str());
         return 1;
     }
-    const gantry::Status worked =
-        work(**consumer, argc > 4, seconds(std::atoi(argv[3])));
+    const gantry::Status worked = work(**consumer, argc > 4, seconds(std::atoi(argv[3])));
     if (!worked) {
         std::fprintf(stderr, "%s\n", to_string(worked.error()).c_str());
         return 1;

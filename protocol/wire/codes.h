@@ -103,9 +103,9 @@ enum class ResponseCode : std::int32_t {
     kSubscriptionGroupNotExist = 26,
     kInvalidParameter = 29,
     kConsumerNotOnline = 206,
-    kNoMessage = 208,        ///< no message at that offset
-    kPollingFull = 209,      ///< too many pops wait
-    kPollingTimeout = 210,   ///< a pop waited, and nothing came
+    kNoMessage = 208,       ///< no message at that offset
+    kPollingFull = 209,     ///< too many pops wait
+    kPollingTimeout = 210,  ///< a pop waited, and nothing came
     kFlowControl = 215,
     kMalformed = 10000,  ///< the request's bytes do not parse; the connection is closed after it
     kDiskFull = 10001,   ///< not stored; resumes by itself when space returns

@@ -113,7 +113,8 @@ std::optional<PopLease> PopQueue::due(WallMs now, std::int64_t count_max) const 
          ++at) {
         found.span.end = at->second.end;
     }
-    found.span.end = std::min(found.span.end, found.span.from + std::max<std::int64_t>(count_max, 1));
+    found.span.end =
+        std::min(found.span.end, found.span.from + std::max<std::int64_t>(count_max, 1));
     return found;
 }
 

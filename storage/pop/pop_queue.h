@@ -96,7 +96,7 @@ public:
     /// The new terms of messages that their owner keeps.
     struct Terms {
         WallMs until_ms = 0;
-        WallMs pop_ms = 0;            ///< the receipt from now on
+        WallMs pop_ms = 0;             ///< the receipt from now on
         std::int32_t undelivered = 0;  ///< deliveries that did not take place
     };
 

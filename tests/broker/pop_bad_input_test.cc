@@ -194,14 +194,17 @@ TEST_CASE("what is settled natively is checked before any of it is done") {
     };
     using Request = wire::SettlePopsRequest;
     CHECK(static_cast<int>(try_with([](Request& r) { r.set_topic("none"); }).code) == 17);
-    CHECK(try_with([](Request& r) { r.mutable_settles(1)->set_queueid(2); }).remark.find(
-              kNotWithin) != std::string::npos);
-    CHECK(static_cast<int>(
-              try_with([](Request& r) { r.mutable_settles(1)->set_count(0); }).code) == 208);
-    CHECK(static_cast<int>(
-              try_with([](Request& r) { r.mutable_settles(1)->set_count(INT64_MAX); }).code) == 208);
-    CHECK(static_cast<int>(
-              try_with([](Request& r) { r.mutable_settles(1)->set_invisibletime(-1); }).code) == 29);
+    CHECK(try_with([](Request& r) {
+              r.mutable_settles(1)->set_queueid(2);
+          }).remark.find(kNotWithin) != std::string::npos);
+    CHECK(static_cast<int>(try_with([](Request& r) { r.mutable_settles(1)->set_count(0); }).code) ==
+          208);
+    CHECK(static_cast<int>(try_with([](Request& r) {
+                               r.mutable_settles(1)->set_count(INT64_MAX);
+                           }).code) == 208);
+    CHECK(static_cast<int>(try_with([](Request& r) {
+                               r.mutable_settles(1)->set_invisibletime(-1);
+                           }).code) == 29);
     CHECK(f.broker().store().pops().table().size().messages == 1);
     const Answer done = try_with([](Request&) {});
     REQUIRE(done.summary() == "0");

@@ -313,16 +313,15 @@ TEST_CASE("filters apply to pops as to pulls; what they leave out is done") {
         REQUIRE(acknowledge(f.json(), message).summary() == "0");
     }
     CHECK(harness::wait_until(kPatience, [&] { return committed(f) == 6; }));
-    const Popped even = pop(
-        f.json(), {.group = "sql", .expression_type = "SQL92", .expression = "TAGS = 'even'"});
+    const Popped even =
+        pop(f.json(), {.group = "sql", .expression_type = "SQL92", .expression = "TAGS = 'even'"});
     REQUIRE(even.summary() == "0 m0 m2 m4");
     REQUIRE(change_time(f.json(), even.messages[1], 0, "sql").summary() == "0");
-    CHECK(pop(f.json(),
-              {.group = "sql", .expression_type = "SQL92", .expression = "TAGS = 'even'"})
+    CHECK(pop(f.json(), {.group = "sql", .expression_type = "SQL92", .expression = "TAGS = 'even'"})
               .summary() == "0 m2");
     // A pop that waits steps over what does not match.
-    std::future<Answer> waiting = start_pop(
-        f.native(), {.poll_ms = kHoldMs, .expression_type = "TAG", .expression = "odd"});
+    std::future<Answer> waiting =
+        start_pop(f.native(), {.poll_ms = kHoldMs, .expression_type = "TAG", .expression = "odd"});
     REQUIRE(harness::wait_until(kPatience, [&] { return value(f, "parked_pops") == 1; }));
     send_numbered(f, 6, 7);
     send_numbered(f, 7, 8);
@@ -386,7 +385,7 @@ TEST_CASE("pops of a topic that is deleted end, and a new one of its name begins
     const Popped popped = pop(f.json());
     std::future<Answer> waiting = start_pop(f.native(), {.poll_ms = kHoldMs});
     REQUIRE(harness::wait_until(kPatience, [&] { return value(f, "parked_pops") == 1; }));
-    wire::DeleteTopicRequest request;
+    wire::TopicRequest request;
     request.set_topic("T");
     REQUIRE(f.json().call(RequestCode::kDeleteTopicInBroker, &request).summary() == "0");
     CHECK(static_cast<int>(waiting.get().code) == 17);

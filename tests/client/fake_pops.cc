@@ -18,8 +18,7 @@ std::string record_of(const std::string& topic,
                       const FakePops::Given& given) {
     std::string properties;
     if (!given.tag.empty()) {
-        static_cast<void>(
-            wire::append_property(properties, wire::property::kTags, given.tag));
+        static_cast<void>(wire::append_property(properties, wire::property::kTags, given.tag));
     }
     wire::Record record;
     record.topic = topic;
@@ -67,10 +66,8 @@ void FakePops::answer_next(State& state, FakeBroker& broker) {
         fields.set_invisibletime(60'000);
         fields.set_reviveqid(0);
         fields.set_restnum(0);
-        broker.reply(state.waiting.front(),
-                     wire::ResponseCode::kSuccess,
-                     &fields,
-                     state.answers.front());
+        broker.reply(
+            state.waiting.front(), wire::ResponseCode::kSuccess, &fields, state.answers.front());
         state.waiting.pop_front();
         state.answers.pop_front();
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/pop_consumer.h"
+
 #include "tests/client/fake_pops.h"
 
 #include <doctest/doctest.h>
@@ -210,7 +211,8 @@ TEST_SUITE("client/pop consumer") {
         REQUIRE(messages.size() == 1);
         REQUIRE(wait_until([&] { return f.pops.waiting() == 1; }));
         REQUIRE(consumer->close(kLimit));
-        CHECK(f.pops.settled() == std::vector<Settled>{{0, FakePops::kFirstReceipt, 1, 2, 0, true}});
+        CHECK(f.pops.settled() ==
+              std::vector<Settled>{{0, FakePops::kFirstReceipt, 1, 2, 0, true}});
         CHECK(consumer->poll(milliseconds(0)).empty());
         f.pops.give("T", 1, 7, {{"late"}});
         REQUIRE(wait_until([&] { return f.pops.settled().size() == 2; }));

@@ -117,8 +117,7 @@ public:
         }
         for (int i = 0; i < kConsumers; ++i) {
             threads_.emplace_back([this, i, seed] {
-                run(*consumers_[static_cast<std::size_t>(i)],
-                    seed + static_cast<std::uint64_t>(i));
+                run(*consumers_[static_cast<std::size_t>(i)], seed + static_cast<std::uint64_t>(i));
             });
         }
     }

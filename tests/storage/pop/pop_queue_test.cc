@@ -149,9 +149,9 @@ void change(World& world, Random& random) {
     switch (random.below(4)) {
         case 0:
         case 1:
-            CHECK(world.queue.acknowledge(where, receipt) ==
-                  world.model.each_of(
-                      where, receipt, [&](auto at) { world.model.owned.erase(at); }));
+            CHECK(
+                world.queue.acknowledge(where, receipt) ==
+                world.model.each_of(where, receipt, [&](auto at) { world.model.owned.erase(at); }));
             break;
         case 2: {
             const PopQueue::Terms terms{world.now + static_cast<WallMs>(random.below(300)),
@@ -280,8 +280,7 @@ TEST_SUITE("storage/pop_queue") {
             return checked ? std::string() : checked.error().detail;
         };
         CHECK(why([](wire::PopPut&) {}).empty());
-        CHECK(why([](wire::PopPut& put) { put.set_next(-1); }) ==
-              "pop next -1 is not 0 or more");
+        CHECK(why([](wire::PopPut& put) { put.set_next(-1); }) == "pop next -1 is not 0 or more");
         CHECK(why([](wire::PopPut& put) { put.set_committed(11); }) ==
               "pop committed 11 is not within 0 to next");
         CHECK(why([](wire::PopPut& put) { put.add_leases()->set_from(11); }) ==

@@ -65,7 +65,8 @@ std::unique_ptr<Fixture> killed(const Fixture& live, const TemporaryDirectory& d
 }
 
 TEST_SUITE("storage/pops") {
-    TEST_CASE("a lease that was written survives a kill and a clean stop, one that was not does not") {
+    TEST_CASE(
+        "a lease that was written survives a kill and a clean stop, one that was not does not") {
         const TemporaryDirectory directory(fast_directory());
         Fixture f(directory.path() / "live");
         f.at.queue("t");
@@ -100,8 +101,7 @@ TEST_SUITE("storage/pops") {
         const LogOffset written = f.at.store->watermarks().appended;
         REQUIRE(f.write());
         CHECK(f.at.store->watermarks().appended == written);
-        CHECK(killed(f, directory)->leases() ==
-              std::vector<PopLease>{{span(90, 100), 100, 50, 1}});
+        CHECK(killed(f, directory)->leases() == std::vector<PopLease>{{span(90, 100), 100, 50, 1}});
     }
 
     TEST_CASE("a lease that is written takes the acknowledgements with it") {
@@ -176,8 +176,7 @@ TEST_SUITE("storage/pops") {
         CHECK(f.acknowledge(4, 5) == 1);
         REQUIRE(f.write());
         CHECK(f.committed() == 5);
-        CHECK(killed(f, directory)->leases() ==
-              std::vector<PopLease>{{span(5, 10), 100, 50, 1}});
+        CHECK(killed(f, directory)->leases() == std::vector<PopLease>{{span(5, 10), 100, 50, 1}});
     }
 
     TEST_CASE("a question about what nobody pops leaves nothing behind") {
