@@ -9,6 +9,19 @@
 
 namespace gantry::broker {
 
+/// What the broker counts of pops. Threads: any.
+struct PopCounters {
+    explicit PopCounters(MetricRegistry& registry);
+
+    Counter& asked;
+    Counter& parked;
+    Counter& woken;
+    Counter& again;      ///< messages handed out that had been before
+    Counter& acked;      ///< messages
+    Counter& stale;      ///< messages acknowledged or re-timed by whoever did not own them
+    Counter& unwritten;  ///< passes whose leases the store did not take
+};
+
 /// The broker's own metrics. Threads: any.
 struct Counters {
     explicit Counters(MetricRegistry& registry);
@@ -31,13 +44,6 @@ struct Counters {
     Counter& delayed_in;
     Counter& delayed_out;
     Counter& delayed_dropped;  ///< due messages whose topic is gone
-    Counter& pops;
-    Counter& pops_parked;
-    Counter& pops_woken;
-    Counter& pops_again;      ///< messages handed out that had been before
-    Counter& pops_acked;      ///< messages
-    Counter& pops_stale;      ///< messages acknowledged or re-timed by whoever did not own them
-    Counter& pops_unwritten;  ///< passes whose leases the store did not take
     Counter& sent_back;
     Counter& dead_letters;
     Counter& transactions_begun;
@@ -50,6 +56,7 @@ struct Counters {
     Counter& member_changes;
     Counter& requests_failed;
     std::array<Counter*, kErrcCount> failed_by_class{};
+    PopCounters pops;
 
     std::atomic<std::int64_t> connections{0};
     std::atomic<std::int64_t> pending_acks{0};

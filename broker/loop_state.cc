@@ -297,7 +297,7 @@ void LoopState::on_pass_end() {
         });
     }
     context_.counters.pulls_woken.add(long_poll_.wake_touched());
-    context_.counters.pops_woken.add(pop_parking_.wake_touched());
+    context_.counters.pops.woken.add(pop_parking_.wake_touched());
 }
 
 void LoopState::answer_all() {

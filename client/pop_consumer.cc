@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/pop_consumer.h"
 
-#include "client/consume/pop_engine.h"
 #include "client/core/runtime.h"
+#include "client/pop/pop_engine.h"
 #include "protocol/wire/names.h"
 
 #include <utility>

@@ -12,6 +12,16 @@
 namespace gantry::bench {
 namespace {
 
+void add_pop_options(cxxopts::Options& all) {
+    all.add_options("Load")(
+        "pop",
+        "consumers share the queues message by message and acknowledge each, as a group of its own "
+        "that begins at the oldest message")(
+        "pop-messages",
+        "most messages of one pop",
+        cxxopts::value<std::uint32_t>()->default_value("1024"));
+}
+
 cxxopts::Options describe() {
     cxxopts::Options all("gantry-bench", "Load generator and latency recorder.\n");
     all.custom_help("produce|consume|e2e [OPTION...]");
@@ -61,14 +71,8 @@ cxxopts::Options describe() {
         "retry-unknown", "resend after an unknown outcome: at least once")(
         "transactions",
         "produce: each message in a transaction that is committed at once; a thread for each in "
-        "flight")(
-        "pop",
-        "consumers share the queues message by message and acknowledge each, as a group of its own "
-        "that begins at the oldest message")(
-        "pop-messages",
-        "most messages of one pop",
-        cxxopts::value<std::uint32_t>()->default_value("1024"))(
-        "no-check-crc", "consumers do not check the CRC of bodies");
+        "flight")("no-check-crc", "consumers do not check the CRC of bodies");
+    add_pop_options(all);
     all.add_options("Output")("o,output",
                               "text or json (one line)",
                               cxxopts::value<std::string>()->default_value("text"))(

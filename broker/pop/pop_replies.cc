@@ -51,7 +51,7 @@ void PopReplies::on_pass_end() {
         std::exchange(writes_all_, false) ? What::kAll : What::kLeases);
     GANTRY_FAILPOINT("pop.written");
     if (!written) {
-        context_.counters.pops_unwritten.add();
+        context_.counters.pops.unwritten.add();
         kLog.debug("pops_not_written", {{"error", written.error()}});
     }
     for (PopReply& reply : std::exchange(replies_, {})) {

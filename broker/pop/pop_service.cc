@@ -6,10 +6,8 @@
 #include "broker/filter/filtered_read.h"
 #include "broker/loop_state.h"
 #include "broker/pop/pop_receipt.h"
-#include "broker/topic_creator.h"
 #include "common/log.h"
 #include "protocol/wire/names.h"
-#include "storage/state_machine.h"
 
 #include <algorithm>
 #include <utility>
@@ -25,6 +23,7 @@ using storage::PopShare;
 using storage::ReadResult;
 using storage::ReadStatus;
 using wire::ResponseCode;
+using Kind = PopTurn::Kind;
 
 constexpr Logger kLog("broker");
 
@@ -88,6 +87,7 @@ PopService::~PopService() = default;
 
 void PopService::open() {
     table_ = &context_.store->pops().table();
+    turns_ = std::make_unique<PopTurns>(context_, *table_);
     start_ms_ = context_.clock.wall_ms();
     start_ = context_.clock.steady();
     for (LoopState* const loop : context_.loops) {
@@ -132,7 +132,7 @@ void PopService::pop(PopQuery query) {
     }
     const bool may_wait = query.may_wait && !context_.is_stopping.load(std::memory_order_relaxed);
     if (!try_answer(query, !may_wait)) {
-        context_.counters.pops_parked.add();
+        context_.counters.pops.parked.add();
         loop.park(std::move(query));
     }
 }
@@ -145,7 +145,7 @@ bool PopService::try_answer(PopQuery& query, bool is_last) {
         return true;
     }
     for (int round = 0; round < kRoundsMax; ++round) {
-        const std::optional<Turn> turn = take_turn(query);
+        const std::optional<PopTurn> turn = turns_->take(query, now_ms());
         if (!turn) {
             if (is_last) {
                 answer_nothing(query);
@@ -180,125 +180,7 @@ void PopService::answer_nothing(const PopQuery& query) {
     loop_of(query).reply(query.to, ResponseCode::kPollingTimeout, "NO_MESSAGE_IN_QUEUE", &fields);
 }
 
-std::optional<PopService::Turn> PopService::turn_again(PopQueue& popped,
-                                                       storage::Queue& queue,
-                                                       const PopQuery& query,
-                                                       WallMs now) {
-    const std::optional<PopLease> due = popped.due(now, query.count_max);
-    if (!due) {
-        return std::nullopt;
-    }
-    Turn turn;
-    turn.queue = &queue;
-    turn.kind = Kind::kAgain;
-    turn.span = due->span;
-    turn.pop_ms_before = due->pop_ms;
-    turn.deliveries = due->deliveries;
-    return turn;
-}
-
-std::optional<PopService::Turn> PopService::turn_new(PopQueue& popped,
-                                                     storage::Queue& queue) const {
-    // The end of the queue is looked at more closely only when it may be ahead.
-    if (popped.next() >= queue.max() ||
-        popped.lease_count() >= static_cast<std::size_t>(context_.options.pop_leases_max) ||
-        popped.next() >= context_.store->confirmed_max(queue)) {
-        return std::nullopt;
-    }
-    Turn turn;
-    turn.queue = &queue;
-    turn.span = {popped.next(), popped.next()};
-    return turn;
-}
-
-PopService::Choice PopService::choose(const PopQuery& query) {
-    const std::int32_t all = query.topic->read_queues();
-    const std::int32_t count = query.queue_id < 0 ? all : 1;
-    const std::int32_t first =
-        query.queue_id < 0
-            ? static_cast<std::int32_t>(turns_.fetch_add(1, std::memory_order_relaxed) %
-                                        static_cast<std::uint32_t>(std::max(all, 1)))
-            : query.queue_id;
-    const WallMs now = now_ms();
-    return table_->with(query.group, query.topic->name(), [&](PopShare& share) {
-        Choice choice;
-        choice.must_open = share.size() < static_cast<std::size_t>(all);
-        for (const bool is_again : {true, false}) {
-            for (std::int32_t i = 0; i < count && !choice.must_open && !choice.turn; ++i) {
-                const std::int32_t id = (first + i) % std::max(all, query.queue_id + 1);
-                PopQueue* const popped = share.find(id);
-                storage::Queue* const queue = query.topic->queue(id);
-                if (popped == nullptr || queue == nullptr || popped->is_reading()) {
-                    continue;
-                }
-                choice.turn =
-                    is_again ? turn_again(*popped, *queue, query, now) : turn_new(*popped, *queue);
-                if (choice.turn) {
-                    choice.turn->life = popped->life();
-                    popped->set_reading(true);
-                }
-            }
-        }
-        return choice;
-    });
-}
-
-std::optional<PopService::Turn> PopService::take_turn(const PopQuery& query) {
-    Choice choice = choose(query);
-    if (choice.must_open) {
-        open_queues(query);
-        choice = choose(query);
-    }
-    if (choice.turn && choice.turn->kind == Kind::kAgain &&
-        choice.turn->deliveries > deliveries_max(query.group)) {
-        choice.turn->kind = Kind::kDead;
-        choice.turn->span.end =
-            std::min(choice.turn->span.end, choice.turn->span.from + std::int64_t{kBuryMax});
-    }
-    return choice.turn;
-}
-
-std::int32_t PopService::deliveries_max(std::string_view group) const {
-    const auto config = context_.store->state().group(group);
-    return config ? config->retrymaxtimes() : make_group_config(group).retrymaxtimes();
-}
-
-/// The state machine is asked before the table is locked: its lock comes first.
-void PopService::open_queues(const PopQuery& query) {
-    const std::string& topic = query.topic->name();
-    const std::int32_t count = query.topic->read_queues();
-    bool is_known =
-        table_->with(query.group, topic, [](PopShare& share) { return share.size() > 0; });
-    for (const wire::OffsetPut& put : context_.store->state().offsets_of_group(query.group)) {
-        is_known = is_known || put.topic() == topic;
-    }
-    std::vector<std::pair<std::int32_t, QueueOffset>> starts;
-    for (std::int32_t id = 0; id < count; ++id) {
-        if (storage::Queue* const queue = query.topic->queue(id)) {
-            starts.emplace_back(id, start_of(query, *queue, is_known));
-        }
-    }
-    table_->with(query.group, topic, [&](PopShare& share) {
-        for (const auto& [id, start] : starts) {
-            share.open(id, start);
-        }
-        return true;
-    });
-}
-
-/// A queue that came after the group had begun is consumed from its beginning.
-QueueOffset PopService::start_of(const PopQuery& query,
-                                 storage::Queue& queue,
-                                 bool is_known) const {
-    const QueueOffset max = context_.store->confirmed_max(queue);
-    if (const auto committed =
-            context_.store->state().offset(query.group, queue.topic, queue.queue_id)) {
-        return std::clamp(QueueOffset(*committed), std::min(queue.min(), max), max);
-    }
-    return !is_known && query.begins_at_end ? max : queue.min();
-}
-
-storage::ReadRequest PopService::request_of(const PopQuery& query, const Turn& turn) const {
+storage::ReadRequest PopService::request_of(const PopQuery& query, const PopTurn& turn) const {
     storage::ReadRequest request;
     request.from = turn.span.from;
     request.bytes_max = query.bytes_max;
@@ -309,7 +191,7 @@ storage::ReadRequest PopService::request_of(const PopQuery& query, const Turn& t
     return request;
 }
 
-ReadResult PopService::read(const PopQuery& query, const Turn& turn) const {
+ReadResult PopService::read(const PopQuery& query, const PopTurn& turn) const {
     storage::ReadRequest request = request_of(query, turn);
     request.is_in_loop = true;
     if (turn.kind == Kind::kNew) {
@@ -322,12 +204,12 @@ ReadResult PopService::read(const PopQuery& query, const Turn& turn) const {
     return context_.store->read(*turn.queue, request);
 }
 
-bool PopService::needs_bytes(const Turn& turn, const ReadResult& found) const {
+bool PopService::needs_bytes(const PopTurn& turn, const ReadResult& found) const {
     return found.status == ReadStatus::kFound &&
            (turn.kind != Kind::kNew || found.next - turn.span.from != found.count);
 }
 
-void PopService::read_cold(const PopQuery& query, const Turn& turn) {
+void PopService::read_cold(const PopQuery& query, const PopTurn& turn) {
     context_.counters.cold_reads.add();
     const bool is_sql = turn.kind == Kind::kNew && query.filter.sql != nullptr;
     storage::ColdRequest request;
@@ -351,16 +233,16 @@ void PopService::read_cold(const PopQuery& query, const Turn& turn) {
                 });
         });
     if (!taken) {
-        end_turn(query, turn, [](PopQueue&) {});
+        turns_->end(query.group, turn, [](PopQueue&) {});
         loop_of(query).fail(query.to, taken.error());
     }
 }
 
-void PopService::answer_cold(PopQuery query, const Turn& turn, Result<ReadResult>& found) {
+void PopService::answer_cold(PopQuery query, const PopTurn& turn, Result<ReadResult>& found) {
     // Others may have waited for the queue's turn.
     loop_of(query).touch_pops(turn.queue->topic);
     if (!found) {
-        end_turn(query, turn, [](PopQueue&) {});
+        turns_->end(query.group, turn, [](PopQueue&) {});
         loop_of(query).fail(query.to, found.error());
     } else if (!settle(query, turn, *found)) {
         pop(std::move(query));
@@ -368,7 +250,9 @@ void PopService::answer_cold(PopQuery query, const Turn& turn, Result<ReadResult
 }
 
 /// In the thread of the store that has read it, so that the loop need not wait for the disk.
-Status PopService::prepare_cold(const PopQuery& query, const Turn& turn, ReadResult& found) const {
+Status PopService::prepare_cold(const PopQuery& query,
+                                const PopTurn& turn,
+                                ReadResult& found) const {
     if (turn.kind == Kind::kNew && query.filter.sql != nullptr) {
         GANTRY_ASSIGN_OR_RETURN(
             found,
@@ -378,22 +262,8 @@ Status PopService::prepare_cold(const PopQuery& query, const Turn& turn, ReadRes
     return needs_bytes(turn, found) ? load_runs(found) : ok();
 }
 
-template <class Work>
-bool PopService::end_turn(const PopQuery& query, const Turn& turn, Work work) {
-    return table_->with(query.group, turn.queue->topic, [&](PopShare& share) {
-        PopQueue* const popped = share.find(turn.queue->queue_id);
-        if (popped == nullptr || popped->life() != turn.life) {
-            return false;
-        }
-        popped->set_reading(false);
-        work(*popped);
-        return true;
-    });
-    loop_of(query).touch_pops(turn.queue->topic);
-}
-
 /// False: the query needs another turn.
-bool PopService::settle(PopQuery& query, const Turn& turn, ReadResult& found) {
+bool PopService::settle(PopQuery& query, const PopTurn& turn, ReadResult& found) {
     if (found.status != ReadStatus::kFound) {
         step_over(query, turn, found);
         return false;
@@ -406,7 +276,7 @@ bool PopService::settle(PopQuery& query, const Turn& turn, ReadResult& found) {
     if (!spans) {
         // Its bytes are no records: what a reader finds damaged is told by the scrubber.
         kLog.error("pop_unreadable", {{"topic", turn.queue->topic}, {"error", spans.error()}});
-        end_turn(query, turn, [&](PopQueue& popped) {
+        turns_->end(query.group, turn, [&](PopQueue& popped) {
             popped.finish({turn.span.from, found.next});
             popped.pass_to(found.next);
         });
@@ -416,7 +286,7 @@ bool PopService::settle(PopQuery& query, const Turn& turn, ReadResult& found) {
 }
 
 bool PopService::hand_out(PopQuery& query,
-                          const Turn& turn,
+                          const PopTurn& turn,
                           ReadResult& found,
                           std::vector<OffsetSpan> spans) {
     PopReply reply;
@@ -425,13 +295,13 @@ bool PopService::hand_out(PopQuery& query,
     if (turn.kind == Kind::kAgain) {
         Result<std::string> copies = copies_of(found, deliveries);
         if (!copies) {
-            end_turn(query, turn, [&](PopQueue& popped) { popped.finish(turn.span); });
+            turns_->end(query.group, turn, [&](PopQueue& popped) { popped.finish(turn.span); });
             return false;
         }
         reply.copies = std::move(*copies);
-        context_.counters.pops_again.add(found.count);
+        context_.counters.pops.again.add(found.count);
     }
-    const bool is_same = end_turn(query, turn, [&](PopQueue& popped) {
+    const bool is_same = turns_->end(query.group, turn, [&](PopQueue& popped) {
         for (const OffsetSpan& span : spans) {
             popped.hand_out({span, pop_ms + query.invisible_ms, pop_ms, deliveries});
         }
@@ -461,7 +331,7 @@ bool PopService::hand_out(PopQuery& query,
 
 /// They are in the dead-letter topic before they are done here: a crash in between puts them there
 /// twice, never nowhere.
-void PopService::bury(const PopQuery& query, const Turn& turn, const ReadResult& found) {
+void PopService::bury(const PopQuery& query, const PopTurn& turn, const ReadResult& found) {
     LoopState& loop = loop_of(query);
     QueueOffset buried = turn.span.from;
     Status stored = ok();
@@ -481,7 +351,7 @@ void PopService::bury(const PopQuery& query, const Turn& turn, const ReadResult&
         kLog.warn("dead_letter_failed",
                   {{"group", std::string_view(query.group)}, {"error", stored.error()}});
     }
-    end_turn(query, turn, [&](PopQueue& popped) {
+    turns_->end(query.group, turn, [&](PopQueue& popped) {
         popped.finish({turn.span.from, buried});
         if (!stored) {
             put_off(popped, {buried, turn.span.end}, now_ms() + kAgainLaterMs);
@@ -492,7 +362,7 @@ void PopService::bury(const PopQuery& query, const Turn& turn, const ReadResult&
 
 /// Nothing to give between the turn's beginning and found.next: left out by the filter, deleted, or
 /// lost to damage.
-void PopService::step_over(const PopQuery& query, const Turn& turn, const ReadResult& found) {
+void PopService::step_over(const PopQuery& query, const PopTurn& turn, const ReadResult& found) {
     if (found.status == ReadStatus::kCorrupt) {
         context_.counters.lost_told.add(static_cast<std::uint64_t>(found.next - found.lost_from));
         context_.lost_notices.tell({query.group,
@@ -501,7 +371,7 @@ void PopService::step_over(const PopQuery& query, const Turn& turn, const ReadRe
                                     found.lost_from,
                                     found.next});
     }
-    end_turn(query, turn, [&](PopQueue& popped) {
+    turns_->end(query.group, turn, [&](PopQueue& popped) {
         if (turn.kind == Kind::kNew) {
             popped.pass_to(found.next);
         } else {
@@ -520,8 +390,8 @@ std::int64_t PopService::acknowledge(std::string_view group,
         PopQueue* const popped = share.find(piece.queue_id);
         return popped == nullptr ? 0 : popped->acknowledge(piece.span, piece.pop_ms);
     });
-    context_.counters.pops_acked.add(static_cast<std::uint64_t>(count));
-    context_.counters.pops_stale.add(static_cast<std::uint64_t>(piece.span.count() - count));
+    context_.counters.pops.acked.add(static_cast<std::uint64_t>(count));
+    context_.counters.pops.stale.add(static_cast<std::uint64_t>(piece.span.count() - count));
     return count;
 }
 
@@ -539,7 +409,7 @@ PopService::Renewed PopService::renew(LoopState& loop,
             now + change.invisible_ms, renewed.pop_ms, change.is_undelivered ? 1 : 0};
         return popped == nullptr ? 0 : popped->renew(piece.span, piece.pop_ms, terms);
     });
-    context_.counters.pops_stale.add(
+    context_.counters.pops.stale.add(
         static_cast<std::uint64_t>(piece.span.count() - renewed.count));
     if (change.invisible_ms == 0) {
         loop.touch_pops(topic.name());

@@ -4,6 +4,7 @@
 #include "broker/delivery/dead_letters.h"
 #include "broker/pop/pop_parking.h"
 #include "broker/pop/pop_replies.h"
+#include "broker/pop/pop_turns.h"
 #include "common/clock.h"
 #include "common/result.h"
 #include "protocol/net/event_loop.h"
@@ -11,11 +12,8 @@
 #include "storage/pop/pops.h"
 #include "storage/store.h"
 
-#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -89,61 +87,29 @@ public:
                   const Piece& piece,
                   const Change& change);
 
+    /// What leaves that loop at the end of its pass.
     PopReplies& replies(const LoopState& loop);
 
     /// The time leases run by.
     WallMs now_ms() const;
 
 private:
-    enum class Kind : std::uint8_t {
-        kNew,
-        kAgain,
-        kDead,  ///< delivered too often
-    };
+    storage::ReadRequest request_of(const PopQuery& query, const PopTurn& turn) const;
+    storage::ReadResult read(const PopQuery& query, const PopTurn& turn) const;
+    void read_cold(const PopQuery& query, const PopTurn& turn);
+    void answer_cold(PopQuery query, const PopTurn& turn, Result<storage::ReadResult>& found);
+    Status prepare_cold(const PopQuery& query,
+                        const PopTurn& turn,
+                        storage::ReadResult& found) const;
+    bool needs_bytes(const PopTurn& turn, const storage::ReadResult& found) const;
 
-    /// A queue that one pop has for itself.
-    struct Turn {
-        storage::Queue* queue = nullptr;
-        std::uint64_t life = 0;
-        Kind kind = Kind::kNew;
-        storage::OffsetSpan span;  ///< of kNew only its beginning
-        WallMs pop_ms_before = 0;
-        std::int32_t deliveries = 0;
-    };
-
-    struct Choice {
-        std::optional<Turn> turn;
-        bool must_open = false;  ///< the group knows fewer queues than there are
-    };
-
-    Choice choose(const PopQuery& query);
-    std::optional<Turn> take_turn(const PopQuery& query);
-    static std::optional<Turn> turn_again(storage::PopQueue& popped,
-                                          storage::Queue& queue,
-                                          const PopQuery& query,
-                                          WallMs now);
-    std::optional<Turn> turn_new(storage::PopQueue& popped, storage::Queue& queue) const;
-    void open_queues(const PopQuery& query);
-    QueueOffset start_of(const PopQuery& query, storage::Queue& queue, bool is_known) const;
-    std::int32_t deliveries_max(std::string_view group) const;
-
-    storage::ReadRequest request_of(const PopQuery& query, const Turn& turn) const;
-    storage::ReadResult read(const PopQuery& query, const Turn& turn) const;
-    void read_cold(const PopQuery& query, const Turn& turn);
-    void answer_cold(PopQuery query, const Turn& turn, Result<storage::ReadResult>& found);
-    Status prepare_cold(const PopQuery& query, const Turn& turn, storage::ReadResult& found) const;
-    bool needs_bytes(const Turn& turn, const storage::ReadResult& found) const;
-
-    bool settle(PopQuery& query, const Turn& turn, storage::ReadResult& found);
+    bool settle(PopQuery& query, const PopTurn& turn, storage::ReadResult& found);
     bool hand_out(PopQuery& query,
-                  const Turn& turn,
+                  const PopTurn& turn,
                   storage::ReadResult& found,
                   std::vector<storage::OffsetSpan> spans);
-    void bury(const PopQuery& query, const Turn& turn, const storage::ReadResult& found);
-    void step_over(const PopQuery& query, const Turn& turn, const storage::ReadResult& found);
-    /// Calls `work` with the turn's queue, if it is still that, and ends the turn.
-    template <class Work>
-    bool end_turn(const PopQuery& query, const Turn& turn, Work work);
+    void bury(const PopQuery& query, const PopTurn& turn, const storage::ReadResult& found);
+    void step_over(const PopQuery& query, const PopTurn& turn, const storage::ReadResult& found);
     void serve_later(PopQuery query);
     void answer_nothing(const PopQuery& query);
     LoopState& loop_of(const PopQuery& query) const;
@@ -151,9 +117,9 @@ private:
     Context& context_;
     DeadLetters dead_letters_;
     storage::PopTable* table_ = nullptr;
+    std::unique_ptr<PopTurns> turns_;
     std::vector<std::unique_ptr<PopReplies>> replies_;  ///< by loop
     std::unique_ptr<net::Timer> write_timer_;
-    std::atomic<std::uint32_t> turns_{0};
     WallMs start_ms_ = 0;
     SteadyTime start_{};
 };

@@ -34,6 +34,7 @@ public:
     /// Logs what changed, in one record or, where that would be large, several.
     Status write(What what);
 
+    /// What is so now.
     PopTable& table() noexcept;
     /// The same.
     const PopTable& table() const noexcept;

@@ -159,7 +159,7 @@ TEST_SUITE("client/pop consumer") {
         const auto short_one = make(f.cluster, options);
         f.pops.give("T", 0, 7, {{"c"}});
         f.pops.give("T", 0, 8, {{"d"}});
-        std::this_thread::sleep_for(milliseconds(400));
+        std::this_thread::sleep_for(milliseconds(400));  // sleeps: nothing tells of no renewal
         CHECK(f.pops.settled().size() <= said + 6);
     }
 

@@ -65,8 +65,7 @@ std::unique_ptr<Fixture> killed(const Fixture& live, const TemporaryDirectory& d
 }
 
 TEST_SUITE("storage/pops") {
-    TEST_CASE(
-        "a lease that was written survives a kill and a clean stop, one that was not does not") {
+    TEST_CASE("a lease that was written survives a kill and a clean stop, another does not") {
         const TemporaryDirectory directory(fast_directory());
         Fixture f(directory.path() / "live");
         f.at.queue("t");

@@ -63,6 +63,7 @@ public:
                std::string group,
                std::chrono::milliseconds patience);
 
+    /// Has brokers told; returns at once.
     void settle(std::vector<PopRun> runs, const Fate& fate);
     /// False: something is not said by `deadline`.
     bool wait_settled(SteadyTime deadline);

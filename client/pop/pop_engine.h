@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "client/consume/pop_holds.h"
-#include "client/consume/pop_settler.h"
 #include "client/consume/selector_check.h"
 #include "client/core/loop_slot.h"
 #include "client/core/routes.h"
+#include "client/pop/pop_holds.h"
+#include "client/pop/pop_settler.h"
 #include "client/pop_consumer.h"
 #include "common/clock.h"
 #include "common/metrics.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "client/consume/pop_holds.h"
+#include "client/pop/pop_holds.h"
 
 #include <algorithm>
 #include <iterator>

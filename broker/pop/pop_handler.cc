@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/handlers/pop_handler.h"
+#include "broker/pop/pop_handler.h"
 
 #include "broker/dispatcher.h"
 #include "broker/loop_state.h"
@@ -53,7 +53,7 @@ void PopHandler::add_to(Dispatcher& dispatcher) {
 }
 
 void PopHandler::pop(Call& call, const wire::PopMessageRequest& request) {
-    context_.counters.pops.add();
+    context_.counters.pops.asked.add();
     PopQuery query;
     std::optional<Refusal> refusal = check_group(call, request.consumergroup());
     if (!refusal) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "client/consume/pop_engine.h"
+#include "client/pop/pop_engine.h"
 
 #include "client/consume/record_reader.h"
 #include "client/core/runtime.h"

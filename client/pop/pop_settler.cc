@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "client/consume/pop_settler.h"
+#include "client/pop/pop_settler.h"
 
 #include "client/core/loop_slot.h"
 #include "client/core/routes.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "client/consume/pop_settler.h"
+#include "client/pop/pop_settler.h"
 #include "common/clock.h"
 #include "common/mutex.h"
 
