@@ -25,6 +25,7 @@
 #include "broker/registrar.h"
 #include "broker/topic_creator.h"
 #include "common/log.h"
+#include "storage/pop/pops.h"
 
 #include <algorithm>
 #include <functional>
@@ -373,6 +374,9 @@ void Broker::stop() {
     }
     for (const auto& loop : loops_) {
         loop->join();
+    }
+    if (const Status written = store_->pops().write(storage::Pops::What::kAll); !written) {
+        kLog.warn("pops_not_written", {{"error", written.error()}});
     }
     if (const Status closed = store_->close(); !closed) {
         kLog.error("store_close_failed", {{"error", closed.error()}});

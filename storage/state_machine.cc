@@ -3,6 +3,7 @@
 
 #include "common/check.h"
 #include "storage/offset_table.h"
+#include "storage/pop/pop_table.h"
 #include "storage/topic_table.h"
 #include "storage/transaction/transactions.h"
 
@@ -162,7 +163,10 @@ struct LogStateMachine::State {
 };
 
 LogStateMachine::LogStateMachine(TopicTable& topics, Append append)
-    : topics_(topics), append_(std::move(append)), state_(std::make_unique<State>()) {
+    : topics_(topics),
+      pops_(std::make_unique<PopTable>()),
+      append_(std::move(append)),
+      state_(std::make_unique<State>()) {
     state_->version.set_counter(0);
     state_->version.set_stateversion(0);
     state_->version.set_timestamp(0);
@@ -192,7 +196,7 @@ Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
         state_->offsets.put(put);
     }
     for (const wire::PopPut& put : snapshot.pops()) {
-        pops_.apply(put);
+        pops_->apply(put);
     }
     GANTRY_TRY(transactions_.restore(snapshot));
     state_->version.MergeFrom(snapshot.topicversion());
@@ -330,7 +334,7 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kTopicDelete:
                 state.topics.erase(change.topicdelete());
                 state.offsets.remove_topic(change.topicdelete());
-                pops_.remove_topic(change.topicdelete());
+                pops_->remove_topic(change.topicdelete());
                 topics_.remove(change.topicdelete(), drop_queues);
                 count_version();
                 break;
@@ -340,14 +344,14 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kGroupDelete:
                 state.groups.erase(change.groupdelete());
                 state.offsets.remove_group(change.groupdelete());
-                pops_.remove_group(change.groupdelete());
+                pops_->remove_group(change.groupdelete());
                 break;
             case wire::StateChange::kOffsetPut:
                 state.offsets.put(change.offsetput());
-                pops_.reset(change.offsetput().group(),
-                            change.offsetput().topic(),
-                            change.offsetput().queueid(),
-                            QueueOffset(change.offsetput().offset()));
+                pops_->reset(change.offsetput().group(),
+                             change.offsetput().topic(),
+                             change.offsetput().queueid(),
+                             QueueOffset(change.offsetput().offset()));
                 break;
             case wire::StateChange::kTransactionAsked:
                 transactions_.asked(LogOffset(change.transactionasked().half()), at_ms);
@@ -356,7 +360,7 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
                 transactions_.close(LogOffset(change.transactionend().half()));
                 break;
             case wire::StateChange::kPopPut:
-                pops_.apply(change.popput());
+                pops_->apply(change.popput());
                 state.offsets.put(committed_of(change.popput()));
                 break;
             case wire::StateChange::CHANGE_NOT_SET:
@@ -380,7 +384,7 @@ wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& 
     }
     state_->offsets.for_each([&](const wire::OffsetPut& put) { *snapshot.add_offsets() = put; });
     transactions_.save(snapshot);
-    pops_.save(snapshot);
+    pops_->save(snapshot);
     return snapshot;
 }
 

@@ -7,7 +7,6 @@
 #include "common/unique_function.h"
 #include "protocol/wire/record.h"
 #include "protocol/wire/state.pb.h"
-#include "storage/pop/pop_table.h"
 #include "storage/transaction/transaction_table.h"
 #include "storage/types.h"
 
@@ -58,6 +57,7 @@ public:
     virtual std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const = 0;
 };
 
+class PopTable;
 class TopicTable;
 
 /// A record of the state topic as found in the log.
@@ -125,9 +125,9 @@ public:
 
     const TransactionTable& transactions() const noexcept { return transactions_; }
 
-    PopTable& pops() noexcept { return pops_; }
+    PopTable& pops() noexcept { return *pops_; }
 
-    const PopTable& pops() const noexcept { return pops_; }
+    const PopTable& pops() const noexcept { return *pops_; }
 
     std::optional<wire::TopicConfig> topic(std::string_view name) const override;
     std::vector<wire::TopicConfig> topics() const override;
@@ -147,7 +147,7 @@ private:
 
     TopicTable& topics_;
     TransactionTable transactions_;
-    PopTable pops_;
+    const std::unique_ptr<PopTable> pops_;
     mutable Mutex commit_mutex_;  ///< order of commits = order of the log; before mutex_
     Append append_ GANTRY_GUARDED_BY(commit_mutex_);
     mutable Mutex mutex_;

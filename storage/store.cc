@@ -4,6 +4,7 @@
 #include "common/failpoint/failpoint.h"
 #include "common/log.h"
 #include "storage/cold/store_cold_source.h"
+#include "storage/pop/pops.h"
 #include "storage/recovery.h"
 #include "storage/scrub/scrubber.h"
 #include "storage/state_snapshot.h"

@@ -5,7 +5,6 @@
 #include "common/file_system.h"
 #include "common/metrics.h"
 #include "common/result.h"
-#include "storage/pop/pops.h"
 #include "storage/state_machine.h"
 #include "storage/topic_table.h"
 #include "storage/transaction/transactions.h"
@@ -21,6 +20,8 @@
 #include <vector>
 
 namespace gantry::storage {
+
+class Pops;
 
 /// The storage engine of one broker: the commit log, its consume queues, key index and state
 /// machine, and the threads that flush and prepare segments.

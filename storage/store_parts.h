@@ -9,7 +9,6 @@
 #include "storage/index/key_index.h"
 #include "storage/log/commit_log.h"
 #include "storage/log/lost_ranges.h"
-#include "storage/pop/pops.h"
 #include "storage/retention/retention.h"
 #include "storage/state_machine.h"
 #include "storage/store.h"
@@ -23,6 +22,7 @@
 
 namespace gantry::storage {
 
+class Pops;
 class Scrubber;
 
 /// Writes a checkpoint whenever checkpoint_bytes of log became durable since the last one, and at

@@ -6,6 +6,7 @@
 #include "broker/loop_state.h"
 #include "common/failpoint/failpoint.h"
 #include "common/log.h"
+#include "storage/pop/pops.h"
 
 #include <utility>
 

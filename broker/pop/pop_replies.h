@@ -48,6 +48,10 @@ public:
     void add(PopReply reply);
     /// Runs `answer` then, which is to tell somebody of a lease that changed.
     void add(std::function<void()> answer);
+
+    /// Has what is new written then, though nobody is answered: where a group begins.
+    void write_leases() { want_pass_end(); }
+
     /// Has acknowledgements written then too.
     void write_all();
     void on_pass_end() override;

@@ -133,6 +133,7 @@ void PopService::pop(PopQuery query) {
     const bool may_wait = query.may_wait && !context_.is_stopping.load(std::memory_order_relaxed);
     if (!try_answer(query, !may_wait)) {
         context_.counters.pops.parked.add();
+        replies(loop).write_leases();
         loop.park(std::move(query));
     }
 }
@@ -148,6 +149,7 @@ bool PopService::try_answer(PopQuery& query, bool is_last) {
         const std::optional<PopTurn> turn = turns_->take(query, now_ms());
         if (!turn) {
             if (is_last) {
+                replies(loop_of(query)).write_leases();
                 answer_nothing(query);
             }
             return is_last;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/pop/pop_table.h"
 
-#include <algorithm>
+#include <utility>
 
 namespace gantry::storage {
 
@@ -11,7 +11,7 @@ PopQueue* PopShare::find(std::int32_t queue_id) {
         return nullptr;
     }
     touched_.push_back(queue_id);
-    return &found->second;
+    return &found->second.queue;
 }
 
 PopQueue& PopShare::open(std::int32_t queue_id, QueueOffset start) {
@@ -20,7 +20,7 @@ PopQueue& PopShare::open(std::int32_t queue_id, QueueOffset start) {
         ++*last_life_;
     }
     touched_.push_back(queue_id);
-    return at->second;
+    return at->second.queue;
 }
 
 PopShare& PopTable::share_of(std::string_view group, std::string_view topic) {
@@ -36,7 +36,7 @@ PopShare& PopTable::share_of(std::string_view group, std::string_view topic) {
     return share->second;
 }
 
-PopQueue* PopTable::find(const Key& key) {
+PopShare::Entry* PopTable::find(const Key& key) {
     const auto in_group = groups_.find(key.group);
     if (in_group == groups_.end()) {
         return nullptr;
@@ -50,16 +50,18 @@ PopQueue* PopTable::find(const Key& key) {
 }
 
 void PopTable::note_changes(std::string_view group, std::string_view topic, PopShare& share) {
+    using Listed = PopShare::Listed;
     for (const std::int32_t queue_id : share.touched_) {
-        const PopQueue& queue = share.queues_.at(queue_id);
-        if (!queue.has_changes()) {
+        PopShare::Entry& entry = share.queues_.at(queue_id);
+        const Listed wanted = entry.queue.has_leases_to_write() ? Listed::kNow
+                              : entry.queue.has_changes()       ? Listed::kLater
+                                                                : Listed::kNo;
+        if (wanted <= entry.listed) {
             continue;
         }
-        bool& is_urgent = changed_[Key{std::string(group), std::string(topic), queue_id}];
-        if (queue.has_leases_to_write() && !is_urgent) {
-            is_urgent = true;
-            ++urgent_;
-        }
+        entry.listed = wanted;
+        Keys& keys = wanted == Listed::kNow ? with_leases_ : with_less_;
+        keys.insert(Key{std::string(group), std::string(topic), queue_id});
     }
     share.touched_.clear();
     if (share.queues_.empty()) {
@@ -77,31 +79,36 @@ void PopTable::remove(std::string_view group, std::string_view topic) {
 
 bool PopTable::has_changes(bool leases_only) const {
     const MutexLock lock(mutex_);
-    return leases_only ? urgent_ > 0 : !changed_.empty();
+    return !with_leases_.empty() || (!leases_only && !with_less_.empty());
 }
 
 bool PopTable::take_changes(wire::StateRecord& record, std::size_t bytes_max, bool leases_only) {
     const MutexLock lock(mutex_);
-    std::size_t bytes = 0;
-    for (auto at = changed_.begin(); at != changed_.end();) {
-        const auto& [key, is_urgent] = *at;
-        if (leases_only && !is_urgent) {
-            ++at;
-            continue;
-        }
+    return take_some(with_leases_, record, bytes_max) ||
+           (!leases_only && take_some(with_less_, record, bytes_max));
+}
+
+bool PopTable::take_some(Keys& keys, wire::StateRecord& record, std::size_t bytes_max) {
+    std::size_t bytes = record.ByteSizeLong();
+    while (!keys.empty()) {
         if (bytes >= bytes_max) {
             return true;
         }
-        if (PopQueue* const queue = find(key)) {
+        const Key key = *keys.begin();
+        keys.erase(keys.begin());
+        PopShare::Entry* const entry = find(key);
+        if (entry == nullptr) {
+            continue;
+        }
+        entry->listed = PopShare::Listed::kNo;
+        if (entry->queue.has_changes()) {
             wire::PopPut& put = *record.add_changes()->mutable_popput();
             put.set_group(key.group);
             put.set_topic(key.topic);
             put.set_queueid(key.queue_id);
-            queue->write_changes(put);
+            entry->queue.write_changes(put);
             bytes += put.ByteSizeLong();
         }
-        urgent_ -= is_urgent ? 1U : 0U;
-        at = changed_.erase(at);
     }
     return false;
 }
@@ -109,12 +116,12 @@ bool PopTable::take_changes(wire::StateRecord& record, std::size_t bytes_max, bo
 void PopTable::write_failed(const wire::StateRecord& record) {
     const MutexLock lock(mutex_);
     for (const wire::StateChange& change : record.changes()) {
-        const Key key{change.popput().group(), change.popput().topic(), change.popput().queueid()};
-        if (PopQueue* const queue = find(key)) {
-            queue->write_failed();
-            bool& is_urgent = changed_[key];
-            urgent_ += is_urgent ? 0U : 1U;
-            is_urgent = true;
+        const wire::PopPut& put = change.popput();
+        Key key{put.group(), put.topic(), put.queueid()};
+        if (PopShare::Entry* const entry = find(key)) {
+            entry->queue.write_failed();
+            entry->listed = PopShare::Listed::kNow;
+            with_leases_.insert(std::move(key));
         }
     }
 }
@@ -132,12 +139,12 @@ void PopTable::reset(std::string_view group,
                      QueueOffset offset) {
     const MutexLock lock(mutex_);
     const Key key{std::string(group), std::string(topic), queue_id};
-    PopQueue* const queue = find(key);
-    if (queue == nullptr) {
+    PopShare::Entry* const entry = find(key);
+    if (entry == nullptr) {
         return;
     }
-    *queue = PopQueue(offset, ++last_life_);
-    queue->written();
+    entry->queue = PopQueue(offset, ++last_life_);
+    entry->queue.written();
 }
 
 void PopTable::remove_topic(std::string_view topic) {
@@ -163,9 +170,9 @@ PopTable::Size PopTable::size() const {
     Size size;
     for (const auto& [group, topics] : groups_) {
         for (const auto& [topic, share] : topics) {
-            for (const auto& [queue_id, queue] : share.queues_) {
-                size.messages += queue.in_flight();
-                size.leases += queue.lease_count();
+            for (const auto& [queue_id, entry] : share.queues_) {
+                size.messages += entry.queue.in_flight();
+                size.leases += entry.queue.lease_count();
             }
         }
     }
@@ -176,12 +183,12 @@ void PopTable::save(wire::StateSnapshot& snapshot) const {
     const MutexLock lock(mutex_);
     for (const auto& [group, topics] : groups_) {
         for (const auto& [topic, share] : topics) {
-            for (const auto& [queue_id, queue] : share.queues_) {
+            for (const auto& [queue_id, entry] : share.queues_) {
                 wire::PopPut& put = *snapshot.add_pops();
                 put.set_group(group);
                 put.set_topic(topic);
                 put.set_queueid(queue_id);
-                queue.write_whole(put);
+                entry.queue.write_whole(put);
             }
         }
     }

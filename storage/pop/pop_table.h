@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,7 +32,17 @@ public:
 private:
     friend class PopTable;
 
-    std::map<std::int32_t, PopQueue> queues_;
+    /// Whether the table knows that there is something to write, and how soon.
+    enum class Listed : std::uint8_t { kNo, kLater, kNow };
+
+    struct Entry {
+        Entry(QueueOffset start, std::uint64_t life) : queue(start, life) {}
+
+        PopQueue queue;
+        Listed listed = Listed::kNo;
+    };
+
+    std::map<std::int32_t, Entry> queues_;
     std::vector<std::int32_t> touched_;  ///< in this call of with
     std::uint64_t* last_life_ = nullptr;
 };
@@ -95,15 +106,19 @@ private:
     using Topics = std::map<std::string, PopShare, std::less<>>;
 
     PopShare& share_of(std::string_view group, std::string_view topic) GANTRY_REQUIRES(mutex_);
-    PopQueue* find(const Key& key) GANTRY_REQUIRES(mutex_);
+    using Keys = std::set<Key>;
+
+    PopShare::Entry* find(const Key& key) GANTRY_REQUIRES(mutex_);
+    bool take_some(Keys& keys, wire::StateRecord& record, std::size_t bytes_max)
+        GANTRY_REQUIRES(mutex_);
     void note_changes(std::string_view group, std::string_view topic, PopShare& share)
         GANTRY_REQUIRES(mutex_);
     void remove(std::string_view group, std::string_view topic) GANTRY_REQUIRES(mutex_);
 
     mutable Mutex mutex_;
     std::map<std::string, Topics, std::less<>> groups_ GANTRY_GUARDED_BY(mutex_);
-    std::map<Key, bool> changed_ GANTRY_GUARDED_BY(mutex_);  ///< to whether it has leases to write
-    std::size_t urgent_ GANTRY_GUARDED_BY(mutex_) = 0;       ///< of them
+    Keys with_leases_ GANTRY_GUARDED_BY(mutex_);  ///< to write soon
+    Keys with_less_ GANTRY_GUARDED_BY(mutex_);    ///< to write some time, or written meanwhile
     std::uint64_t last_life_ GANTRY_GUARDED_BY(mutex_) = 0;
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocol/wire/group.pb.h"
+#include "storage/pop/pops.h"
 #include "tests/broker/broker_fixture.h"
 #include "tests/harness/calls/pop_calls.h"
 

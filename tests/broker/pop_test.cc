@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocol/wire/group.pb.h"
 #include "protocol/wire/properties.h"
+#include "storage/pop/pops.h"
 #include "tests/broker/broker_fixture.h"
 #include "tests/broker/cold_log.h"
 #include "tests/harness/calls/pop_calls.h"
