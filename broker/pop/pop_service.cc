@@ -29,7 +29,6 @@ constexpr Logger kLog("broker");
 
 /// Reads that may find nothing for a pop, until others get the loop.
 constexpr int kRoundsMax = 8;
-constexpr std::uint32_t kBuryMax = 32;         ///< dead letters written at once
 constexpr std::int64_t kAgainLaterMs = 5'000;  ///< when they could not be
 
 /// The offsets of the records found. Where none was left out that is one run; else they say it.
@@ -52,13 +51,33 @@ Result<std::vector<OffsetSpan>> spans_of(QueueOffset from, const ReadResult& fou
     return spans;
 }
 
-/// The records of a read as those hear of them who get them for the `deliveries`th time.
-Result<std::string> copies_of(const ReadResult& found, std::int32_t deliveries) {
+bool has(const std::vector<OffsetSpan>& spans, QueueOffset at) {
+    return std::any_of(spans.begin(), spans.end(), [at](const OffsetSpan& span) {
+        return span.from <= at && at < span.end;
+    });
+}
+
+std::int64_t count_of(const std::vector<OffsetSpan>& spans) {
+    std::int64_t count = 0;
+    for (const OffsetSpan& span : spans) {
+        count += span.count();
+    }
+    return count;
+}
+
+/// Those records of a read that lie in `spans`, as those hear of them who get them for the
+/// `deliveries`th time.
+Result<std::string> copies_of(const ReadResult& found,
+                              const std::vector<OffsetSpan>& spans,
+                              std::int32_t deliveries) {
     std::string copies;
     copies.reserve(found.bytes);
     for (const storage::LogRun& run : found.runs) {
         GANTRY_TRY(wire::for_each_record(
             run.memory, [&](const std::byte* at, const wire::Record& record) -> Status {
+                if (!has(spans, record.queue_offset)) {
+                    return ok();
+                }
                 const std::size_t begin = copies.size();
                 copies.append(reinterpret_cast<const char*>(at), record.stored_bytes);
                 wire::set_reconsume_times(reinterpret_cast<std::byte*>(copies.data()) + begin,
@@ -275,6 +294,11 @@ bool PopService::settle(PopQuery& query, const PopTurn& turn, ReadResult& found)
         return false;
     }
     Result<std::vector<OffsetSpan>> spans = spans_of(turn.span.from, found);
+    if (spans && turn.kind == Kind::kAgain) {
+        if (const auto readable = copies_of(found, *spans, 1); !readable) {
+            spans = readable.error();
+        }
+    }
     if (!spans) {
         // Its bytes are no records: what a reader finds damaged is told by the scrubber.
         kLog.error("pop_unreadable", {{"topic", turn.queue->topic}, {"error", spans.error()}});
@@ -294,23 +318,23 @@ bool PopService::hand_out(PopQuery& query,
     PopReply reply;
     const WallMs pop_ms = std::max(now_ms(), turn.pop_ms_before + 1);
     const std::int32_t deliveries = turn.deliveries + 1;
-    if (turn.kind == Kind::kAgain) {
-        Result<std::string> copies = copies_of(found, deliveries);
-        if (!copies) {
-            turns_->end(query.group, turn, [&](PopQueue& popped) { popped.finish(turn.span); });
-            return false;
-        }
-        reply.copies = std::move(*copies);
-        context_.counters.pops.again.add(found.count);
-    }
+    const bool is_again = turn.kind == Kind::kAgain;
     const bool is_same = turns_->end(query.group, turn, [&](PopQueue& popped) {
+        if (is_again) {
+            spans = still_due(popped, turn, found.next);
+        }
         for (const OffsetSpan& span : spans) {
             popped.hand_out({span, pop_ms + query.invisible_ms, pop_ms, deliveries});
         }
         popped.pass_to(found.next);
     });
-    if (!is_same) {
+    if (!is_same || spans.empty()) {
         return false;
+    }
+    if (is_again) {
+        reply.copies = copies_of(found, spans, deliveries).value_or(std::string());
+        found.count = static_cast<std::uint32_t>(count_of(spans));
+        context_.counters.pops.again.add(found.count);
     }
     const std::int32_t queue_id = turn.queue->queue_id;
     reply.to = query.to;
@@ -335,6 +359,13 @@ bool PopService::hand_out(PopQuery& query,
 /// twice, never nowhere.
 void PopService::bury(const PopQuery& query, const PopTurn& turn, const ReadResult& found) {
     LoopState& loop = loop_of(query);
+    const std::vector<OffsetSpan> dead =
+        table_->with(query.group, turn.queue->topic, [&](PopShare& share) {
+            const PopQueue* const popped = share.find(turn.queue->queue_id);
+            return popped == nullptr || popped->life() != turn.life
+                       ? std::vector<OffsetSpan>()
+                       : still_due(*popped, turn, found.next);
+        });
     QueueOffset buried = turn.span.from;
     Status stored = ok();
     for (const storage::LogRun& run : found.runs) {
@@ -343,8 +374,10 @@ void PopService::bury(const PopQuery& query, const PopTurn& turn, const ReadResu
         }
         stored = wire::for_each_record(
             run.memory, [&](const std::byte*, const wire::Record& record) -> Status {
-                GANTRY_TRY(dead_letters_.append(
-                    loop, query.group, record, record.reconsume_times + turn.deliveries));
+                if (has(dead, record.queue_offset)) {
+                    GANTRY_TRY(dead_letters_.append(
+                        loop, query.group, record, record.reconsume_times + turn.deliveries));
+                }
                 buried = record.queue_offset + 1;
                 return ok();
             });
@@ -354,7 +387,9 @@ void PopService::bury(const PopQuery& query, const PopTurn& turn, const ReadResu
                   {{"group", std::string_view(query.group)}, {"error", stored.error()}});
     }
     turns_->end(query.group, turn, [&](PopQueue& popped) {
-        popped.finish({turn.span.from, buried});
+        for (const OffsetSpan& span : dead) {
+            popped.finish({span.from, std::min(span.end, buried)});
+        }
         if (!stored) {
             put_off(popped, {buried, turn.span.end}, now_ms() + kAgainLaterMs);
         }
@@ -383,6 +418,14 @@ void PopService::step_over(const PopQuery& query, const PopTurn& turn, const Rea
             put_off(popped, turn.span, now_ms() + kAgainLaterMs);
         }
     });
+}
+
+/// What of a turn's messages below `end` nobody has acknowledged or renewed since it began.
+std::vector<OffsetSpan> PopService::still_due(const PopQueue& popped,
+                                              const PopTurn& turn,
+                                              QueueOffset end) const {
+    return popped.due_within(
+        {turn.span.from, std::min(turn.span.end, end)}, now_ms(), turn.deliveries);
 }
 
 std::int64_t PopService::acknowledge(std::string_view group,

@@ -110,6 +110,9 @@ private:
                   std::vector<storage::OffsetSpan> spans);
     void bury(const PopQuery& query, const PopTurn& turn, const storage::ReadResult& found);
     void step_over(const PopQuery& query, const PopTurn& turn, const storage::ReadResult& found);
+    std::vector<storage::OffsetSpan> still_due(const storage::PopQueue& popped,
+                                               const PopTurn& turn,
+                                               QueueOffset end) const;
     void serve_later(PopQuery query);
     void answer_nothing(const PopQuery& query);
     LoopState& loop_of(const PopQuery& query) const;

@@ -118,6 +118,29 @@ std::optional<PopLease> PopQueue::due(WallMs now, std::int64_t count_max) const 
     return found;
 }
 
+std::vector<OffsetSpan> PopQueue::due_within(OffsetSpan span,
+                                             WallMs now,
+                                             std::int32_t deliveries) const {
+    std::vector<OffsetSpan> spans;
+    auto at = leases_.upper_bound(span.from);
+    if (at != leases_.begin() && std::prev(at)->second.end > span.from) {
+        --at;
+    }
+    for (; at != leases_.end() && at->first < span.end; ++at) {
+        const Lease& lease = at->second;
+        if (lease.until_ms > now || lease.deliveries != deliveries) {
+            continue;
+        }
+        const OffsetSpan piece{std::max(at->first, span.from), std::min(lease.end, span.end)};
+        if (!spans.empty() && spans.back().end == piece.from) {
+            spans.back().end = piece.end;
+        } else {
+            spans.push_back(piece);
+        }
+    }
+    return spans;
+}
+
 std::vector<PopLease> PopQueue::leases() const {
     std::vector<PopLease> all;
     all.reserve(leases_.size());

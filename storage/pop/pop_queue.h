@@ -76,6 +76,9 @@ public:
     /// The lease that was over first, and those right behind it that are over by `now` too and were
     /// delivered as often: at most `count_max` messages, under the first one's receipt.
     std::optional<PopLease> due(WallMs now, std::int64_t count_max) const;
+    /// What of `span` is over by `now` and was delivered that often: less than due() said when its
+    /// owners acknowledged or renewed some of it since.
+    std::vector<OffsetSpan> due_within(OffsetSpan span, WallMs now, std::int32_t deliveries) const;
     /// Every lease, by offset.
     std::vector<PopLease> leases() const;
 

@@ -256,6 +256,18 @@ TEST_SUITE("storage/pop_queue") {
         CHECK(queue.due(100, 32)->span == span(4, 6));
     }
 
+    TEST_CASE("what was acknowledged or renewed since it was due is not due any more") {
+        PopQueue queue(QueueOffset(0), 1);
+        queue.hand_out(lease(0, 10, 100, 50));
+        REQUIRE(queue.due(100, 32)->span == span(0, 10));
+        CHECK(queue.acknowledge(span(2, 3), 50) == 1);
+        CHECK(queue.renew(span(5, 7), 50, {500, 50, 0}) == 2);
+        CHECK(queue.due_within(span(1, 9), 100, 1) ==
+              std::vector<OffsetSpan>{span(1, 2), span(3, 5), span(7, 9)});
+        CHECK(queue.due_within(span(0, 10), 100, 2).empty());
+        CHECK(queue.due_within(span(0, 10), 99, 1).empty());
+    }
+
     TEST_CASE("many changes are written as the whole, with what is in flight") {
         PopQueue queue(QueueOffset(0), 1);
         for (std::int64_t i = 0; i < 5'000; ++i) {
