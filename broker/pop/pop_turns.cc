@@ -47,6 +47,7 @@ std::optional<PopTurn> PopTurns::turn_new(const PopQueue& popped, storage::Queue
     PopTurn turn;
     turn.queue = &queue;
     turn.span = {popped.next(), popped.next()};
+    turn.pop_ms_before = popped.receipts_after();
     return turn;
 }
 

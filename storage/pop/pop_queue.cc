@@ -68,6 +68,7 @@ void PopQueue::insert(const PopLease& lease) {
                     Lease{lease.span.end, lease.until_ms, lease.pop_ms, lease.deliveries});
     due_.emplace(lease.until_ms, lease.span.from);
     in_flight_ += lease.span.count();
+    last_receipt_ = std::max(last_receipt_, lease.pop_ms);
 }
 
 /// Cuts the parts of leases that lie in `span` and that `takes` wants out, and returns them.

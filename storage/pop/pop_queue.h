@@ -6,6 +6,7 @@
 #include "common/result.h"
 #include "protocol/wire/state.pb.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -64,6 +65,14 @@ public:
     }
 
     std::uint64_t life() const noexcept { return life_; }
+
+    /// The highest receipt so far; those of an earlier life included.
+    WallMs last_receipt() const noexcept { return std::max(last_receipt_, receipts_after_); }
+
+    /// Receipts of this life are above it, so that those of an earlier one are void.
+    WallMs receipts_after() const noexcept { return receipts_after_; }
+
+    void set_receipts_after(WallMs pop_ms) noexcept { receipts_after_ = pop_ms; }
 
     std::size_t lease_count() const noexcept { return leases_.size(); }
 
@@ -147,6 +156,8 @@ private:
     Leases leases_;
     std::set<std::pair<WallMs, QueueOffset>> due_;
     std::int64_t in_flight_ = 0;
+    WallMs last_receipt_ = 0;
+    WallMs receipts_after_ = 0;
     bool is_reading_ = false;
 
     // Since the last write.

@@ -143,7 +143,9 @@ void PopTable::reset(std::string_view group,
     if (entry == nullptr) {
         return;
     }
+    const WallMs last_receipt = entry->queue.last_receipt();
     entry->queue = PopQueue(offset, ++last_life_);
+    entry->queue.set_receipts_after(last_receipt);
     entry->queue.written();
 }
 

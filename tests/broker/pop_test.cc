@@ -9,6 +9,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <set>
@@ -279,7 +280,6 @@ TEST_CASE("a new group begins at the oldest message or at the end, and keeps its
     }
     CHECK(all == std::set<std::string>{"m0", "m1", "m2", "m3", "m4"});
     // A queue that comes later is consumed from its beginning.
-    wire::TopicConfig config;
     REQUIRE(f.create_topic("T", 3) == ResponseCode::kSuccess);
     send_numbered(f, 5, 6, 2);
     CHECK(pop(f.json(), {.group = "late", .begins_at_end = true}).summary() == "0 m5");

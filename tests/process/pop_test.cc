@@ -324,6 +324,7 @@ TEST_SUITE("process/pop") {
                 REQUIRE(::unsetenv("GANTRY_FAILPOINTS") == 0);
                 require_started(started);
                 CHECK(pop_until_death(*sender.connect(), last_popped));
+                CHECK(wait_until(kPatience, [&] { return !sender.broker.process().is_running(); }));
                 require_started(sender.broker.start());
             }
             const auto client = sender.connect();
