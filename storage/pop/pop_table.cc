@@ -36,16 +36,18 @@ PopShare& PopTable::share_of(std::string_view group, std::string_view topic) {
     return share->second;
 }
 
-PopShare::Entry* PopTable::find(const Key& key) {
-    const auto in_group = groups_.find(key.group);
+PopShare::Entry* PopTable::find(std::string_view group,
+                                std::string_view topic,
+                                std::int32_t queue_id) {
+    const auto in_group = groups_.find(group);
     if (in_group == groups_.end()) {
         return nullptr;
     }
-    const auto share = in_group->second.find(key.topic);
+    const auto share = in_group->second.find(topic);
     if (share == in_group->second.end()) {
         return nullptr;
     }
-    const auto queue = share->second.queues_.find(key.queue_id);
+    const auto queue = share->second.queues_.find(queue_id);
     return queue == share->second.queues_.end() ? nullptr : &queue->second;
 }
 
@@ -96,7 +98,7 @@ bool PopTable::take_some(Keys& keys, wire::StateRecord& record, std::size_t byte
         }
         const Key key = *keys.begin();
         keys.erase(keys.begin());
-        PopShare::Entry* const entry = find(key);
+        PopShare::Entry* const entry = find(key.group, key.topic, key.queue_id);
         if (entry == nullptr) {
             continue;
         }
@@ -117,11 +119,10 @@ void PopTable::write_failed(const wire::StateRecord& record) {
     const MutexLock lock(mutex_);
     for (const wire::StateChange& change : record.changes()) {
         const wire::PopPut& put = change.popput();
-        Key key{put.group(), put.topic(), put.queueid()};
-        if (PopShare::Entry* const entry = find(key)) {
+        if (PopShare::Entry* const entry = find(put.group(), put.topic(), put.queueid())) {
             entry->queue.write_failed();
             entry->listed = PopShare::Listed::kNow;
-            with_leases_.insert(std::move(key));
+            with_leases_.insert(Key{put.group(), put.topic(), put.queueid()});
         }
     }
 }
@@ -138,8 +139,7 @@ void PopTable::reset(std::string_view group,
                      std::int32_t queue_id,
                      QueueOffset offset) {
     const MutexLock lock(mutex_);
-    const Key key{std::string(group), std::string(topic), queue_id};
-    PopShare::Entry* const entry = find(key);
+    PopShare::Entry* const entry = find(group, topic, queue_id);
     if (entry == nullptr) {
         return;
     }

@@ -108,7 +108,8 @@ private:
     PopShare& share_of(std::string_view group, std::string_view topic) GANTRY_REQUIRES(mutex_);
     using Keys = std::set<Key>;
 
-    PopShare::Entry* find(const Key& key) GANTRY_REQUIRES(mutex_);
+    PopShare::Entry* find(std::string_view group, std::string_view topic, std::int32_t queue_id)
+        GANTRY_REQUIRES(mutex_);
     bool take_some(Keys& keys, wire::StateRecord& record, std::size_t bytes_max)
         GANTRY_REQUIRES(mutex_);
     void note_changes(std::string_view group, std::string_view topic, PopShare& share)
