@@ -75,6 +75,9 @@ void PopQueue::insert(const PopLease& lease) {
 template <class Takes>
 std::vector<PopLease> PopQueue::take_out(OffsetSpan span, Takes takes) {
     std::vector<PopLease> taken;
+    if (span.from >= span.end) {
+        return taken;
+    }
     auto at = leases_.upper_bound(span.from);
     if (at != leases_.begin() && std::prev(at)->second.end > span.from) {
         --at;

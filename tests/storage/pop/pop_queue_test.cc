@@ -238,6 +238,19 @@ TEST_SUITE("storage/pop_queue") {
         CHECK(queue.next_due() == PopQueue::kNever);
     }
 
+    TEST_CASE("a span of nothing changes nothing") {
+        PopQueue queue(QueueOffset(0), 1);
+        queue.hand_out(lease(0, 4, 100, 50));
+        queue.finish(span(2, 2));
+        queue.finish(span(3, 1));
+        CHECK(queue.acknowledge(span(2, 2), 50) == 0);
+        CHECK(queue.leases() == std::vector<PopLease>{lease(0, 4, 100, 50)});
+        wire::PopPut put;
+        queue.write_changes(put);
+        CHECK(put.done().empty());
+        CHECK(check_pop(put));
+    }
+
     TEST_CASE("a late acknowledgement counts as long as nobody else has the message") {
         PopQueue queue(QueueOffset(0), 1);
         queue.hand_out(lease(0, 1, 100, 50));
