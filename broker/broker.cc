@@ -20,9 +20,12 @@
 #include "broker/handlers/topic_handler.h"
 #include "broker/handlers/transaction_handler.h"
 #include "broker/loop_state.h"
+#include "broker/pop/pop_handler.h"
+#include "broker/pop/pop_service.h"
 #include "broker/registrar.h"
 #include "broker/topic_creator.h"
 #include "common/log.h"
+#include "storage/pop/pops.h"
 
 #include <algorithm>
 #include <functional>
@@ -58,6 +61,8 @@ struct Broker::Handlers {
           queue_lock(context),
           transaction(context),
           describe(context),
+          pops(context, creator),
+          pop(context, pops),
           transactions(context, creator) {
         send.add_to(dispatcher);
         pull.add_to(dispatcher);
@@ -70,6 +75,7 @@ struct Broker::Handlers {
         queue_lock.add_to(dispatcher);
         transaction.add_to(dispatcher);
         describe.add_to(dispatcher);
+        pop.add_to(dispatcher);
     }
 
     Dispatcher dispatcher;
@@ -85,6 +91,8 @@ struct Broker::Handlers {
     QueueLockHandler queue_lock;
     TransactionHandler transaction;
     DescribeHandler describe;
+    PopService pops;
+    PopHandler pop;
     TransactionService transactions;
     std::unique_ptr<TransactionChecker> transaction_checker;
     std::unique_ptr<DelayService> delay;
@@ -106,6 +114,7 @@ Broker::~Broker() {
         handlers_->registrar.reset();
         handlers_->delay.reset();
         handlers_->transaction_checker.reset();
+        handlers_->pops.close();
     }
     if (context_) {
         context_->pool.stop();
@@ -128,8 +137,8 @@ Status Broker::open() {
     context_->start_ms = clock_.wall_ms();
     handlers_ = std::make_unique<Handlers>(*context_);
     for (std::size_t i = 0; i < loops_.size(); ++i) {
-        loop_states_.push_back(
-            std::make_unique<LoopState>(*context_, *loops_[i], i, handlers_->pull));
+        loop_states_.push_back(std::make_unique<LoopState>(
+            *context_, *loops_[i], i, LoopState::Readers{handlers_->pull, handlers_->pops}));
         context_->loops.push_back(loop_states_.back().get());
     }
     GANTRY_TRY(listen());
@@ -206,6 +215,8 @@ Status Broker::open_store() {
     context_->transactions = &handlers_->transactions;
     GANTRY_TRY(handlers_->transactions.open(*loop_states_[0]));
     handlers_->transaction_checker->open();
+    context_->pops = &handlers_->pops;
+    handlers_->pops.open();
     return ok();
 }
 
@@ -235,6 +246,19 @@ void Broker::add_gauges() {
             count += loop->long_poll().count();
         }
         return static_cast<double>(count);
+    });
+    metrics_.gauge("gantry_broker_parked_pops", "Pops waiting for messages.", [this] {
+        std::size_t count = 0;
+        for (const auto& loop : loop_states_) {
+            count += loop->pop_parking().count();
+        }
+        return static_cast<double>(count);
+    });
+    metrics_.gauge("gantry_broker_pop_in_flight", "Popped messages not acknowledged.", [this] {
+        return static_cast<double>(store_->pops().table().size().messages);
+    });
+    metrics_.gauge("gantry_broker_pop_leases", "Runs of such messages.", [this] {
+        return static_cast<double>(store_->pops().table().size().leases);
     });
     metrics_.gauge("gantry_broker_group_members", "Members of consumer groups.", [this] {
         return static_cast<double>(context_->groups.member_count());
@@ -266,6 +290,7 @@ void Broker::start_serving() {
     handlers_->registrar->start();
     handlers_->delay->start();
     handlers_->transaction_checker->start();
+    handlers_->pops.start();
     for (const auto& loop : loops_) {
         loop->start_thread();
     }
@@ -317,6 +342,7 @@ void Broker::settle() {
     run_on(*loop_states_[0], [this] {
         handlers_->delay->stop();
         handlers_->transaction_checker->stop();
+        handlers_->pops.stop();
         handlers_->expiry->cancel();
     });
     const SteadyTime deadline = clock_.steady() + kStepLimit;
@@ -351,6 +377,9 @@ void Broker::stop() {
     }
     for (const auto& loop : loops_) {
         loop->join();
+    }
+    if (const Status written = store_->pops().write(storage::Pops::What::kAll); !written) {
+        kLog.warn("pops_not_written", {{"error", written.error()}});
     }
     if (const Status closed = store_->close(); !closed) {
         kLog.error("store_close_failed", {{"error", closed.error()}});

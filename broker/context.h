@@ -23,6 +23,7 @@ namespace gantry::broker {
 class LoopState;
 class Registrar;
 class DelayService;
+class PopService;
 class TransactionChecker;
 class TransactionService;
 
@@ -53,6 +54,7 @@ struct Context {
     storage::Store* store = nullptr;
     Registrar* registrar = nullptr;
     DelayService* delay = nullptr;
+    PopService* pops = nullptr;
     TransactionService* transactions = nullptr;
     TransactionChecker* transaction_checker = nullptr;
     std::vector<LoopState*> loops;

@@ -5,6 +5,18 @@
 
 namespace gantry::broker {
 
+PopCounters::PopCounters(MetricRegistry& r)
+    : asked(r.counter("gantry_broker_pops_total", "Pop requests.")),
+      parked(r.counter("gantry_broker_pops_parked_total", "Pops that had to wait.")),
+      woken(r.counter("gantry_broker_pops_woken_total", "Waiting pops tried again.")),
+      again(r.counter("gantry_broker_pop_messages_again_total",
+                      "Messages handed out again because their invisible time was over.")),
+      acked(r.counter("gantry_broker_pop_messages_acked_total", "Popped messages acknowledged.")),
+      stale(r.counter("gantry_broker_pop_messages_stale_total",
+                      "Popped messages acknowledged or re-timed too late, or twice.")),
+      unwritten(r.counter("gantry_broker_pops_unwritten_total",
+                          "Times that the store did not take what was handed out.")) {}
+
 Counters::Counters(MetricRegistry& r)
     : requests(r.counter("gantry_broker_requests_total", "Requests received.")),
       messages_in(r.counter("gantry_broker_messages_in_total", "Messages stored for producers.")),
@@ -55,7 +67,8 @@ Counters::Counters(MetricRegistry& r)
       transactions_lost(r.counter("gantry_broker_transactions_lost_total",
                                   "Transactions whose half message cannot be read any more.")),
       member_changes(r.counter("gantry_broker_member_changes_total", "Changes of group members.")),
-      requests_failed(r.counter("gantry_broker_requests_failed_total", "Requests refused.")) {
+      requests_failed(r.counter("gantry_broker_requests_failed_total", "Requests refused.")),
+      pops(r) {
     add_failures(r);
     add_gauges(r);
 }

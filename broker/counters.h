@@ -9,6 +9,19 @@
 
 namespace gantry::broker {
 
+/// What the broker counts of pops. Threads: any.
+struct PopCounters {
+    explicit PopCounters(MetricRegistry& registry);
+
+    Counter& asked;
+    Counter& parked;
+    Counter& woken;
+    Counter& again;      ///< messages handed out that had been before
+    Counter& acked;      ///< messages
+    Counter& stale;      ///< messages acknowledged or re-timed by whoever did not own them
+    Counter& unwritten;  ///< passes whose leases the store did not take
+};
+
 /// The broker's own metrics. Threads: any.
 struct Counters {
     explicit Counters(MetricRegistry& registry);
@@ -46,6 +59,7 @@ struct Counters {
     Counter& member_changes;
     Counter& requests_failed;
     std::array<Counter*, kErrcCount> failed_by_class{};
+    PopCounters pops;
 
     std::atomic<std::int64_t> connections{0};
     std::atomic<std::int64_t> pending_acks{0};

@@ -20,13 +20,14 @@ constexpr unsigned kPeerLoopBits = 8;
 LoopState::LoopState(Context& context,
                      net::EventLoop& loop,
                      std::size_t index,
-                     ParkedReader& reader)
+                     const Readers& readers)
     : context_(context),
       loop_(loop),
       index_(index),
       random_(random_seed()),
       offsets_(context, *this),
-      long_poll_(loop, context.clock, reader),
+      long_poll_(loop, context.clock, readers.pulls),
+      pop_parking_(loop, context.clock, readers.pops),
       cold_replies_(context.clock, [this](net::Task task) { post(std::move(task)); }) {}
 
 LoopState::~LoopState() {
@@ -51,6 +52,7 @@ Peer& LoopState::add_peer(net::Connection& connection) {
 
 void LoopState::remove_peer(PeerId id) {
     long_poll_.drop_peer(id);
+    pop_parking_.drop_peer(id);
     peers_.erase(id);
 }
 
@@ -112,9 +114,8 @@ void LoopState::appended(const storage::Queue& queue, LogOffset end) {
     }
     wants_flush_ = true;
     want_pass_end();
-    const bool anybody = std::any_of(context_.loops.begin(),
-                                     context_.loops.end(),
-                                     [](LoopState* l) { return l->long_poll_.has_parked(); });
+    const bool anybody = std::any_of(
+        context_.loops.begin(), context_.loops.end(), [](LoopState* l) { return l->has_parked(); });
     if (anybody) {
         unconfirmed_.emplace_back(end, &queue);
     }
@@ -127,12 +128,24 @@ void LoopState::want_flush() {
     }
 }
 
-void LoopState::touch(const storage::Queue* queue) {
-    if (long_poll_.touch(queue)) {
+void LoopState::touch_own(const storage::Queue* queue) {
+    const bool has_pulls = long_poll_.touch(queue);
+    const bool has_pops = pop_parking_.touch(queue->topic);
+    if (has_pulls || has_pops) {
         want_pass_end();
     }
+}
+
+void LoopState::touch_pops(std::string_view topic) {
+    if (pop_parking_.touch(topic)) {
+        want_pass_end();
+    }
+}
+
+void LoopState::touch(const storage::Queue* queue) {
+    touch_own(queue);
     for (LoopState* const other : context_.loops) {
-        if (other != this && other->long_poll_.has_parked()) {
+        if (other != this && other->has_parked()) {
             for_others_.resize(context_.loops.size());
             auto& list = for_others_[other->index_];
             if (list.empty() || list.back() != queue) {
@@ -150,6 +163,7 @@ void LoopState::topic_changed(const storage::Topic& topic) {
             if (other->long_poll_.touch_topic(changed)) {
                 other->want_pass_end();
             }
+            other->touch_pops(changed->name());
         });
     }
 }
@@ -278,19 +292,19 @@ void LoopState::on_pass_end() {
         LoopState* const other = context_.loops[i];
         other->post([other, queues = std::exchange(for_others_[i], {})] {
             for (const storage::Queue* const queue : queues) {
-                if (other->long_poll_.touch(queue)) {
-                    other->want_pass_end();
-                }
+                other->touch_own(queue);
             }
         });
     }
     context_.counters.pulls_woken.add(long_poll_.wake_touched());
+    context_.counters.pops.woken.add(pop_parking_.wake_touched());
 }
 
 void LoopState::answer_all() {
     offsets_.flush();
     context_.store->flush_soon();
     long_poll_.answer_all();
+    pop_parking_.answer_all();
     release_acks();
 }
 

@@ -6,6 +6,7 @@
 #include "broker/delivery/offset_commits.h"
 #include "broker/delivery/pending_acks.h"
 #include "broker/peer.h"
+#include "broker/pop/pop_parking.h"
 #include "common/random.h"
 #include "protocol/net/event_loop.h"
 #include "protocol/wire/codes.h"
@@ -25,14 +26,20 @@ namespace gantry::broker {
 struct Context;
 
 /// Everything that belongs to one event loop: its connections, acknowledgements that wait for the
-/// disk, parked pulls, and the offsets committed in this pass. At the end of a pass it logs the
-/// offsets, asks for one flush, and wakes the parked pulls that the pass fed.
+/// disk, parked pulls and pops, and the offsets committed in this pass. At the end of a pass it
+/// logs the offsets, asks for one flush, and wakes the parked pulls that the pass fed.
 ///
 /// Threads   the loop's thread, but for post(), on_store_progress() and reply_from_anywhere().
 /// Lifetime  outlives its connections; destroyed after its loop has stopped.
 class LoopState final : public net::PassEnd {
 public:
-    LoopState(Context& context, net::EventLoop& loop, std::size_t index, ParkedReader& reader);
+    /// Who answers what is parked on a loop.
+    struct Readers {
+        ParkedReader& pulls;
+        PopReader& pops;
+    };
+
+    LoopState(Context& context, net::EventLoop& loop, std::size_t index, const Readers& readers);
     ~LoopState() override;
 
     std::size_t index() const noexcept { return index_; }
@@ -83,6 +90,12 @@ public:
     /// Parks a pull that found nothing.
     void park(PullQuery query);
 
+    /// Parks a pop that found nothing.
+    void park(PopQuery query) { pop_parking_.park(std::move(query)); }
+
+    /// Tries the pops parked on a topic again, at the end of this pass.
+    void touch_pops(std::string_view topic);
+
     /// The store's watermarks moved: releases acknowledgements and pulls soon. Any thread.
     void on_store_progress();
 
@@ -93,11 +106,18 @@ public:
     /// Answers what is parked or unacknowledged as well as can be, for a clean stop.
     void answer_all();
 
+    /// Whether anybody waits for messages. Any thread.
+    bool has_parked() const noexcept {
+        return long_poll_.has_parked() || pop_parking_.has_parked();
+    }
+
     bool has_pending_acks() const noexcept { return !acks_.empty(); }
 
     ColdReplies& cold_replies() noexcept { return cold_replies_; }
 
     LongPoll& long_poll() noexcept { return long_poll_; }
+
+    PopParking& pop_parking() noexcept { return pop_parking_; }
 
     OffsetCommits& offsets() noexcept { return offsets_; }
 
@@ -115,6 +135,7 @@ private:
     void count_pending();
     void release_readers();
     void touch(const storage::Queue* queue);
+    void touch_own(const storage::Queue* queue);
     void reply_to_send(const PendingAcks::Send& send, const Status& status);
 
     Context& context_;
@@ -127,6 +148,7 @@ private:
     std::int64_t pending_counted_ = 0;  ///< of acks_, as the gauge has them
     OffsetCommits offsets_;
     LongPoll long_poll_;
+    PopParking pop_parking_;
     ColdReplies cold_replies_;
     /// Appended or asked for, but not yet visible to readers: end offset and queue, in log order.
     std::deque<std::pair<LogOffset, const storage::Queue*>> unconfirmed_;

@@ -262,6 +262,23 @@ void bind_producers(SettingTable& table, BrokerOptions& o) {
         "the longest unused go, and new ones are busy while all were used within 10 minutes.");
 }
 
+void bind_pops(SettingTable& table, BrokerOptions& o) {
+    table.add("pop.invisible_ms_max",
+              &o.pop_invisible_ms_max,
+              {1'000, 7 * 86'400'000},
+              "Longest time for which a popped message is kept from others, unless it is renewed.");
+    table.add("pop.leases_max",
+              &o.pop_leases_max,
+              {1, 100'000},
+              "Runs of popped messages of one group and queue that are not acknowledged, about "
+              "120 B of memory each; no new messages of the queue are handed out then.");
+    table.add("pop.write_interval_ms",
+              &o.pop_write_interval_ms,
+              {1, 60'000},
+              "Acknowledgements of popped messages are written at the latest after that time; a "
+              "broker that is killed delivers what was not written again.");
+}
+
 Status check_name(std::string_view setting, std::string_view value) {
     const auto is_bad = [](char c) { return c <= ' ' || c == ';' || c == ',' || c == '"'; };
     if (value.empty() || value.size() > wire::kTopicBytesMax ||
@@ -302,6 +319,7 @@ void bind_settings(SettingTable& table, BrokerOptions& options) {
     bind_retention(table, options);
     bind_transactions(table, options);
     bind_producers(table, options);
+    bind_pops(table, options);
 }
 
 Status check_options(const BrokerOptions& options) {

@@ -74,6 +74,9 @@ struct BrokerOptions {
 
     std::int64_t producer_idle_seconds = 86'400;
     std::int64_t producer_queues_max = 100'000;
+    std::int64_t pop_invisible_ms_max = 43'200'000;
+    std::int64_t pop_leases_max = 20'000;
+    std::int64_t pop_write_interval_ms = 1'000;
 
     std::int64_t message_bytes_max = std::int64_t{4} << 20;
     std::int64_t connections_max = 10'000;

@@ -3,6 +3,7 @@
 
 #include "common/check.h"
 #include "storage/offset_table.h"
+#include "storage/pop/pop_table.h"
 #include "storage/topic_table.h"
 #include "storage/transaction/transactions.h"
 
@@ -62,6 +63,20 @@ Status check_offset(const wire::OffsetPut& put) {
     return ok();
 }
 
+wire::OffsetPut committed_of(const wire::PopPut& pop) {
+    wire::OffsetPut put;
+    put.set_group(pop.group());
+    put.set_topic(pop.topic());
+    put.set_queueid(pop.queueid());
+    put.set_offset(pop.committed());
+    return put;
+}
+
+Status check_pop_put(const wire::PopPut& put) {
+    GANTRY_TRY(check_offset(committed_of(put)));
+    return check_pop(put);
+}
+
 Status check_half(std::int64_t half) {
     return half < 0 ? Status(refused("half", half, "0 or more")) : ok();
 }
@@ -86,6 +101,8 @@ Status check_change(const wire::StateChange& change) {
             return check_half(change.transactionasked().half());
         case wire::StateChange::kTransactionEnd:
             return check_half(change.transactionend().half());
+        case wire::StateChange::kPopPut:
+            return check_pop_put(change.popput());
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
@@ -101,6 +118,9 @@ Status check_snapshot(const wire::StateSnapshot& snapshot) {
     }
     for (const wire::OffsetPut& put : snapshot.offsets()) {
         GANTRY_TRY(check_offset(put));
+    }
+    for (const wire::PopPut& put : snapshot.pops()) {
+        GANTRY_TRY(check_pop_put(put));
     }
     return ok();
 }
@@ -143,7 +163,10 @@ struct LogStateMachine::State {
 };
 
 LogStateMachine::LogStateMachine(TopicTable& topics, Append append)
-    : topics_(topics), append_(std::move(append)), state_(std::make_unique<State>()) {
+    : topics_(topics),
+      pops_(std::make_unique<PopTable>()),
+      append_(std::move(append)),
+      state_(std::make_unique<State>()) {
     state_->version.set_counter(0);
     state_->version.set_stateversion(0);
     state_->version.set_timestamp(0);
@@ -171,6 +194,9 @@ Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
     }
     for (const wire::OffsetPut& put : snapshot.offsets()) {
         state_->offsets.put(put);
+    }
+    for (const wire::PopPut& put : snapshot.pops()) {
+        pops_->apply(put);
     }
     GANTRY_TRY(transactions_.restore(snapshot));
     GANTRY_TRY(producers_.restore(snapshot.producers()));
@@ -244,6 +270,28 @@ Result<Appended> LogStateMachine::commit_in_order(const std::function<Result<App
     return appended;
 }
 
+Result<Appended> LogStateMachine::commit_pops(const std::function<wire::StateRecord()>& take) {
+    const MutexLock commit(commit_mutex_);
+    if (!append_) {
+        return Error{Errc::kClosed, "the state machine has no log"};
+    }
+    const wire::StateRecord changes = take();
+    if (changes.changes().empty()) {
+        return Appended{};
+    }
+    Result<Appended> appended = append_(changes.SerializeAsString());
+    if (!appended) {
+        return appended;
+    }
+    const MutexLock lock(mutex_);
+    for (const wire::StateChange& change : changes.changes()) {
+        state_->offsets.put(committed_of(change.popput()));
+    }
+    state_->folded = appended->end;
+    state_->next = appended->queue_offset + 1;
+    return appended;
+}
+
 Result<Appended> LogStateMachine::commit_if(const wire::StateRecord& changes,
                                             const std::function<Status()>& may) {
     GANTRY_TRY(check_changes(changes));
@@ -293,6 +341,7 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
                 state.topics.erase(change.topicdelete());
                 state.offsets.remove_topic(change.topicdelete());
                 producers_.remove_topic(change.topicdelete());
+                pops_->remove_topic(change.topicdelete());
                 topics_.remove(change.topicdelete(), drop_queues);
                 count_version();
                 break;
@@ -302,15 +351,24 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kGroupDelete:
                 state.groups.erase(change.groupdelete());
                 state.offsets.remove_group(change.groupdelete());
+                pops_->remove_group(change.groupdelete());
                 break;
             case wire::StateChange::kOffsetPut:
                 state.offsets.put(change.offsetput());
+                pops_->reset(change.offsetput().group(),
+                             change.offsetput().topic(),
+                             change.offsetput().queueid(),
+                             QueueOffset(change.offsetput().offset()));
                 break;
             case wire::StateChange::kTransactionAsked:
                 transactions_.asked(LogOffset(change.transactionasked().half()), at_ms);
                 break;
             case wire::StateChange::kTransactionEnd:
                 transactions_.close(LogOffset(change.transactionend().half()));
+                break;
+            case wire::StateChange::kPopPut:
+                pops_->apply(change.popput());
+                state.offsets.put(committed_of(change.popput()));
                 break;
             case wire::StateChange::CHANGE_NOT_SET:
                 break;
@@ -335,6 +393,7 @@ wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& 
         state_->offsets.for_each(
             [&](const wire::OffsetPut& put) { *snapshot.add_offsets() = put; });
         transactions_.save(snapshot);
+        pops_->save(snapshot);
     }
     if (producers_.size() > 0) {
         producers_.save(*snapshot.mutable_producers());

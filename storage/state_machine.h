@@ -21,8 +21,8 @@
 
 namespace gantry::storage {
 
-/// Topics, groups, committed offsets and open transactions: a fold over the records of the state
-/// topic in the log.
+/// Topics, groups, committed offsets, open transactions and what is popped: a fold over the records
+/// of the state topic in the log.
 ///
 ///   commit(changes) -> one record in the log -> applied to memory -> Appended (ack when durable)
 ///
@@ -31,7 +31,8 @@ namespace gantry::storage {
 ///           kRefused: an illegal change (queue numbers, perm), names field, value and limit.
 /// Limits    queue numbers 1..65536 a topic (0 allowed for one of read/write); perm 0..7; offsets
 ///           0 or more, also below an earlier one; names of 1 to 255 B, else checked by the broker.
-/// Deletion  a topic takes its queues and committed offsets with it, a group its offsets.
+/// Deletion  a topic takes its queues, committed offsets and what is popped of it with it, a group
+///           its offsets and what it pops.
 class StateMachine {
 public:
     StateMachine() = default;
@@ -57,6 +58,7 @@ public:
     virtual std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const = 0;
 };
 
+class PopTable;
 class TopicTable;
 
 /// A record of the state topic as found in the log.
@@ -120,11 +122,19 @@ public:
     /// restored snapshot before the first. Where that is durable, all there is in memory is.
     LogOffset folded() const;
 
+    /// Logs the changes of pops() that `take` returns, called while no commit is under way; none:
+    /// nothing. They are in memory already, and the committed offsets follow them.
+    Result<Appended> commit_pops(const std::function<wire::StateRecord()>& take);
+
     TransactionTable& transactions() noexcept { return transactions_; }
 
     const TransactionTable& transactions() const noexcept { return transactions_; }
 
     ProducerTable& producers() noexcept { return producers_; }
+
+    PopTable& pops() noexcept { return *pops_; }
+
+    const PopTable& pops() const noexcept { return *pops_; }
 
     std::optional<wire::TopicConfig> topic(std::string_view name) const override;
     std::vector<wire::TopicConfig> topics() const override;
@@ -145,6 +155,7 @@ private:
     TopicTable& topics_;
     TransactionTable transactions_;
     mutable ProducerTable producers_;  ///< locks inside; a snapshot forgets what is over
+    const std::unique_ptr<PopTable> pops_;
     mutable Mutex commit_mutex_;       ///< order of commits = order of the log; before mutex_
     Append append_ GANTRY_GUARDED_BY(commit_mutex_);
     mutable Mutex mutex_;

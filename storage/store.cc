@@ -4,6 +4,7 @@
 #include "common/failpoint/failpoint.h"
 #include "common/log.h"
 #include "storage/cold/store_cold_source.h"
+#include "storage/pop/pops.h"
 #include "storage/recovery.h"
 #include "storage/scrub/scrubber.h"
 #include "storage/state_snapshot.h"
@@ -85,6 +86,7 @@ Status Store::Parts::open(RecoveryReport& report) {
         std::make_unique<Transactions>(*state, [this](Queue& queue, const wire::Record& record) {
             return append_messages(queue, {&record, 1});
         });
+    pops = std::make_unique<Pops>(*state);
     log->on_progress([this] {
         checkpointer->flushed(log->flushed());
         std::function<void()> report_to;
@@ -234,6 +236,10 @@ Transactions& Store::transactions() noexcept {
 
 std::size_t Store::numbered_queues() const noexcept {
     return parts_->state->producers().size();
+}
+
+Pops& Store::pops() noexcept {
+    return *parts_->pops;
 }
 
 void Checkpointer::set_due(LogOffset last) {

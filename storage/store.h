@@ -21,6 +21,8 @@
 
 namespace gantry::storage {
 
+class Pops;
+
 /// The storage engine of one broker: the commit log, its consume queues, key index and state
 /// machine, and the threads that flush and prepare segments.
 ///
@@ -139,6 +141,8 @@ public:
     Transactions& transactions() noexcept;
     /// Of how many producers and queues numbered sends are remembered.
     std::size_t numbered_queues() const noexcept;
+    /// What groups that pop have in flight. Lives as long as the store.
+    Pops& pops() noexcept;
 
     /// What it is made of; for the room's own sources.
     struct Parts;

@@ -24,6 +24,7 @@
 
 namespace gantry::storage {
 
+class Pops;
 class Scrubber;
 
 /// Writes a checkpoint whenever checkpoint_bytes of log became durable since the last one, and at
@@ -146,6 +147,7 @@ struct Store::Parts {
     std::unique_ptr<TopicTable> topics;
     std::unique_ptr<LogStateMachine> state;
     std::unique_ptr<Transactions> transactions;
+    std::unique_ptr<Pops> pops;
     std::unique_ptr<CommitLog> log;
     std::unique_ptr<LostRanges> lost;
     std::unique_ptr<Checkpointer> checkpointer;

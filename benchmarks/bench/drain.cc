@@ -10,6 +10,9 @@ namespace gantry::bench {
 Result<std::unique_ptr<Drain>> Drain::create(std::shared_ptr<client::Client> client,
                                              const Options& options,
                                              const Plan& plan) {
+    if (options.pop) {
+        return create_popping(std::move(client), options, plan);
+    }
     client::PullConsumer::Options wanted;
     wanted.group = options.group;
     wanted.start_from.kind = client::StartFrom::Kind::kFirst;
@@ -33,6 +36,21 @@ Result<std::unique_ptr<Drain>> Drain::create(std::shared_ptr<client::Client> cli
     return drain;
 }
 
+Result<std::unique_ptr<Drain>> Drain::create_popping(std::shared_ptr<client::Client> client,
+                                                     const Options& options,
+                                                     const Plan& plan) {
+    client::PopConsumer::Options wanted;
+    wanted.group = options.group;
+    wanted.start_from = client::StartFrom::Kind::kFirst;
+    wanted.pop_messages_max = options.pop_messages;
+    wanted.buffer_messages_max = options.pop_messages;
+    wanted.check_crc = options.check_crc;
+    std::unique_ptr<Drain> drain(new Drain(plan));
+    GANTRY_ASSIGN_OR_RETURN(drain->pops_, client::PopConsumer::create(std::move(client), wanted));
+    GANTRY_TRY(drain->pops_->subscribe(options.topic));
+    return drain;
+}
+
 Drain::~Drain() {
     stop();
 }
@@ -49,19 +67,16 @@ void Drain::stop() {
     if (consumer_) {
         consumer_->close();
     }
-}
-
-void Drain::run() {
-    set_thread_name("drain");
-    while (!stopping_.load(std::memory_order_relaxed)) {
-        const auto messages = consumer_->poll(std::chrono::milliseconds(50));
-        if (!messages.empty()) {
-            take(messages);
-        }
+    if (pops_) {
+        static_cast<void>(pops_->close(std::chrono::seconds(3)));
     }
 }
 
-void Drain::take(const std::vector<client::MessageView>& messages) {
+template <class Message>
+void Drain::take(const std::vector<Message>& messages) {
+    if (messages.empty()) {
+        return;
+    }
     const std::uint64_t now = monotonic_ns();
     if (first_ns_ == 0) {
         first_ns_ = now;
@@ -80,6 +95,20 @@ void Drain::take(const std::vector<client::MessageView>& messages) {
     last_ns_ = monotonic_ns();
     received_.store(checker_.received(), std::memory_order_relaxed);
     distinct_.store(checker_.distinct(), std::memory_order_relaxed);
+}
+
+void Drain::run() {
+    constexpr std::chrono::milliseconds kWait{50};
+    set_thread_name("drain");
+    while (!stopping_.load(std::memory_order_relaxed)) {
+        if (consumer_) {
+            take(consumer_->poll(kWait));
+        } else {
+            const auto messages = pops_->poll(kWait, 65'536);
+            take(messages);
+            pops_->ack(messages);
+        }
+    }
 }
 
 }  // namespace gantry::bench

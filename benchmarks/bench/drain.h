@@ -5,6 +5,7 @@
 #include "bench/histogram.h"
 #include "bench/options.h"
 #include "client/consumer.h"
+#include "client/pop_consumer.h"
 
 #include <atomic>
 #include <cstdint>
@@ -15,7 +16,8 @@
 
 namespace gantry::bench {
 
-/// One consumer of a share of the topic's queues, in a thread of its own, checking all it gets.
+/// One consumer in a thread of its own, checking all it gets: of a share of the topic's queues, or
+/// with options.pop of whatever it gets of all of them.
 ///
 /// Threads   create, start, stop, results: the main thread; results are valid after stop().
 class Drain {
@@ -29,7 +31,8 @@ public:
     };
 
     /// Makes a consumer, assigns the plan's queues and seeks each to its start. Errors: those of
-    /// client::PullConsumer for creating, assigning, asking for a queue's ends, and seeking.
+    /// client::PullConsumer for creating, assigning, asking for a queue's ends, and seeking; or of
+    /// client::PopConsumer for creating and subscribing.
     static Result<std::unique_ptr<Drain>> create(std::shared_ptr<client::Client> client,
                                                  const Options& options,
                                                  const Plan& plan);
@@ -67,13 +70,18 @@ public:
 private:
     explicit Drain(const Plan& plan) : plan_(plan), checker_(plan.run) {}
 
+    static Result<std::unique_ptr<Drain>> create_popping(std::shared_ptr<client::Client> client,
+                                                         const Options& options,
+                                                         const Plan& plan);
     void run();
-    void take(const std::vector<client::MessageView>& messages);
+    template <class Message>
+    void take(const std::vector<Message>& messages);
 
     Plan plan_;
     std::shared_ptr<std::atomic<std::uint64_t>> lost_told_ =
         std::make_shared<std::atomic<std::uint64_t>>(0);
-    std::unique_ptr<client::PullConsumer> consumer_;
+    std::unique_ptr<client::PullConsumer> consumer_;  ///< null: pops_
+    std::unique_ptr<client::PopConsumer> pops_;
     Checker checker_;
     Histogram latency_;
     std::uint64_t bytes_ = 0;

@@ -12,6 +12,16 @@
 namespace gantry::bench {
 namespace {
 
+void add_pop_options(cxxopts::Options& all) {
+    all.add_options("Load")(
+        "pop",
+        "consumers share the queues message by message and acknowledge each, as a group of its own "
+        "that begins at the oldest message")(
+        "pop-messages",
+        "most messages of one pop",
+        cxxopts::value<std::uint32_t>()->default_value("1024"));
+}
+
 cxxopts::Options describe() {
     cxxopts::Options all("gantry-bench", "Load generator and latency recorder.\n");
     all.custom_help("produce|consume|e2e [OPTION...]");
@@ -63,6 +73,7 @@ cxxopts::Options describe() {
         "transactions",
         "produce: each message in a transaction that is committed at once; a thread for each in "
         "flight")("no-check-crc", "consumers do not check the CRC of bodies");
+    add_pop_options(all);
     all.add_options("Output")("o,output",
                               "text or json (one line)",
                               cxxopts::value<std::string>()->default_value("text"))(
@@ -116,6 +127,8 @@ Result<Options> take(const cxxopts::ParseResult& given) {
     options.transactions = given.count("transactions") != 0;
     options.idempotent = given.count("idempotent") != 0;
     options.retry_unknown = given.count("retry-unknown") != 0;
+    options.pop = given.count("pop") != 0;
+    options.pop_messages = given["pop-messages"].as<std::uint32_t>();
     options.json = output == "json";
     return options;
 }
@@ -143,6 +156,9 @@ Status check(const Options& options) {
     if (options.transactions && options.idempotent) {
         return Error{Errc::kRefused, "--idempotent is not for --transactions"};
     }
+    if (options.pop && (options.command == "produce" || options.queue >= 0)) {
+        return Error{Errc::kRefused, "--pop is for consume and e2e without --queue"};
+    }
     if (options.size_bytes < 32) {
         return Error{Errc::kRefused,
                      "--size " + std::to_string(options.size_bytes) +
@@ -154,6 +170,7 @@ Status check(const Options& options) {
     GANTRY_TRY(check_range("--producers", options.producers, 1, 1024));
     GANTRY_TRY(check_range("--consumers", options.consumers, 1, 64));
     GANTRY_TRY(check_range("--in-flight", options.in_flight, 1, kAny));
+    GANTRY_TRY(check_range("--pop-messages", options.pop_messages, 1, 65'536));
     GANTRY_TRY(check_range("--warmup", options.warmup, 0, options.messages - 1));
     GANTRY_TRY(check_range("--messages", options.messages, 1, std::uint64_t{kAny} << 20U));
     return ok();

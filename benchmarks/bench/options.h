@@ -33,6 +33,8 @@ struct Options {
     bool retry_unknown = false;
     bool idempotent = false;    ///< producers number their sends
     bool transactions = false;  ///< produce: each message in a transaction, committed at once
+    bool pop = false;           ///< consumers pop: any number of them for any number of queues
+    std::uint32_t pop_messages = 1'024;  ///< asked for by one pop
     bool json = false;
 };
 

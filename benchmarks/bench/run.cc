@@ -153,7 +153,9 @@ Result<Report> run_produce(const std::shared_ptr<Client>& client, const Options&
 Result<Drains> make_drains(const Clients& clients, const Options& options, Drain::Plan plan) {
     GANTRY_ASSIGN_OR_RETURN(const auto status, status_of(clients.front(), options));
     std::vector<std::vector<client::QueueId>> shares(
-        std::min<std::size_t>(options.consumers, std::max<std::size_t>(status.size(), 1)));
+        options.pop
+            ? options.consumers
+            : std::min<std::size_t>(options.consumers, std::max<std::size_t>(status.size(), 1)));
     for (std::size_t i = 0; i < status.size(); ++i) {
         shares[i % shares.size()].push_back(status[i].queue);
     }
@@ -199,15 +201,18 @@ void wait_for(const Drains& drains, Count count, std::uint64_t wanted, const Opt
     }
 }
 
-std::uint64_t add_drains(const Drains& drains, Report& report) {
+std::uint64_t add_drains(const Drains& drains, bool is_popped, Report& report) {
     std::uint64_t last = 0;
     for (const auto& drain : drains) {
         drain->stop();
         report.messages += drain->checker().distinct();
         report.lost_told += drain->lost_told();
         report.duplicates += drain->checker().duplicates();
-        report.out_of_order += drain->checker().out_of_order();
-        report.offset_gaps += drain->checker().offset_gaps();
+        // What is popped has no order.
+        if (!is_popped) {
+            report.out_of_order += drain->checker().out_of_order();
+            report.offset_gaps += drain->checker().offset_gaps();
+        }
         report.checksum += drain->checker().checksum();
         report.bytes += drain->bytes();
         report.latency.merge(drain->latency());
@@ -226,7 +231,7 @@ Result<Report> run_consume(const Clients& clients, const Options& options) {
     }
     wait_for(drains, &Drain::received, wanted, options);
     Report report;
-    const std::uint64_t last = add_drains(drains, report);
+    const std::uint64_t last = add_drains(drains, options.pop, report);
     report.seconds = last > start ? static_cast<double>(last - start) / 1e9 : 0;
     const std::uint64_t seen = report.messages + report.duplicates + report.lost_told;
     // A run cut short by its time has not seen everything.
@@ -252,7 +257,7 @@ Result<Report> run_e2e(const Clients& clients, const Options& options) {
         report.send_latency.merge(load->latency());
     }
     wait_for(drains, &Drain::distinct, report.acked, options);
-    const std::uint64_t last = add_drains(drains, report);
+    const std::uint64_t last = add_drains(drains, options.pop, report);
     report.seconds = last > start ? static_cast<double>(last - start) / 1e9 : 0;
     // Queues are disjoint, producers are not: a message is lost when no drain has it.
     for (const auto& load : loads) {
@@ -268,7 +273,12 @@ Result<Report> run_e2e(const Clients& clients, const Options& options) {
 
 }  // namespace
 
-Result<Report> run(const Options& options) {
+Result<Report> run(const Options& given) {
+    Options options = given;
+    if (options.pop) {
+        // What a group popped once it does not get again.
+        options.group += '-' + std::to_string(random_seed());
+    }
     // Consumers get clients of their own: what they read must not queue behind what is sent.
     Clients clients;
     const std::uint32_t count = options.command == "e2e" ? 2 : 1;

@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/filter/filtered_read.h"
 
+#include "broker/delivery/runs.h"
 #include "broker/filter/record_sieve.h"
-#include "storage/log/run_bytes.h"
 
-#include <algorithm>
-#include <memory>
 #include <utility>
-#include <vector>
 
 namespace gantry::broker {
 namespace {
 
-using storage::LogRun;
 using storage::ReadRequest;
 using storage::ReadResult;
 using storage::ReadStatus;
@@ -21,34 +17,7 @@ constexpr std::uint32_t kWindowMessages = 1'024;
 constexpr std::uint32_t kWindowBytes = 256U << 10U;
 
 bool is_in_memory(const ReadResult& found) {
-    return !found.is_cold && std::none_of(found.runs.begin(),
-                                          found.runs.end(),
-                                          [](const LogRun& run) { return run.memory.empty(); });
-}
-
-/// Bytes of a run that was not mapped, and what keeps the file they came from.
-struct LoadedRun {
-    std::vector<std::byte> bytes;
-    std::shared_ptr<const void> file;
-};
-
-Status load(LogRun& run) {
-    auto loaded = std::make_shared<LoadedRun>();
-    loaded->bytes.resize(run.length);
-    loaded->file = run.pin;
-    GANTRY_TRY(storage::read_run(run, MutableBytes(loaded->bytes)));
-    run.memory = Bytes(loaded->bytes);
-    run.pin = std::move(loaded);
-    return ok();
-}
-
-Status load_all(ReadResult& found) {
-    for (LogRun& run : found.runs) {
-        if (run.memory.empty()) {
-            GANTRY_TRY(load(run));
-        }
-    }
-    return ok();
+    return !found.is_cold && are_in_memory(found);
 }
 
 void count(Counters& counters, const RecordSieve& sieve, const ReadResult& kept) {
@@ -126,7 +95,7 @@ Result<ReadResult> FilteredReader::sift(const storage::Queue& queue,
     if (found.status != ReadStatus::kFound) {
         return found;
     }
-    GANTRY_TRY(load_all(found));
+    GANTRY_TRY(load_runs(found));
     ReadResult kept = nothing_yet(wanted);
     kept.min = found.min;
     kept.max = found.max;
@@ -139,7 +108,7 @@ Result<ReadResult> FilteredReader::sift(const storage::Queue& queue,
         if (found.status != ReadStatus::kFound) {
             return found;
         }
-        GANTRY_TRY(load_all(found));
+        GANTRY_TRY(load_runs(found));
         sieve.keep_unread(found);
     }
     count(counters_, sieve, kept);

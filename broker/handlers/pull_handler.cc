@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/pull_handler.h"
 
+#include "broker/delivery/runs.h"
 #include "broker/dispatcher.h"
 #include "protocol/wire/header.h"
 #include "protocol/wire/names.h"
@@ -26,8 +27,6 @@ constexpr std::uint32_t kStockBytesMax = 256U << 10U;
 constexpr std::uint32_t kNativeBytesMax = 8U << 20U;
 constexpr std::int32_t kCountMax = 65'536;
 constexpr std::int64_t kSuspendMsMax = 120'000;
-constexpr std::uint64_t kSendfileBytes = 32U << 10U;
-constexpr std::uint64_t kCopyBytes = 1U << 10U;
 
 /// Cold reads that an SQL92 filter may match nothing in, until the pull is answered with that.
 constexpr std::uint32_t kColdRoundsMax = 8;
@@ -351,17 +350,7 @@ void PullHandler::send_found(net::Connection& connection,
         return;
     }
     connection.begin_reply(query.to.to, ResponseCode::kSuccess, "FOUND", &response, result.bytes);
-    net::OutputQueue& output = connection.output();
-    for (const storage::LogRun& run : result.runs) {
-        const bool is_mapped = !run.memory.empty();
-        if (is_mapped && run.length < kCopyBytes) {
-            output.append_copy(run.memory);
-        } else if (is_mapped && (run.fd < 0 || run.length < kSendfileBytes)) {
-            output.append_reference(run.memory, run.pin);
-        } else {
-            output.append_file({run.fd, run.file_offset, run.length, run.pin});
-        }
-    }
+    append_runs(connection.output(), result);
     context_.counters.messages_out.add(result.count);
     context_.counters.bytes_out.add(result.bytes);
 }

@@ -4,7 +4,6 @@
 #include "broker/delivery/delay_service.h"
 #include "broker/dispatcher.h"
 #include "broker/topic_creator.h"
-#include "protocol/wire/message_id.h"
 #include "protocol/wire/names.h"
 #include "protocol/wire/properties.h"
 #include "protocol/wire/record.h"
@@ -23,22 +22,6 @@ using wire::ResponseCode;
 
 constexpr std::int32_t kSendsOwnMaximum = 121;  // clients from 3.4.9 on
 constexpr std::int32_t kFirstRetryLevel = 3;
-
-/// The original's properties with where it came from added.
-std::string retry_properties(const wire::Record& original) {
-    std::string properties = wire::without_property(original.properties, wire::property::kDelay);
-    if (!properties.empty() && properties.back() != wire::kPropertySeparator) {
-        properties += wire::kPropertySeparator;
-    }
-    if (wire::find_property(properties, wire::property::kRetryTopic).empty()) {
-        (void)wire::append_property(properties, wire::property::kRetryTopic, original.topic);
-    }
-    if (wire::find_property(properties, wire::property::kOriginMessageId).empty()) {
-        const std::string id = wire::format_message_id({original.store_host, original.log_offset});
-        (void)wire::append_property(properties, wire::property::kOriginMessageId, id);
-    }
-    return properties;
-}
 
 }  // namespace
 
@@ -114,11 +97,11 @@ void SendBackHandler::store_copy(LoopState& loop,
 
 Result<LogOffset> SendBackHandler::append_copy(LoopState& loop, const Job& job, Bytes original) {
     GANTRY_ASSIGN_OR_RETURN(const wire::Record record, wire::parse_record(original));
-    std::string properties = retry_properties(record);
     const std::int32_t asked = job.request.delaylevel();
     if (asked < 0 || record.reconsume_times >= job.reconsume_max) {
-        return append_dead(loop, job, record, properties);
+        return dead_letters_.append(loop, job.request.group(), record, record.reconsume_times + 1);
     }
+    std::string properties = retry_properties(record);
     GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic,
                             creator_.ensure_retry(loop, job.request.group()));
     const std::int32_t level = std::min(
@@ -138,30 +121,6 @@ Result<LogOffset> SendBackHandler::append_copy(LoopState& loop, const Job& job, 
                                 *delayed.queue, std::span<const wire::Record>(&delayed.record, 1)));
     loop.appended(*delayed.queue, appended.end);
     context_.delay->stored(level);
-    return appended.end;
-}
-
-Result<LogOffset> SendBackHandler::append_dead(LoopState& loop,
-                                               const Job& job,
-                                               const wire::Record& record,
-                                               const std::string& properties) {
-    GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic,
-                            creator_.ensure_dead_letter(loop, job.request.group()));
-    storage::Queue* const queue = topic->queue(0);
-    if (queue == nullptr) {
-        return Error{Errc::kNotFound, "topic[" + topic->name() + "] has no queue"};
-    }
-    wire::Record copy = record;
-    copy.prepared_transaction_offset = 0;  // it is not what ended a transaction
-    copy.topic = topic->name();
-    copy.queue_id = 0;
-    copy.reconsume_times = record.reconsume_times + 1;
-    copy.properties = properties;
-    GANTRY_ASSIGN_OR_RETURN(
-        const storage::Appended appended,
-        context_.store->append_messages(*queue, std::span<const wire::Record>(&copy, 1)));
-    loop.appended(*queue, appended.end);
-    context_.counters.dead_letters.add();
     return appended.end;
 }
 

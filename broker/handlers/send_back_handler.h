@@ -2,6 +2,7 @@
 #pragma once
 
 #include "broker/call.h"
+#include "broker/delivery/dead_letters.h"
 #include "protocol/wire/message.pb.h"
 
 #include <cstdint>
@@ -22,7 +23,7 @@ class TopicCreator;
 class SendBackHandler {
 public:
     SendBackHandler(Context& context, TopicCreator& creator)
-        : context_(context), creator_(creator) {}
+        : context_(context), creator_(creator), dead_letters_(context, creator) {}
 
     /// Registers the requests above at `dispatcher`; this object outlives it.
     void add_to(Dispatcher& dispatcher);
@@ -38,13 +39,10 @@ private:
     void send_back(Call& call, const Request& request);
     void store_copy(LoopState& loop, const Addressee& to, const Job& job, Bytes original);
     Result<LogOffset> append_copy(LoopState& loop, const Job& job, Bytes original);
-    Result<LogOffset> append_dead(LoopState& loop,
-                                  const Job& job,
-                                  const wire::Record& record,
-                                  const std::string& properties);
 
     Context& context_;
     TopicCreator& creator_;
+    DeadLetters dead_letters_;
 };
 
 }  // namespace gantry::broker

@@ -88,6 +88,8 @@ inline constexpr std::array kSites = {
     Site{"ack.durable"},
     Site{"ack.replied"},
     // Transactions: behind the record, before anybody is told.
+    Site{"pop.handed_out"},
+    Site{"pop.written"},
     Site{"transaction.half_stored"},
     Site{"transaction.committed"},
     Site{"transaction.rolled_back"},

@@ -14,7 +14,7 @@ struct Named {
 };
 
 // Ascending by number.
-constexpr std::array<Named<RequestCode>, 63> kRequests = {{
+constexpr std::array<Named<RequestCode>, 68> kRequests = {{
     {RequestCode::kSendMessage, "SEND_MESSAGE"},
     {RequestCode::kPullMessage, "PULL_MESSAGE"},
     {RequestCode::kQueryMessage, "QUERY_MESSAGE"},
@@ -78,9 +78,14 @@ constexpr std::array<Named<RequestCode>, 63> kRequests = {{
     {RequestCode::kDescribeBroker, "DESCRIBE_BROKER"},
     {RequestCode::kListGroups, "LIST_GROUPS"},
     {RequestCode::kListTransactions, "LIST_TRANSACTIONS"},
+    {RequestCode::kSettlePops, "SETTLE_POPS"},
+    {RequestCode::kPopMessage, "POP_MESSAGE"},
+    {RequestCode::kAckMessage, "ACK_MESSAGE"},
+    {RequestCode::kChangeMessageInvisibleTime, "CHANGE_MESSAGE_INVISIBLETIME"},
+    {RequestCode::kBatchAckMessage, "BATCH_ACK_MESSAGE"},
 }};
 
-constexpr std::array<Named<ResponseCode>, 31> kResponses = {{
+constexpr std::array<Named<ResponseCode>, 34> kResponses = {{
     {ResponseCode::kSuccess, "SUCCESS"},
     {ResponseCode::kSystemError, "SYSTEM_ERROR"},
     {ResponseCode::kSystemBusy, "SYSTEM_BUSY"},
@@ -102,6 +107,9 @@ constexpr std::array<Named<ResponseCode>, 31> kResponses = {{
     {ResponseCode::kSubscriptionGroupNotExist, "SUBSCRIPTION_GROUP_NOT_EXIST"},
     {ResponseCode::kInvalidParameter, "INVALID_PARAMETER"},
     {ResponseCode::kConsumerNotOnline, "CONSUMER_NOT_ONLINE"},
+    {ResponseCode::kNoMessage, "NO_MESSAGE"},
+    {ResponseCode::kPollingFull, "POLLING_FULL"},
+    {ResponseCode::kPollingTimeout, "POLLING_TIMEOUT"},
     {ResponseCode::kFlowControl, "FLOW_CONTROL"},
     {ResponseCode::kMalformed, "MALFORMED"},
     {ResponseCode::kDiskFull, "DISK_FULL"},

@@ -65,6 +65,10 @@ enum class RequestCode : std::int32_t {
     kGetSubscriptionGroupConfig = 352,
     kLitePullMessage = 361,
     kBrokerHeartbeat = 904,
+    kPopMessage = 200050,
+    kAckMessage = 200051,
+    kChangeMessageInvisibleTime = 200053,
+    kBatchAckMessage = 200151,
 
     kSendRecords = 10001,          ///< body: stored records of one queue; all or nothing
     kCommitOffsets = 10002,        ///< many queues of one group in one record of the log
@@ -73,6 +77,7 @@ enum class RequestCode : std::int32_t {
     kDescribeBroker = 10020,       ///< build, store watermarks, counters
     kListGroups = 10021,           ///< groups with members and lag
     kListTransactions = 10030,     ///< transactions without an outcome
+    kSettlePops = 10050,           ///< acknowledges and re-times popped messages, many at once
 };
 
 /// How a request ended; RocketMQ's numbers, Gantry's own from 10000.
@@ -98,6 +103,9 @@ enum class ResponseCode : std::int32_t {
     kSubscriptionGroupNotExist = 26,
     kInvalidParameter = 29,
     kConsumerNotOnline = 206,
+    kNoMessage = 208,       ///< no message at that offset
+    kPollingFull = 209,     ///< too many pops wait
+    kPollingTimeout = 210,  ///< a pop waited, and nothing came
     kFlowControl = 215,
     kMalformed = 10000,  ///< the request's bytes do not parse; the connection is closed after it
     kDiskFull = 10001,   ///< not stored; resumes by itself when space returns

@@ -212,4 +212,14 @@ void patch_record(std::byte* record, const StorePatch& patch) noexcept {
     store_be(record + record_at::kLogOffset, patch.log_offset.value);
 }
 
+void set_reconsume_times(std::byte* record, std::int32_t times) noexcept {
+    const auto flag = load_be<std::int32_t>(record + record_at::kSysFlag);
+    const auto host_bytes = [flag](std::int32_t bit) {
+        return (flag & bit) != 0 ? kHostBytesV6 : kHostBytesV4;
+    };
+    store_be(record + record_at::kBornHost + host_bytes(sys_flag::kBornHostV6) + sizeof(WallMs) +
+                 host_bytes(sys_flag::kStoreHostV6),
+             times);
+}
+
 }  // namespace gantry::wire

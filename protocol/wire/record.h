@@ -124,6 +124,9 @@ struct StorePatch {
 /// family: Gantry's producers leave the room the broker told them to.
 void patch_record(std::byte* record, const StorePatch& patch) noexcept;
 
+/// Sets how often a whole record was delivered before.
+void set_reconsume_times(std::byte* record, std::int32_t times) noexcept;
+
 /// Calls `each(record_start, Record)` for the records laid end to end in `bytes`, which must fill
 /// it exactly; stops at the first error of parsing or of `each`.
 template <class Each>

@@ -57,6 +57,7 @@ Errc errc_of(ResponseCode code) noexcept {
             return Errc::kIo;
         case ResponseCode::kSystemBusy:
         case ResponseCode::kFlowControl:
+        case ResponseCode::kPollingFull:
             return Errc::kBusy;
         case ResponseCode::kRequestCodeNotSupported:
             return Errc::kUnsupported;
@@ -74,6 +75,8 @@ Errc errc_of(ResponseCode code) noexcept {
         case ResponseCode::kSubscriptionNotExist:
         case ResponseCode::kSubscriptionGroupNotExist:
         case ResponseCode::kConsumerNotOnline:
+        case ResponseCode::kNoMessage:
+        case ResponseCode::kPollingTimeout:
             return Errc::kNotFound;
         case ResponseCode::kSubscriptionNotLatest:
         case ResponseCode::kConflict:

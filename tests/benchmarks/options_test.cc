@@ -54,6 +54,8 @@ TEST_SUITE("bench/options") {
             {{"produce", "--in-flight", "0"}, "--in-flight 0 is not in 1.."},
             {{"produce", "--messages", "0"}, "--messages 0 is not in 1.."},
             {{"produce", "-o", "yaml"}, "--output \"yaml\" is neither text nor json"},
+            {{"produce", "--pop"}, "--pop is for consume and e2e"},
+            {{"consume", "--pop", "--pop-messages", "0"}, "--pop-messages 0 is not in 1..65536"},
             {{"produce", "--burst", "3"}, "burst"},
             {{"produce", "--queues", "many"}, "many"},
         };

@@ -100,6 +100,12 @@ public:
                        const google::protobuf::Message& fields,
                        const std::string& body);
 
+    /// Answers a request, also later; not when its connection has gone.
+    void reply(const net::ReplyTo& to,
+               wire::ResponseCode code,
+               const google::protobuf::Message* fields = nullptr,
+               const std::string& body = {});
+
     /// Sees requests that this class does not know; true: it has dealt with it.
     std::function<bool(const net::Received&)> on_other;
     std::vector<SeenFrame> frames;
@@ -159,10 +165,6 @@ private:
     void put_topic(const net::Received& frame);
     void tell_topic_status(const net::Received& frame);
     void view(const net::Received& frame);
-    void reply(const net::ReplyTo& to,
-               wire::ResponseCode code,
-               const google::protobuf::Message* fields = nullptr,
-               const std::string& body = {});
     void reply_body(const net::ReplyTo& to, const google::protobuf::Message& body);
 
     net::EventLoop& loop_;

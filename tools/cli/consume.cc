@@ -2,6 +2,7 @@
 #include "cli/message_json.h"
 #include "cli/produce.h"
 #include "client/consumer.h"
+#include "client/pop_consumer.h"
 #include "common/checksum.h"
 
 #include <cxxopts.hpp>
@@ -32,6 +33,8 @@ struct Plan {
     std::uint64_t count_max = 0;
     bool until_end = false;
     std::chrono::milliseconds idle{1'000};
+    bool pop = false;
+    std::chrono::milliseconds invisible{60'000};
 };
 
 struct Totals {
@@ -70,6 +73,11 @@ Result<Plan> plan_of(const cxxopts::ParseResult& given, const std::string& topic
     plan.until_end = given.count("until-end") != 0;
     plan.idle = std::chrono::milliseconds(given["idle-ms"].as<std::uint32_t>());
     GANTRY_ASSIGN_OR_RETURN(plan.start_from, start_from(given["from"].as<std::string>()));
+    plan.pop = given.count("pop") != 0;
+    plan.invisible = std::chrono::milliseconds(given["invisible-ms"].as<std::uint32_t>());
+    if (plan.pop && plan.group.empty()) {
+        return Error{Errc::kRefused, "--pop needs a --group to share with"};
+    }
     return plan;
 }
 
@@ -190,6 +198,33 @@ Status drain(Session& session, const Plan& plan, client::PullConsumer& consumer,
     return written(session);
 }
 
+/// The end of the queues is where nothing comes for the idle time.
+Status drain_pops(Session& session,
+                  const Plan& plan,
+                  client::PopConsumer& consumer,
+                  Totals& totals) {
+    auto last_message = SteadyClock::now();
+    while (interrupted == 0 && session.streams().out.good()) {
+        const auto messages =
+            consumer.poll(std::chrono::milliseconds(200), wanted_at_once(plan, totals));
+        for (const client::PoppedMessage& message : messages) {
+            print(session, message, totals);
+        }
+        session.streams().out.flush();
+        const auto now = SteadyClock::now();
+        if (!messages.empty() && session.streams().out.good()) {
+            consumer.ack(messages);
+            totals.first = totals.first == SteadyClock::time_point{} ? last_message : totals.first;
+            totals.last = last_message = now;
+        }
+        const bool is_over = plan.until_end && now - last_message >= plan.idle;
+        if (is_over || (plan.count_max != 0 && totals.messages >= plan.count_max)) {
+            break;
+        }
+    }
+    return written(session);
+}
+
 void tell(Session& session, const Totals& totals) {
     const double seconds = totals.messages == 0
                                ? 0
@@ -218,11 +253,33 @@ void add_consume_options(cxxopts::Options& options) {
         "sql",
         "only messages whose properties match: \"amount > 100 AND country = 'EU'\"",
         cxxopts::value<std::string>())(
+        "pop",
+        "share messages rather than queues with the group: any number of consumers; each message "
+        "is acknowledged once it is written")(
+        "invisible-ms",
+        "with --pop: others get a message when it is not acknowledged for so long",
+        cxxopts::value<std::uint32_t>()->default_value("60000"))(
         "count", "stop after so many", cxxopts::value<std::uint64_t>()->default_value("0"))(
         "until-end", "stop at the end of the queues")(
         "idle-ms",
         "with --until-end: look for the end after so long without a message",
         cxxopts::value<std::uint32_t>()->default_value("1000"));
+}
+
+Status consume_pops(Session& session, const Plan& plan, std::shared_ptr<client::Client> shared) {
+    constexpr std::chrono::seconds kCloseLimit{5};
+    client::PopConsumer::Options wanted;
+    wanted.group = plan.group;
+    wanted.start_from = plan.start_from.kind;
+    wanted.invisible = plan.invisible;
+    GANTRY_ASSIGN_OR_RETURN(const auto consumer,
+                            client::PopConsumer::create(std::move(shared), wanted));
+    GANTRY_TRY(consumer->subscribe(plan.topic, plan.selector));
+    Totals totals;
+    Status drained = drain_pops(session, plan, *consumer, totals);
+    const Status closed = consumer->close(kCloseLimit);
+    tell(session, totals);
+    return drained ? closed : drained;
 }
 
 Status consume(Session& session,
@@ -233,6 +290,9 @@ Status consume(Session& session,
     std::signal(SIGTERM, on_signal);
     std::signal(SIGPIPE, SIG_IGN);
     GANTRY_ASSIGN_OR_RETURN(auto shared, session.client());
+    if (plan.pop) {
+        return consume_pops(session, plan, std::move(shared));
+    }
     client::PullConsumer::Options wanted;
     wanted.group = plan.group;
     wanted.start_from = plan.start_from;

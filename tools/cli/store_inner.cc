@@ -51,6 +51,9 @@ Status dump_state(Session& session, FileSystem& files, const std::filesystem::pa
     for (const wire::OffsetPut& put : snapshot.offsets()) {
         *puts.emplace_back().mutable_offsetput() = put;
     }
+    for (const wire::PopPut& put : snapshot.pops()) {
+        *puts.emplace_back().mutable_popput() = put;
+    }
     print_line(session,
                {{"log_offset", snapshot.logoffset()}, {"entries", puts.size()}},
                "as of log offset " + std::to_string(snapshot.logoffset()));
@@ -179,6 +182,13 @@ std::string change_text(const wire::StateChange& change) {
         case wire::StateChange::kTransactionEnd:
             return "the transaction of " + std::to_string(change.transactionend().half()) +
                    " ends without a message";
+        case wire::StateChange::kPopPut: {
+            const wire::PopPut& put = change.popput();
+            return "pops of group " + put.group() + " of topic " + put.topic() + " queue " +
+                   std::to_string(put.queueid()) + ": " + std::to_string(put.leases_size()) +
+                   " leases, " + std::to_string(put.done_size()) + " runs done, committed " +
+                   std::to_string(put.committed()) + ", next " + std::to_string(put.next());
+        }
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }

@@ -113,7 +113,7 @@ private:
 };
 
 bool is_of_the_store(std::string_view site) {
-    return !site.starts_with("send.") && !site.starts_with("ack.") &&
+    return !site.starts_with("send.") && !site.starts_with("ack.") && !site.starts_with("pop.") &&
            !site.starts_with("transaction.");
 }
 
