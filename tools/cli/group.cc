@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/group_settings.h"
+#include "cli/retry/backoff.h"
 #include "cli/session.h"
 #include "cli/table.h"
 
