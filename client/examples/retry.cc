@@ -18,7 +18,9 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 
 namespace client = gantry::client;
 
@@ -34,10 +36,8 @@ public:
         }
     }
 
-    /// By the id the message had when it was first sent: a copy keeps it.
     void book(const client::MessageView& message) {
-        const std::string_view origin = message.property("ORIGIN_MESSAGE_ID");
-        const std::string id = origin.empty() ? message.message_id() : std::string(origin);
+        const std::string id = first_id(message);
         if (booked_.insert(id).second) {
             std::ofstream(file_, std::ios::app) << id << ' ' << message.body() << '\n'
                                                 << std::flush;
@@ -47,6 +47,14 @@ public:
     std::size_t size() const { return booked_.size(); }
 
 private:
+    /// The id it had when it was first sent: its sender's, which a copy keeps, or the broker's,
+    /// which a copy tells of.
+    static std::string first_id(const client::MessageView& message) {
+        const std::string_view origin = message.property("ORIGIN_MESSAGE_ID");
+        const bool has_own = !message.property("UNIQ_KEY").empty();
+        return has_own || origin.empty() ? message.message_id() : std::string(origin);
+    }
+
     std::string file_;
     std::set<std::string> booked_;
 };

@@ -20,6 +20,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <future>
 #include <map>
 #include <memory>
 #include <set>
@@ -97,29 +98,53 @@ public:
         return -1;
     }
 
-    /// Sends "m0", "m1" ... to T; their log offsets.
+    /// Sends "m0", "m1" ... to T, all at once; their log offsets.
     std::vector<std::int64_t> send_numbered(int count) {
         const auto client = connect();
-        std::vector<std::int64_t> offsets;
+        std::vector<std::future<Answer>> sends;
         for (int i = 0; i < count; ++i) {
-            const Answer sent = send(*client, "T", 0, {{"m" + std::to_string(i), "Tag", "key"}});
+            wire::SendRecordsRequest request;
+            request.set_topic("T");
+            request.set_queueid(0);
+            request.set_count(1);
+            request.set_haskeys(true);
+            request.set_hastags(true);
+            sends.push_back(
+                client->start(wire::RequestCode::kSendRecords,
+                              &request,
+                              records("T", 0, {{"m" + std::to_string(i), "Tag", "key"}})));
+        }
+        std::vector<std::int64_t> offsets;
+        for (std::future<Answer>& send : sends) {
+            const Answer sent = send.get();
             REQUIRE(sent.summary() == "0");
             offsets.push_back(sent.fields<wire::SendRecordsResponse>().logoffset());
         }
         return offsets;
     }
 
-    /// Makes the first `count` messages of T dead letters of the group G.
-    void make_dead(int count) {
+    static std::future<Answer> give_up(RpcClient& client, std::int64_t log_offset) {
+        wire::ConsumerSendMsgBackRequest request;
+        request.set_group("G");
+        request.set_offset(log_offset);
+        request.set_delaylevel(-1);
+        return client.start(wire::RequestCode::kConsumerSendMsgBack, &request);
+    }
+
+    /// Sends `count` messages to T and makes them dead letters of the group G; `in_order`: one
+    /// after the other.
+    void make_dead(int count, bool in_order = false) {
         REQUIRE(run({"group", "set", "G", "--retry-max", "16"}).code == 0);
         const auto client = connect();
+        std::vector<std::future<Answer>> given_up;
         for (const std::int64_t offset : send_numbered(count)) {
-            wire::ConsumerSendMsgBackRequest request;
-            request.set_group("G");
-            request.set_offset(offset);
-            request.set_delaylevel(-1);
-            REQUIRE(client->call(wire::RequestCode::kConsumerSendMsgBack, &request).summary() ==
-                    "0");
+            given_up.push_back(give_up(*client, offset));
+            if (in_order) {
+                given_up.back().wait();
+            }
+        }
+        for (std::future<Answer>& answer : given_up) {
+            REQUIRE(answer.get().summary() == "0");
         }
     }
 
@@ -308,7 +333,7 @@ TEST_SUITE("process/dead_letters") {
 
     TEST_CASE("one of them, to another topic, and the rest purged") {
         DeadLetters f;
-        f.make_dead(5);
+        f.make_dead(5, true);
         REQUIRE(create_topic(*f.connect(), "OTHER", 1).summary() == "0");
         // In the order they died: m0 first. What is not the oldest keeps its place.
         CHECK(f.ask({"dlq", "redrive", "G", "--offset", "2", "--to-topic", "OTHER"})["redriven"] ==
