@@ -2,6 +2,7 @@
 #pragma once
 
 #include "client/client.h"
+#include "client/dead_letters.h"
 #include "client/message.h"
 #include "common/result.h"
 
@@ -70,6 +71,26 @@ struct GroupStatus {
     std::vector<GroupMember> members;
     std::map<std::string, std::string> subscriptions;  ///< topic to expression
     std::vector<GroupQueueProgress> queues;
+};
+
+/// How long a message waits before it comes to a group again, when a consumer has sent it back.
+/// Brokers round each delay up to one of the 18 delay levels (1 s to 2 h).
+struct RetryBackoff {
+    /// RocketMQ's (10 s, 30 s, 1 min ... 2 h), a table, or initial_ms * multiplier ^ n.
+    enum class Kind : std::uint8_t { kDefault, kTable, kExponential };
+    Kind kind = Kind::kDefault;
+    /// Milliseconds before the first, second ... retry; the last holds for all further ones.
+    std::vector<std::int64_t> table_ms;
+    std::int64_t initial_ms = 5'000;
+    std::int64_t max_ms = 7'200'000;
+    std::int64_t multiplier = 2;
+};
+
+/// What an administrator decides about a consumer group.
+struct GroupSettings {
+    std::string group;
+    std::int32_t retry_max = 16;  ///< sent back so often, a message becomes a dead letter
+    RetryBackoff backoff;
 };
 
 /// A transaction without an outcome.
@@ -150,6 +171,32 @@ public:
     Result<std::vector<GroupSummary>> list_groups();
     /// kNotFound: no broker knows the group.
     Result<GroupStatus> describe_group(std::string_view group);
+
+    /// kNotFound: no broker has settings of the group.
+    Result<GroupSettings> group_settings(std::string_view group);
+    /// On every master; makes the group where it is missing. kRefused: a value out of its range.
+    Status set_group(const GroupSettings& settings);
+
+    /// Every queue of dead letters there is, also those where none waits; sorted by group.
+    Result<std::vector<DeadLetterQueue>> list_dead_letters();
+    /// kNotFound: the group never had a dead letter.
+    Result<std::vector<DeadLetterQueue>> dead_letters_of(std::string_view group);
+    /// Up to `count_max` of one queue, from `from` on, in order.
+    Result<std::vector<MessageView>> read_dead_letters(const QueueId& queue,
+                                                       std::int64_t from,
+                                                       std::uint32_t count_max);
+    /// Sends copies of dead letters, their count of deliveries at 0 again, and commits how far it
+    /// came behind what is acknowledged: interrupted anywhere, by an error or kill -9, the next
+    /// call goes on there; it sends again at most the 32 that were under way. Dead letters that
+    /// come while it runs wait for the next one. `report` is right also after an error.
+    ///
+    /// Limits    one redrive of a group at a time: two at once send some twice.
+    /// Errors    kNotFound: none is there of that offset or id, or no such topic. kRefused: an
+    ///           offset without a broker, or a group whose retry_max is below 0.
+    Status redrive_dead_letters(const Redrive& what, RedriveReport& report);
+    /// Gives up those that wait and were stored before `before`; returns how many. Their bytes go
+    /// with the broker's retention.
+    Result<std::uint64_t> purge_dead_letters(std::string_view group, WallMs before);
 
     /// Of every master, in the order they were begun there; at most `count_max` of each.
     Result<std::vector<OpenTransaction>> list_transactions(std::uint32_t count_max);

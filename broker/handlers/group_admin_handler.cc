@@ -2,6 +2,7 @@
 #include "broker/handlers/group_admin_handler.h"
 
 #include "broker/delivery/delay_service.h"
+#include "broker/delivery/retry_policy.h"
 #include "broker/dispatcher.h"
 #include "broker/topic_creator.h"
 #include "protocol/wire/header.h"
@@ -34,7 +35,7 @@ Status check_group(const wire::SubscriptionGroupConfig& config) {
                      "retryMaxTimes " + std::to_string(config.retrymaxtimes()) +
                          " is outside -1.." + std::to_string(kRetryTimesMax)};
     }
-    return ok();
+    return check_retry_policy(config.groupretrypolicy());
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "broker/handlers/send_back_handler.h"
 
 #include "broker/delivery/delay_service.h"
+#include "broker/delivery/retry_policy.h"
 #include "broker/dispatcher.h"
 #include "broker/topic_creator.h"
 #include "protocol/wire/names.h"
@@ -21,7 +22,6 @@ using wire::RequestCode;
 using wire::ResponseCode;
 
 constexpr std::int32_t kSendsOwnMaximum = 121;  // clients from 3.4.9 on
-constexpr std::int32_t kFirstRetryLevel = 3;
 
 }  // namespace
 
@@ -50,7 +50,7 @@ void SendBackHandler::send_back(Call& call, const Request& request) {
                   "the topic[" + (*topic)->name() + "] sending message is forbidden");
         return;
     }
-    Job job{request, group->retrymaxtimes()};
+    Job job{request, group->retrymaxtimes(), group->groupretrypolicy()};
     if (request.has_maxreconsumetimes() &&
         (call.is_native() || call.header().version >= kSendsOwnMaximum)) {
         job.reconsume_max = request.maxreconsumetimes();
@@ -104,8 +104,8 @@ Result<LogOffset> SendBackHandler::append_copy(LoopState& loop, const Job& job, 
     std::string properties = retry_properties(record);
     GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic,
                             creator_.ensure_retry(loop, job.request.group()));
-    const std::int32_t level = std::min(
-        asked > 0 ? asked : kFirstRetryLevel + record.reconsume_times, DelayService::kLevels);
+    const std::int32_t level = asked > 0 ? std::min(asked, DelayService::kLevels)
+                                         : retry_level(job.policy, record.reconsume_times);
     (void)wire::append_property(properties, wire::property::kDelay, std::to_string(level));
     wire::Record copy = record;
     copy.prepared_transaction_offset = 0;  // it is not what ended a transaction

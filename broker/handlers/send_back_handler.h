@@ -3,6 +3,7 @@
 
 #include "broker/call.h"
 #include "broker/delivery/dead_letters.h"
+#include "protocol/wire/group.pb.h"
 #include "protocol/wire/message.pb.h"
 
 #include <cstdint>
@@ -16,7 +17,7 @@ class TopicCreator;
 /// Takes messages back that a consumer could not handle (36): stores a copy for the group's retry
 /// topic, delayed, or for its dead-letter topic when it was delivered often enough.
 ///
-///   delayLevel   < 0: dead letter now; 0: level 3 + deliveries so far; > 0: that level
+///   delayLevel   < 0: dead letter now; 0: as the group's retry policy says; > 0: that level
 ///
 /// Threads   any loop; the original is read in the pool.
 /// Errors    26: no such group. 1, natively kQueryNotFound: no message at that offset.
@@ -34,6 +35,7 @@ private:
     struct Job {
         Request request;
         std::int32_t reconsume_max = 0;
+        wire::GroupRetryPolicy policy;
     };
 
     void send_back(Call& call, const Request& request);

@@ -55,14 +55,15 @@ public:
     Result<Answer> ask(const std::string& address,
                        wire::RequestCode code,
                        const google::protobuf::Message* fields,
-                       std::function<Result<Answer>(Result<net::Received>&)> read) {
+                       std::function<Result<Answer>(Result<net::Received>&)> read,
+                       std::string_view body = {}) {
         return wait_for<Result<Answer>>([&](auto done) {
             auto shared = std::make_shared<decltype(done)>(std::move(done));
             runtime_.control().run_and_wait([&] {
                 runtime_.control().channel(address).call(
-                    {code, fields, {}}, timeout_, [shared, read](Result<net::Received>& r) {
-                        (*shared)(read(r));
-                    });
+                    {code, fields, std::string(body)},
+                    timeout_,
+                    [shared, read](Result<net::Received>& r) { (*shared)(read(r)); });
             });
         });
     }
@@ -80,10 +81,16 @@ public:
     /// Whether one server did what it was asked.
     Status ask_status(const std::string& address,
                       wire::RequestCode code,
-                      const google::protobuf::Message* fields) {
-        return ask<Done>(address, code, fields, [address](Result<net::Received>& result) {
-            return result ? check_response(*result, address) : Status(result.error());
-        });
+                      const google::protobuf::Message* fields,
+                      std::string_view body = {}) {
+        return ask<Done>(
+            address,
+            code,
+            fields,
+            [address](Result<net::Received>& result) {
+                return result ? check_response(*result, address) : Status(result.error());
+            },
+            body);
     }
 
     /// The topic's route, past the cache. kNotFound.

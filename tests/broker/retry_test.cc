@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/delivery/delay_service.h"
+#include "broker/delivery/retry_policy.h"
 #include "protocol/wire/message_id.h"
 #include "protocol/wire/properties.h"
 #include "tests/broker/broker_fixture.h"
@@ -99,6 +100,91 @@ TEST_CASE("a message delivered often enough, or given up, goes to the dead lette
     const Answer second = wait_for(f, "%DLQ%G", 1);
     CHECK(bodies(second.body) == std::vector<std::string>{"given up"});
     CHECK(wire::find_property(first_record(second.body).properties, "RETRY_TOPIC") == "T");
+}
+
+TEST_CASE("a group's table says when a message comes again, its maximum how often") {
+    BrokerFixture f;
+    REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
+    // As mqadmin of RocketMQ 5 sends it.
+    const std::string config = R"({"groupName":"G","retryMaxTimes":2,"groupRetryPolicy":)"
+                               R"({"type":"CUSTOMIZED","customizedRetryPolicy":)"
+                               R"({"next":[7200000,7200000,200,1000]}}})";
+    REQUIRE(
+        f.json().call(RequestCode::kUpdateAndCreateSubscriptionGroup, nullptr, config).summary() ==
+        "0");
+    f.restart();
+    std::int64_t offset = send_one(f, "again");
+    for (std::int32_t retry = 1; retry <= 2; ++retry) {
+        // RocketMQ's table would make it wait for 10 s and more.
+        const auto before = std::chrono::steady_clock::now();
+        REQUIRE(send_back(f.json(), offset, 0).summary() == "0");
+        const Answer retried = wait_for(f, "%RETRY%G", retry - 1);
+        REQUIRE(retried.summary() == "0 FOUND");
+        CHECK(std::chrono::steady_clock::now() - before < milliseconds(9'000));
+        const wire::Record record = first_record(retried.body);
+        CHECK(record.reconsume_times == retry);
+        offset = record.log_offset.value;
+    }
+    REQUIRE(send_back(f.json(), offset, 0).summary() == "0");
+    CHECK(bodies(wait_for(f, "%DLQ%G").body) == std::vector<std::string>{"again"});
+    const Answer listed = f.json().call(RequestCode::kGetAllSubscriptionGroupConfig);
+    CHECK(listed.body.find(R"("next":[7200000,7200000,200,1000])") != std::string::npos);
+}
+
+TEST_CASE("a policy gives RocketMQ's delays, rounded up to a level") {
+    wire::GroupRetryPolicy policy;
+    CHECK(retry_level(policy, -1) == 3);
+    CHECK(retry_level(policy, 0) == 3);
+    CHECK(retry_level(policy, 14) == 17);
+    CHECK(retry_level(policy, 15) == 18);
+    CHECK(retry_level(policy, INT32_MAX) == 18);
+    policy.set_type("CUSTOMIZED");
+    CHECK(retry_level(policy, 0) == 3);
+    auto& table = *policy.mutable_customizedretrypolicy();
+    for (const std::int64_t ms : {0, 0, 0, 1'001, 30'000, 8'000'000}) {
+        table.add_next(ms);
+    }
+    CHECK(retry_level(policy, 0) == 1);
+    CHECK(retry_level(policy, 1) == 2);
+    CHECK(retry_level(policy, 2) == 4);
+    CHECK(retry_level(policy, 3) == 18);
+    CHECK(retry_level(policy, 99) == 18);
+    table.mutable_next()->Truncate(1);
+    CHECK(retry_level(policy, 0) == 1);
+    policy.set_type("EXPONENTIAL");
+    CHECK(retry_level(policy, 0) == 3);  // without values: RocketMQ's table
+    auto& values = *policy.mutable_exponentialretrypolicy();
+    CHECK(retry_level(policy, 0) == 2);  // 5 s
+    CHECK(retry_level(policy, 1) == 3);  // 10 s
+    CHECK(retry_level(policy, 2) == 4);  // 20 s
+    CHECK(retry_level(policy, 1'000) == 18);
+    values.set_initial(1'000);
+    values.set_multiplier(1);
+    CHECK(retry_level(policy, 1'000'000) == 1);
+    values.set_multiplier(1'000);
+    values.set_max(600'000);
+    CHECK(retry_level(policy, 1) == 14);  // 10 min
+}
+
+TEST_CASE("a policy outside its limits is refused, by field") {
+    BrokerFixture f;
+    const auto put = [&f](const std::string& policy) {
+        const std::string config = R"({"groupName":"G","groupRetryPolicy":)" + policy + '}';
+        return f.json()
+            .call(RequestCode::kUpdateAndCreateSubscriptionGroup, nullptr, config)
+            .summary();
+    };
+    CHECK(put(R"({"type":"CUSTOMIZED"})") == "0");
+    CHECK(put(R"({"type":"LINEAR"})") ==
+          "1 groupRetryPolicy.type \"LINEAR\" is none of CUSTOMIZED, EXPONENTIAL");
+    CHECK(put(R"({"customizedRetryPolicy":{"next":[1,-1]}})") ==
+          "1 groupRetryPolicy.customizedRetryPolicy.next[1] -1 is outside 0..31536000000");
+    CHECK(put(R"({"type":"EXPONENTIAL","exponentialRetryPolicy":{"initial":0}})") ==
+          "1 groupRetryPolicy.exponentialRetryPolicy.initial 0 is outside 1..31536000000");
+    CHECK(put(R"({"type":"EXPONENTIAL","exponentialRetryPolicy":{"multiplier":1001}})") ==
+          "1 groupRetryPolicy.exponentialRetryPolicy.multiplier 1001 is outside 1..1000");
+    CHECK(put(R"({"type":"EXPONENTIAL","exponentialRetryPolicy":{"initial":10000,"max":10000000,)"
+              R"("multiplier":3}})") == "0");
 }
 
 TEST_CASE("what cannot be sent back is refused") {

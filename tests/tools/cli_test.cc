@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/retry/backoff.h"
 #include "cli/session.h"
 #include "cli/table.h"
 #include "common/clock.h"
@@ -41,11 +42,13 @@ TEST_SUITE("tools/cli") {
         const Outcome help = run({"--help"});
         CHECK(help.code == 0);
         for (const char* command :
-             {"topic create",       "topic list",   "topic describe",  "topic update",
-              "topic delete",       "group list",   "group describe",  "transaction list",
-              "transaction resume", "cluster",      "broker describe", "message get",
-              "message query",      "produce",      "consume",         "store check",
-              "store dump",         "store import", "store repair",    "Exit codes"}) {
+             {"topic create",     "topic list",         "topic describe", "topic update",
+              "topic delete",     "group list",         "group describe", "group set",
+              "dlq list",         "dlq show",           "dlq redrive",    "dlq purge",
+              "transaction list", "transaction resume", "cluster",        "broker describe",
+              "message get",      "message query",      "produce",        "consume",
+              "store check",      "store dump",         "store import",   "store repair",
+              "Exit codes"}) {
             CHECK(help.out.find(command) != std::string::npos);
         }
     }
@@ -90,6 +93,55 @@ TEST_SUITE("tools/cli") {
         const Outcome refused = run({"topic", "delete", "orders", "-n", "127.0.0.1:1"});
         CHECK(refused.code == 1);
         CHECK(refused.err.find("--yes") != std::string::npos);
+    }
+
+    TEST_CASE("dead letters: what is to be done is said once, and in its limits") {
+        const auto said = [](std::vector<const char*> words) {
+            words.insert(words.end(), {"-n", "127.0.0.1:1"});
+            const Outcome refused = run(words);
+            CHECK(refused.code == 1);
+            return refused.err;
+        };
+        CHECK(said({"dlq", "redrive", "G"}).find("given: 0") != std::string::npos);
+        CHECK(said({"dlq", "redrive", "G", "--all", "--offset", "3"}).find("given: 2") !=
+              std::string::npos);
+        CHECK(said({"dlq", "purge", "G"}).find("--yes") != std::string::npos);
+        CHECK(said({"dlq", "purge", "G", "--yes", "--before", "soon"}).find("\"soon\"") !=
+              std::string::npos);
+        CHECK(said({"dlq", "show", "G", "--count", "10001"})
+                  .find("--count 10001 is not in 1..10000") != std::string::npos);
+        CHECK(said({"group", "set", "G"}).find("--retry-max or --backoff") != std::string::npos);
+        CHECK(said({"group", "set", "G", "--backoff", "1s,soon"}).find("\"soon\" is no time") !=
+              std::string::npos);
+        CHECK(run({"dlq", "show"}).code == 2);
+    }
+
+    TEST_CASE("a backoff is written as it is read") {
+        for (const char* const text : {"default",
+                                       "10s",
+                                       "1s,5s,90s,2m,1h",
+                                       "1500ms,0ms",
+                                       "exponential:5s,2h,2",
+                                       "exponential:1ms,1s,1"}) {
+            const auto backoff = parse_backoff(text);
+            REQUIRE(backoff);
+            CHECK(backoff_text(*backoff) == text);
+        }
+        CHECK(parse_backoff("1s,5s")->table_ms == std::vector<std::int64_t>{1'000, 5'000});
+        for (const char* const text : {"",
+                                       "10",
+                                       "10s,",
+                                       "s",
+                                       "-1s",
+                                       "1.5s",
+                                       "1d",
+                                       "9999999999999s",
+                                       "exponential:",
+                                       "exponential:1s,2s",
+                                       "exponential:1s,2s,2s"}) {
+            CAPTURE(text);
+            CHECK_FALSE(parse_backoff(text));
+        }
     }
 
     TEST_CASE("store check wants a store, and names what is none") {

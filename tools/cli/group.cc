@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/retry/backoff.h"
 #include "cli/session.h"
 #include "cli/table.h"
 
@@ -6,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <ostream>
+#include <utility>
 
 namespace gantry::cli {
 namespace {
@@ -69,12 +71,30 @@ ordered_json json_of(const std::string& group, const client::GroupStatus& status
     return json;
 }
 
+ordered_json json_of(const client::GroupSettings& settings) {
+    return {{"retry_max", settings.retry_max}, {"backoff", backoff_text(settings.backoff)}};
+}
+
 Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto status, admin->describe_group(arguments[0]));
+    // A group that only ever committed offsets has none.
+    const auto settings = admin->group_settings(arguments[0]);
+    if (!settings && settings.error().code != Errc::kNotFound) {
+        return settings.error();
+    }
     if (session.json()) {
-        session.print(json_of(arguments[0], status));
+        ordered_json json = json_of(arguments[0], status);
+        if (settings) {
+            json["retry"] = json_of(*settings);
+        }
+        session.print(json);
         return ok();
+    }
+    if (settings) {
+        Table retry({"RETRY MAX", "BACKOFF"});
+        retry.add({std::to_string(settings->retry_max), backoff_text(settings->backoff)});
+        session.streams().out << retry.text() << '\n';
     }
     Table members({"CLIENT", "ADDRESS", "LANGUAGE", "VERSION"});
     for (const auto& member : status.members) {
@@ -95,12 +115,69 @@ Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& 
     return ok();
 }
 
+void add_set_options(cxxopts::Options& options) {
+    options.add_options()("retry-max",
+                          "sent back so often, a message becomes a dead letter",
+                          cxxopts::value<std::int32_t>())(
+        "backoff",
+        "wait before each retry: default, 10s,1m,5m or exponential:5s,2h,2",
+        cxxopts::value<std::string>());
+}
+
+Status set(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+    if (given.count("retry-max") == 0 && given.count("backoff") == 0) {
+        return Error{Errc::kRefused, "group set needs --retry-max or --backoff"};
+    }
+    client::GroupSettings wanted;
+    wanted.group = arguments[0];
+    client::RetryBackoff backoff;
+    if (given.count("backoff") != 0) {
+        GANTRY_ASSIGN_OR_RETURN(backoff, parse_backoff(given["backoff"].as<std::string>()));
+    }
+    GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
+    auto settings = admin->group_settings(arguments[0]);
+    if (settings) {
+        wanted = std::move(settings).value();
+    } else if (settings.error().code != Errc::kNotFound) {
+        return settings.error();
+    }
+    if (given.count("retry-max") != 0) {
+        wanted.retry_max = given["retry-max"].as<std::int32_t>();
+    }
+    if (given.count("backoff") != 0) {
+        wanted.backoff = std::move(backoff);
+    }
+    GANTRY_TRY(admin->set_group(wanted));
+    if (session.json()) {
+        session.print({{"group", wanted.group}, {"retry", json_of(wanted)}});
+    } else {
+        session.streams().out << wanted.group << ": retry max " << wanted.retry_max << ", backoff "
+                              << backoff_text(wanted.backoff) << '\n';
+    }
+    return ok();
+}
+
 }  // namespace
 
 std::vector<Command> group_commands() {
     return {
         {"group", "list", "", "consumer groups with members and lag", 0, 0, nullptr, list},
-        {"group", "describe", "GROUP", "members, subscriptions, progress", 1, 1, nullptr, describe},
+        {"group",
+         "describe",
+         "GROUP",
+         "members, subscriptions, progress, retries",
+         1,
+         1,
+         nullptr,
+         describe},
+        {"group",
+         "set",
+         "GROUP",
+         "how often and when failed messages come again",
+         1,
+         1,
+         add_set_options,
+         set},
     };
 }
 
