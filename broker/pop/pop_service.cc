@@ -208,6 +208,8 @@ storage::ReadRequest PopService::request_of(const PopQuery& query, const PopTurn
     request.count_max = query.count_max;
     if (turn.kind != Kind::kNew) {
         request.count_max = static_cast<std::uint32_t>(turn.span.count());
+    } else if (!turn.queue->topic.starts_with(wire::kDeadLetterPrefix)) {
+        request.now = now_ms();
     }
     return request;
 }
@@ -285,6 +287,7 @@ Status PopService::prepare_cold(const PopQuery& query,
 
 /// False: the query needs another turn.
 bool PopService::settle(PopQuery& query, const PopTurn& turn, ReadResult& found) {
+    context_.counters.expired.add(found.expired);
     if (found.status != ReadStatus::kFound) {
         step_over(query, turn, found);
         return false;

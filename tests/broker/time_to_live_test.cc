@@ -3,6 +3,7 @@
 #include "protocol/wire/properties.h"
 #include "tests/broker/broker_fixture.h"
 #include "tests/broker/cold_log.h"
+#include "tests/harness/calls/pop_calls.h"
 #include "tests/harness/http_get.h"
 
 #include <doctest/doctest.h>
@@ -55,6 +56,19 @@ TEST_SUITE("broker/time_to_live") {
         CHECK(expired(f) == 6);
         f.restart();
         CHECK(read_queue(f.native(), "T", 0) == Bodies{"has time", "for ever"});
+    }
+
+    TEST_CASE("nor are they popped") {
+        BrokerFixture f;
+        send_mixed(f);
+        const harness::Popped popped =
+            harness::pop(f.native(), {.queue_id = 0, .begins_at_end = false});
+        CHECK(popped.summary() == "0 has time for ever");
+        CHECK(expired(f) == 2);
+        for (const harness::PoppedRecord& message : popped.messages) {
+            CHECK(harness::acknowledge(f.native(), message).summary() == "0");
+        }
+        CHECK(f.broker().store().state().offset("G", "T", 0) == 4);
     }
 
     TEST_CASE("filters keep them out as well") {
