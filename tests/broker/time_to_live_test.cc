@@ -80,7 +80,8 @@ TEST_SUITE("broker/time_to_live") {
         request.set_subscription("n = 1 AND TAGS IN ('a', 'b')");
         request.set_expressiontype("SQL92");
         const Answer found = pull(f.native(), request);
-        CHECK_MESSAGE(bodies(found.body) == Bodies{"has time", "for ever"}, found.summary());
+        const Bodies wanted{"has time", "for ever"};
+        CHECK_MESSAGE(bodies(found.body) == wanted, found.summary());
         CHECK(found.fields<wire::PullMessageResponse>().nextbeginoffset() == 4);
     }
 

@@ -30,9 +30,9 @@ TEST_SUITE("client/time to live") {
         const std::shared_ptr<Client> client = cluster.connect();
         auto producer = Producer::create(client, {}).value();
         const WallMs before = SystemClock().wall_ms();
-        REQUIRE(producer->send(living(1h)));
+        REQUIRE(producer->send(living(std::chrono::hours(1))));
         const WallMs behind = SystemClock().wall_ms();
-        REQUIRE(producer->send(living(0h)));
+        REQUIRE(producer->send(living(0ms)));
         PullConsumer::Options options;
         options.start_from.kind = StartFrom::Kind::kFirst;
         auto consumer = PullConsumer::create(client, options).value();
@@ -73,7 +73,7 @@ TEST_SUITE("client/time to live") {
             });
         }
         CHECK(producer->send(living(-1ms)).error().code == Errc::kRefused);
-        const auto refused = producer->send(living(24h * 3'654));
+        const auto refused = producer->send(living(std::chrono::hours(24 * 3'654)));
         REQUIRE_FALSE(refused);
         CHECK(refused.error().detail == "time_to_live 315705600000 ms is not within 0 to 10 years");
     }
