@@ -285,6 +285,19 @@ TEST_CASE("a new group begins at the oldest message or at the end, and keeps its
     CHECK(pop(f.json(), {.group = "late", .begins_at_end = true}).summary() == "0 m5");
 }
 
+TEST_CASE("a group that only pops is made, and listed with what it has not consumed") {
+    BrokerFixture f;
+    make_topic(f, 5);
+    const Popped popped = pop(f.json(), {.count = 2});
+    REQUIRE(popped.messages.size() == 2);
+    const auto groups = f.native().call(RequestCode::kListGroups).body_as<wire::GroupList>();
+    REQUIRE(groups.groups_size() == 1);
+    CHECK(groups.groups(0).group() == "G");
+    CHECK(groups.groups(0).lag() == 5);
+    REQUIRE(f.broker().store().state().group("G"));
+    CHECK(f.broker().store().state().group("G")->retrymaxtimes() == 16);
+}
+
 TEST_CASE("a group that pulled goes on where it had committed") {
     BrokerFixture f;
     make_topic(f, 4);
