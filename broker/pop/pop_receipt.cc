@@ -123,7 +123,7 @@ Result<std::vector<storage::OffsetSpan>> parse_ack_bits(std::string_view base64,
     GANTRY_ASSIGN_OR_RETURN(const std::vector<std::uint8_t> bytes, decode_base64(base64));
     std::vector<storage::OffsetSpan> spans;
     for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
-        if (((bytes[bit / 8] >> (bit % 8)) & 1U) == 0) {
+        if (((static_cast<unsigned>(bytes[bit / 8]) >> (bit % 8)) & 1U) == 0) {
             continue;
         }
         const QueueOffset at = start + static_cast<std::int64_t>(bit);

@@ -3,6 +3,7 @@
 
 #include "broker/context.h"
 #include "broker/topic_creator.h"
+#include "common/log.h"
 #include "storage/state_machine.h"
 
 #include <algorithm>
@@ -17,6 +18,8 @@ using storage::PopLease;
 using storage::PopQueue;
 using storage::PopShare;
 using Kind = PopTurn::Kind;
+
+constexpr Logger kLog("broker");
 
 std::optional<PopTurn> turn_again(const PopQueue& popped,
                                   storage::Queue& queue,
@@ -102,8 +105,22 @@ std::int32_t PopTurns::deliveries_max(std::string_view group) const {
     return config ? config->retrymaxtimes() : make_group_config(group).retrymaxtimes();
 }
 
+/// So that it is listed, and can be configured, as one that sends heartbeats.
+void PopTurns::make_group(const std::string& name) {
+    storage::StateMachine& state = context_.store->state();
+    if (state.group(name)) {
+        return;
+    }
+    wire::StateRecord changes;
+    *changes.add_changes()->mutable_groupput() = make_group_config(name);
+    if (const auto made = state.commit(changes); !made) {
+        kLog.warn("group_not_made", {{"group", std::string_view(name)}, {"error", made.error()}});
+    }
+}
+
 /// The state machine is asked before the table is locked: its lock comes first.
 void PopTurns::open_queues(const PopQuery& query) {
+    make_group(query.group);
     const std::string& topic = query.topic->name();
     const std::int32_t count = query.topic->read_queues();
     bool is_known =

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace gantry::broker {
@@ -71,6 +72,7 @@ private:
 
     Choice choose(const PopQuery& query, WallMs now);
     std::optional<PopTurn> turn_new(const storage::PopQueue& popped, storage::Queue& queue) const;
+    void make_group(const std::string& name);
     void open_queues(const PopQuery& query);
     QueueOffset start_of(const PopQuery& query, storage::Queue& queue, bool is_known) const;
     std::int32_t deliveries_max(std::string_view group) const;

@@ -285,6 +285,19 @@ TEST_CASE("a new group begins at the oldest message or at the end, and keeps its
     CHECK(pop(f.json(), {.group = "late", .begins_at_end = true}).summary() == "0 m5");
 }
 
+TEST_CASE("a group that only pops is made, and listed with what it has not consumed") {
+    BrokerFixture f;
+    make_topic(f, 5);
+    const Popped popped = pop(f.json(), {.count = 2});
+    REQUIRE(popped.messages.size() == 2);
+    const auto groups = f.native().call(RequestCode::kListGroups).body_as<wire::GroupList>();
+    REQUIRE(groups.groups_size() == 1);
+    CHECK(groups.groups(0).group() == "G");
+    CHECK(groups.groups(0).lag() == 5);
+    REQUIRE(f.broker().store().state().group("G"));
+    CHECK(f.broker().store().state().group("G")->retrymaxtimes() == 16);
+}
+
 TEST_CASE("a group that pulled goes on where it had committed") {
     BrokerFixture f;
     make_topic(f, 4);
@@ -438,7 +451,9 @@ TEST_CASE("messages that are not in memory are popped too, again and to the dead
     }
     const Popped next = pop(f.json(), {.count = 2});
     CHECK(bodies_of(next) == std::vector<std::string>{"m3", "m4"});
-    CHECK(read_queue(f.native(), "%DLQ%G", 0).size() == 3);
+    // Dead letters are read once they are on the disk.
+    CHECK(harness::wait_until(kPatience,
+                              [&] { return read_queue(f.native(), "%DLQ%G", 0).size() == 3; }));
 }
 
 TEST_CASE("several loops hand each message to one consumer") {

@@ -29,7 +29,7 @@ std::string record_of(const std::string& topic,
     std::string bytes(wire::record_bytes(record), '\0');
     wire::encode_record(record, {reinterpret_cast<std::byte*>(bytes.data()), bytes.size()});
     if (given.is_damaged) {
-        bytes[bytes.find(given.body)] ^= 1;
+        bytes[bytes.find(given.body)] = '\0';
     }
     return bytes;
 }
