@@ -213,6 +213,9 @@ Status redrive(Session& session, const cxxopts::ParseResult& given, const Argume
     client::RedriveReport report;
     const Status done = admin->redrive_dead_letters(what, report);
     const std::string to = what.to_topic.empty() ? wire::retry_topic(what.group) : what.to_topic;
+    if (!done && report.redriven == 0) {
+        return done;
+    }
     if (session.json()) {
         session.print({{"group", what.group},
                        {"to", to},
