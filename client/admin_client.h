@@ -181,7 +181,7 @@ public:
     Result<std::vector<DeadLetterQueue>> list_dead_letters();
     /// kNotFound: the group never had a dead letter.
     Result<std::vector<DeadLetterQueue>> dead_letters_of(std::string_view group);
-    /// Up to `count_max` of one queue, from `from` on, in order.
+    /// Up to `count_max` of one queue, from `from` on, in order, without those lost to damage.
     Result<std::vector<MessageView>> read_dead_letters(const QueueId& queue,
                                                        std::int64_t from,
                                                        std::uint32_t count_max);

@@ -33,8 +33,6 @@ public:
     Status run(std::vector<DeadLetterSource> sources);
 
 private:
-    struct Page;
-
     Status run_queue(const DeadLetterSource& source);
     Status choose_range(const DeadLetterSource& source);
     Status find_target(const DeadLetterSource& source);

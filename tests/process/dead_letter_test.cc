@@ -375,6 +375,7 @@ TEST_SUITE("process/dead_letters") {
               std::string::npos);
         CHECK(refused({"--all", "--broker", "b9"}).find("b9") != std::string::npos);
         CHECK(f.run({"dlq", "show", "H"}).code == 3);
+        CHECK(f.run({"dlq", "show", "G", "--broker", "b9"}).code == 3);
         const ProgramRun policy = f.run({"group", "set", "G", "--backoff", "9999h"});
         CHECK(policy.code == 1);
         CHECK(policy.err.find("next[0] 35996400000 is outside 0..31536000000") !=

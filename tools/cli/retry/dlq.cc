@@ -136,7 +136,14 @@ Status show(Session& session, const cxxopts::ParseResult& given, const Arguments
     }
     const auto broker = given["broker"].as<std::string>();
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
-    GANTRY_ASSIGN_OR_RETURN(const auto queues, admin->dead_letters_of(arguments[0]));
+    GANTRY_ASSIGN_OR_RETURN(auto queues, admin->dead_letters_of(arguments[0]));
+    std::erase_if(queues, [&broker](const DeadLetterQueue& queue) {
+        return !broker.empty() && queue.queue.broker != broker;
+    });
+    if (queues.empty()) {
+        return Error{Errc::kNotFound,
+                     "broker " + broker + " has no dead letters of group " + arguments[0]};
+    }
     Table table({"BROKER",
                  "OFFSET",
                  "MESSAGE ID",
@@ -149,9 +156,6 @@ Status show(Session& session, const cxxopts::ParseResult& given, const Arguments
                  "STORED (UTC)",
                  "BODY"});
     for (const DeadLetterQueue& queue : queues) {
-        if (!broker.empty() && queue.queue.broker != broker) {
-            continue;
-        }
         const std::int64_t from =
             given.count("from") != 0 ? given["from"].as<std::int64_t>() : queue.first;
         GANTRY_ASSIGN_OR_RETURN(
@@ -209,6 +213,9 @@ Status redrive(Session& session, const cxxopts::ParseResult& given, const Argume
     client::RedriveReport report;
     const Status done = admin->redrive_dead_letters(what, report);
     const std::string to = what.to_topic.empty() ? wire::retry_topic(what.group) : what.to_topic;
+    if (!done && report.redriven == 0) {
+        return done;
+    }
     if (session.json()) {
         session.print({{"group", what.group},
                        {"to", to},
