@@ -5,8 +5,6 @@
 #include "broker/call.h"
 #include "broker/context.h"
 #include "broker/delivery/delay_service.h"
-#include "broker/delivery/transaction_checker.h"
-#include "broker/delivery/transaction_service.h"
 #include "broker/dispatcher.h"
 #include "broker/handlers/describe_handler.h"
 #include "broker/handlers/group_admin_handler.h"
@@ -24,6 +22,8 @@
 #include "broker/pop/pop_service.h"
 #include "broker/registrar.h"
 #include "broker/topic_creator.h"
+#include "broker/transaction/transaction_checker.h"
+#include "broker/transaction/transaction_service.h"
 #include "common/log.h"
 #include "storage/pop/pops.h"
 

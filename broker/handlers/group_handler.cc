@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/group_handler.h"
 
-#include "broker/delivery/transaction_checker.h"
 #include "broker/dispatcher.h"
 #include "broker/registrar.h"
 #include "broker/topic_creator.h"
+#include "broker/transaction/transaction_checker.h"
 #include "common/log.h"
 #include "protocol/wire/header.h"
 #include "protocol/wire/names.h"

@@ -2,9 +2,9 @@
 #include "broker/handlers/send_handler.h"
 
 #include "broker/delivery/delay_service.h"
-#include "broker/delivery/transaction_service.h"
 #include "broker/dispatcher.h"
 #include "broker/topic_creator.h"
+#include "broker/transaction/transaction_service.h"
 #include "protocol/wire/batch.h"
 #include "protocol/wire/header.h"
 #include "protocol/wire/message_id.h"

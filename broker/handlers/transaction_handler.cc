@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/transaction_handler.h"
 
-#include "broker/delivery/transaction_service.h"
 #include "broker/dispatcher.h"
+#include "broker/transaction/transaction_service.h"
 #include "protocol/wire/message_id.h"
 #include "protocol/wire/properties.h"
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/delivery/transaction_service.h"
+#include "broker/transaction/transaction_service.h"
 
 #include "broker/context.h"
 #include "broker/delivery/delay_service.h"
-#include "broker/delivery/transaction_checker.h"
 #include "broker/loop_state.h"
 #include "broker/topic_creator.h"
+#include "broker/transaction/transaction_checker.h"
 #include "common/failpoint/failpoint.h"
 #include "protocol/wire/names.h"
 #include "protocol/wire/properties.h"

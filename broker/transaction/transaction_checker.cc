@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/delivery/transaction_checker.h"
+#include "broker/transaction/transaction_checker.h"
 
 #include "broker/context.h"
-#include "broker/delivery/transaction_service.h"
 #include "broker/loop_state.h"
+#include "broker/transaction/transaction_service.h"
 #include "common/failpoint/failpoint.h"
 #include "protocol/wire/message.pb.h"
 #include "protocol/wire/message_id.h"
