@@ -28,7 +28,7 @@ void send_mixed(BrokerFixture& f) {
                  0,
                  {{"over", "a", "", expiring_in(f, -1'000)},
                   {"has time", "a", "", expiring_in(f, 3'600'000)},
-                  {"over too", "b", "", expiring_in(f, -1)},
+                  {"over too", "b", "", expiring_in(f, -1'000)},
                   {"for ever", "b", "", {{"n", "1"}}}})
                 .summary() == "0");
 }
@@ -74,7 +74,8 @@ TEST_SUITE("broker/time_to_live") {
     TEST_CASE("a queue of nothing but expired messages leads on behind them") {
         BrokerFixture f;
         REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
-        REQUIRE(send(f.native(), "T", 0, {{"over", "", "", expiring_in(f, -1)}}).summary() == "0");
+        REQUIRE(send(f.native(), "T", 0, {{"over", "", "", expiring_in(f, -1'000)}}).summary() ==
+                "0");
         const Answer none = pull(f.native(), pull_of("T", 0, 0));
         CHECK(none.code == ResponseCode::kPullRetryImmediately);
         CHECK(none.fields<wire::PullMessageResponse>().nextbeginoffset() == 1);
@@ -86,7 +87,8 @@ TEST_SUITE("broker/time_to_live") {
         for (int i = 0; i < 150; ++i) {
             const std::string body = std::to_string(i) + std::string(20'000, 'x');
             const bool is_over = i % 3 != 0;
-            const TestMessage message{body, {}, {}, expiring_in(fixture, is_over ? -1 : 3'600'000)};
+            const TestMessage message{
+                body, {}, {}, expiring_in(fixture, is_over ? -1'000 : 3'600'000)};
             REQUIRE(send(fixture.native(), "T", 0, {message}).summary() == "0");
             if (!is_over) {
                 wanted.push_back(body);
@@ -127,7 +129,7 @@ TEST_SUITE("broker/time_to_live") {
         REQUIRE(f.native()
                     .call_with_body(RequestCode::kUpdateAndCreateSubscriptionGroup, nullptr, group)
                     .summary() == "0");
-        const Answer sent = send(f.native(), "T", 0, {{"failed", "", "", expiring_in(f, -1)}});
+        const Answer sent = send(f.native(), "T", 0, {{"failed", "", "", expiring_in(f, -1'000)}});
         REQUIRE(sent.summary() == "0");
         wire::ConsumerSendMsgBackRequest back;
         back.set_group("G");
