@@ -119,7 +119,8 @@ public:
     Result<Appended> commit_in_order(const std::function<Result<Appended>()>& append);
 
     /// The end of the last record that commit, commit_if or commit_in_order appended; of the
-    /// restored snapshot before the first. Where that is durable, all there is in memory is.
+    /// restored snapshot before the first. Where that is durable, all there is in memory is, but
+    /// for acknowledgements of what was popped, which are logged later.
     LogOffset folded() const;
 
     /// Logs the changes of pops() that `take` returns, called while no commit is under way; none:
@@ -156,7 +157,7 @@ private:
     TransactionTable transactions_;
     mutable ProducerTable producers_;  ///< locks inside; a snapshot forgets what is over
     const std::unique_ptr<PopTable> pops_;
-    mutable Mutex commit_mutex_;       ///< order of commits = order of the log; before mutex_
+    mutable Mutex commit_mutex_;  ///< order of commits = order of the log; before mutex_
     Append append_ GANTRY_GUARDED_BY(commit_mutex_);
     mutable Mutex mutex_;
     std::unique_ptr<State> state_;

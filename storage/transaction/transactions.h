@@ -54,7 +54,7 @@ public:
     /// Logs that producers were asked for the outcome of these, which may have ended meanwhile.
     Result<Appended> asked(std::span<const LogOffset> halves);
 
-    /// The end of the record behind the last change there was; what table() says is durable when
+    /// The end of the record behind the last change there was: what table() says is durable when
     /// the log is up to there.
     LogOffset logged() const;
 
