@@ -63,6 +63,7 @@ Producer::~Producer() {
 Result<std::unique_ptr<Producer>> Producer::create(std::shared_ptr<Client> client,
                                                    const Options& options) {
     GANTRY_TRY(check_options(options));
+    GANTRY_TRY(check_compression(options.compression));
     auto state = std::make_shared<State>();
     Runtime& runtime = client->runtime();
     state->client = std::move(client);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "client/client.h"
+#include "client/compression.h"
 #include "client/message.h"
 #include "common/result.h"
 #include "common/unique_function.h"
@@ -62,7 +63,8 @@ public:
         std::uint32_t batch_bytes_max = 32U << 10U;  ///< 0: every message its own frame
         std::uint32_t max_batches_in_flight = 4;     ///< per queue
         std::chrono::microseconds linger{0};
-        std::uint32_t message_bytes_max = 4U << 20U;
+        std::uint32_t message_bytes_max = 4U << 20U;  ///< of a body as given
+        Compression compression;
         bool own_connection = false;  ///< connections of its own, not the client's shared ones
     };
 

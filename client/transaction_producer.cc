@@ -36,7 +36,7 @@ Status check_options(const TransactionProducer::Options& options) {
     if (options.message_bytes_max > kMessageBytesLimit) {
         return out_of_range("message_bytes_max", options.message_bytes_max, "at most 15 MiB");
     }
-    return ok();
+    return check_compression(options.compression);
 }
 
 }  // namespace

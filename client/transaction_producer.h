@@ -2,6 +2,7 @@
 #pragma once
 
 #include "client/client.h"
+#include "client/compression.h"
 #include "client/message.h"
 #include "common/result.h"
 #include "common/unique_function.h"
@@ -79,7 +80,8 @@ public:
         std::uint32_t in_flight_max = 1'024;        ///< sends and begins that have not returned
         std::uint32_t threads = 2;
         std::uint32_t checks_waiting_max = 2'000;  ///< further questions are dropped and come again
-        std::uint32_t message_bytes_max = 4U << 20U;
+        std::uint32_t message_bytes_max = 4U << 20U;  ///< of a body as given
+        Compression compression;
         /// Before the broker first asks, in whole seconds; below 0: the broker's setting.
         std::chrono::seconds check_immunity{-1};
         /// Their brokers know this producer from the start, so that it is asked about transactions

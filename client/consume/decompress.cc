@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/consume/decompress.h"
 
+#include "client/core/body_methods.h"
+
 #define ZLIB_CONST
 #include <algorithm>
 #include <lz4frame.h>
@@ -12,11 +14,6 @@
 namespace gantry::client {
 namespace {
 
-constexpr std::int32_t kMethodMask = 0x700;
-constexpr std::int32_t kMethodZlibOld = 0x000;
-constexpr std::int32_t kMethodLz4 = 0x100;
-constexpr std::int32_t kMethodZstd = 0x200;
-constexpr std::int32_t kMethodZlib = 0x300;
 constexpr std::size_t kBodyBytesMax = std::size_t{64} << 20U;
 constexpr std::size_t kStepBytes = std::size_t{64} << 10U;
 

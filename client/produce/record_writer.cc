@@ -154,19 +154,20 @@ std::size_t number_bytes_of(const wire::SendNumber& number) {
            wire::format_send_number(number).size();
 }
 
-void RecordWriter::append(std::string& out, const Message& message) {
+void RecordWriter::append(std::string& out, const Message& message, std::int32_t body_flags) {
     properties_.clear();
     append_properties(properties_, message, origin_.born_ms);
-    append_with(out, message, 0);
+    append_with(out, message, body_flags);
 }
 
 void RecordWriter::append_first(std::string& out,
                                 const Message& message,
+                                std::int32_t body_flags,
                                 const wire::SendNumber& number) {
     properties_.clear();
     append_properties(properties_, message, origin_.born_ms);
     append_property_to(properties_, wire::property::kSendNumber, wire::format_send_number(number));
-    append_with(out, message, wire::sys_flag::kNumbered);
+    append_with(out, message, body_flags | wire::sys_flag::kNumbered);
 }
 
 void RecordWriter::append_with(std::string& out, const Message& message, std::int32_t sys_flag) {

@@ -49,10 +49,13 @@ public:
     /// For the records that follow.
     void set_origin(const RecordOrigin& origin) noexcept { origin_ = origin; }
 
-    /// Appends the record of one message.
-    void append(std::string& out, const Message& message);
+    /// Appends the record of one message; `body_flags` of sysFlag say what its body is.
+    void append(std::string& out, const Message& message, std::int32_t body_flags);
     /// The same, as the first of a numbered frame.
-    void append_first(std::string& out, const Message& message, const wire::SendNumber& number);
+    void append_first(std::string& out,
+                      const Message& message,
+                      std::int32_t body_flags,
+                      const wire::SendNumber& number);
 
 private:
     void append_with(std::string& out, const Message& message, std::int32_t sys_flag);

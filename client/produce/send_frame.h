@@ -34,6 +34,7 @@ struct Outgoing {
     SteadyTime deadline;
     std::uint64_t key_hash = 0;      ///< kKeyed
     std::uint32_t record_bytes = 0;  ///< charged to the memory budget
+    std::int32_t body_flags = 0;     ///< of sysFlag: whether and how the body is compressed
     SendKind kind = SendKind::kFree;
 };
 

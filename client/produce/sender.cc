@@ -3,6 +3,7 @@
 
 #include "client/core/heartbeats.h"
 #include "client/core/runtime.h"
+#include "client/produce/compress.h"
 #include "common/checksum.h"
 #include "protocol/wire/names.h"
 
@@ -67,6 +68,7 @@ Status Sender::accept(Message message, const SendTarget& target, Producer::Done 
     GANTRY_TRY(check_message(message, limits_));
     Parked parked;
     Outgoing& outgoing = parked.outgoing;
+    outgoing.body_flags = compress_body(message.body, options_.compression);
     outgoing.record_bytes =
         static_cast<std::uint32_t>(record_bytes_of(message, runtime_.local_host().is_v6, false));
     GANTRY_TRY(charge(outgoing.record_bytes));

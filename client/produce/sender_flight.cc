@@ -107,11 +107,12 @@ void Sender::encode_in_loop(const Frame& frame, std::string& body) {
     body.reserve(frame.bytes);
     auto next = frame.sends.begin();
     if (frame.is_numbered) {
-        writer_.append_first(body, next->message, {producer_id_, frame.epoch, frame.first});
+        writer_.append_first(
+            body, next->message, next->body_flags, {producer_id_, frame.epoch, frame.first});
         ++next;
     }
     for (; next != frame.sends.end(); ++next) {
-        writer_.append(body, next->message);
+        writer_.append(body, next->message, next->body_flags);
     }
 }
 

@@ -2,6 +2,7 @@
 // The part of a transactional producer's engine that talks to brokers: half messages and outcomes.
 #include "client/core/awaited.h"
 #include "client/core/runtime.h"
+#include "client/produce/compress.h"
 #include "client/produce/record_writer.h"
 #include "client/produce/transaction_engine.h"
 #include "protocol/wire/message_id.h"
@@ -83,12 +84,13 @@ Result<Transaction> TransactionEngine::store_half(Message& message, const std::s
                                         std::to_string(options_.check_immunity.count()));
     }
     GANTRY_TRY(check_message(message, {options_.message_bytes_max}));
+    const std::int32_t body_flags = compress_body(message.body, options_.compression);
     wire::SendMessageRequest fields;
     fields.set_producergroup(options_.group);
     fields.set_topic(message.topic);
     fields.set_defaulttopic("TBW102");
     fields.set_defaulttopicqueuenums(4);
-    fields.set_sysflag(wire::sys_flag::kTransactionPrepared);
+    fields.set_sysflag(wire::sys_flag::kTransactionPrepared | body_flags);
     fields.set_borntimestamp(runtime_.clock().wall_ms());
     fields.set_flag(message.flag);
     fields.set_properties(stored_properties(message, fields.borntimestamp()));

@@ -237,6 +237,22 @@ void tell(Session& session, const Totals& totals, const Progress& progress, doub
                           << " msg/s), checksum " << hex(totals.checksum) << '\n';
 }
 
+Result<client::Compression> compression_of(const std::string& name) {
+    using Method = client::Compression::Method;
+    client::Compression compression;
+    if (name == "zlib") {
+        compression.method = Method::kZlib;
+    } else if (name == "lz4") {
+        compression.method = Method::kLz4;
+    } else if (name == "zstd") {
+        compression.method = Method::kZstd;
+    } else if (name != "none") {
+        return Error{Errc::kRefused,
+                     "--compress \"" + name + "\" is none of none, zlib, lz4, zstd"};
+    }
+    return compression;
+}
+
 Plan plan_of(const cxxopts::ParseResult& given, const std::string& topic) {
     Plan plan;
     plan.topic = topic;
@@ -262,6 +278,9 @@ void add_produce_options(cxxopts::Options& options) {
         "consumers get the messages so long, at most; 0: for ever",
         cxxopts::value<std::int64_t>()->default_value("0"))(
         "idempotent", "stored once, whatever had to be repeated")(
+        "compress",
+        "none, zlib, lz4 or zstd: bodies from 4 KiB on",
+        cxxopts::value<std::string>()->default_value("none"))(
         "batch",
         "bytes of a batch; 0: none",
         cxxopts::value<std::uint32_t>()->default_value("32768"));
@@ -282,6 +301,8 @@ Status produce(Session& session,
     client::Producer::Options wanted;
     wanted.batch_bytes_max = given["batch"].as<std::uint32_t>();
     wanted.idempotent = given.count("idempotent") != 0;
+    GANTRY_ASSIGN_OR_RETURN(wanted.compression,
+                            compression_of(given["compress"].as<std::string>()));
     wanted.deadline = std::chrono::seconds(30);
     Progress progress;
     Totals totals;

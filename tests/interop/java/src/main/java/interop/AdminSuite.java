@@ -31,6 +31,7 @@ final class AdminSuite {
             create(Main.ORDERED_TOPIC, 4);
             create(Main.FILTER_TOPIC, 4);
             create(Main.TRANSACTION_TOPIC, 4);
+            create(Main.COMPRESSED_TOPIC, 4);
             create(Main.POP_TOPIC, 4);
         });
         checks.check("admin: updateTopic changes the number of queues", () -> {

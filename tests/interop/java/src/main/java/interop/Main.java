@@ -6,8 +6,8 @@ import java.nio.file.Path;
 /**
  * Stock RocketMQ clients, configured with nothing but the nameserver's address, against a cluster.
  * Arguments: nameserver address, broker address, suite (admin, messages, filters, sharing,
- * transactions, pops, cleanup, source or imported), and for filters the table of expressions, for
- * the last two the folder of the store they share.
+ * compressed, transactions, pops, cleanup, source or imported), and for filters the table of
+ * expressions, for the last two the folder of the store they share.
  */
 public final class Main {
     static final String TOPIC = "InteropTopic";
@@ -15,6 +15,7 @@ public final class Main {
     static final String FILTER_TOPIC = "InteropFilter";
     static final String TRANSACTION_TOPIC = "InteropTransactions";
     static final String POP_TOPIC = "InteropPops";
+    static final String COMPRESSED_TOPIC = "InteropCompressed";
     static final int QUEUES = 8;
     static final String PUSH_GROUP = "interop-push";
     static final String PULL_GROUP = "interop-pull";
@@ -33,6 +34,7 @@ public final class Main {
             case "filters" ->
                 new FilterSuite(nameserver, Path.of(arguments[3]), checks).run();
             case "sharing" -> new SharingSuite(checks).run();
+            case "compressed" -> new CompressedSuite(nameserver, checks).run();
             case "transactions" -> new TransactionSuite(nameserver, checks).run();
             case "pops" -> new PopSuite(nameserver, broker, checks).run();
             case "cleanup" -> new CleanupSuite(nameserver, broker, checks).run();
