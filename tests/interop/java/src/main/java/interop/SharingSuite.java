@@ -11,8 +11,8 @@ import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueConsist
 import org.apache.rocketmq.common.message.MessageQueue;
 
 /**
- * How stock clients share queues out: what tests/client/sharing_test.cc expects of ours has to be
- * this, or a group of both kinds of clients reads a queue twice or not at all.
+ * How stock clients share queues out: what tests/client/group/sharing_test.cc expects of ours
+ * has to be this, or a group of both kinds of clients reads a queue twice or not at all.
  */
 final class SharingSuite {
     private static final List<String> MEMBERS = List.of("10.0.0.1@a", "10.0.0.2@b", "10.0.0.3@c");
