@@ -50,6 +50,7 @@ std::size_t lz4(const std::string& body, std::string& out, std::int32_t level) {
     LZ4F_preferences_t preferences{};
     preferences.compressionLevel = level < 0 ? 0 : level;
     preferences.frameInfo.contentSize = body.size();
+    preferences.frameInfo.blockMode = LZ4F_blockIndependent;  // Java's reader takes no others
     out.resize(LZ4F_compressFrameBound(body.size(), &preferences));
     const std::size_t bytes =
         LZ4F_compressFrame(out.data(), out.size(), body.data(), body.size(), &preferences);

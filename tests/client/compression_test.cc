@@ -57,6 +57,13 @@ TEST_SUITE("client/compression") {
         }
     }
 
+    TEST_CASE("blocks of an LZ4 frame are independent, as stock consumers need them") {
+        std::string body(1'000'000, 'a');
+        REQUIRE(compress_body(body, by(Method::kLz4)) != 0);
+        constexpr std::size_t kFlagsAt = 4;  // behind the frame's magic number
+        CHECK((static_cast<unsigned>(body[kFlagsAt]) & 0x20U) != 0);
+    }
+
     TEST_CASE("what gets no smaller, is small or empty is left as it is") {
         for (const Method method : kMethods) {
             for (const std::string& text : {std::string(), std::string("x"), noise(10'000)}) {
