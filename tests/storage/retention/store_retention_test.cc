@@ -437,8 +437,13 @@ TEST_SUITE("storage/retention") {
         delete_expired();
         CHECK(at.store->retention_status().alarm.empty());
         append("t", 130);
-        delete_expired();
-        const std::string alarm = at.store->retention_status().alarm;
+        // Segments are made ahead, by another thread.
+        std::string alarm;
+        REQUIRE(harness::wait_until(kPatience, [&] {
+            delete_expired();
+            alarm = at.store->retention_status().alarm;
+            return !alarm.empty();
+        }));
         CHECK(alarm.find("sends are refused") != std::string::npos);
         Result<Appended> refused = Error{Errc::kClosed, ""};
         for (int i = 0; i < 500; ++i) {
