@@ -9,6 +9,7 @@
 
 #include <doctest/doctest.h>
 
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,8 @@ std::string noise(std::size_t bytes) {
 TEST_SUITE("client/compression") {
     TEST_CASE("what is compressed gets smaller, and is what it was when decompressed") {
         for (const Method method : kMethods) {
-            for (const std::size_t bytes : {100, 4'096, 100'000, 3'000'000}) {
+            for (const std::size_t bytes :
+                 std::initializer_list<std::size_t>{100, 4'096, 100'000, 3'000'000}) {
                 std::string text;
                 while (text.size() < bytes) {
                     text += "line " + std::to_string(text.size() % 1'000) + '\n';
