@@ -18,12 +18,15 @@ constexpr std::int32_t kAnyQueue = -1;
 
 std::string properties_of(const wire::Record& record, bool is_retry) {
     std::string properties(record.properties);
-    // How it was once to be delivered or acknowledged, and what the broker adds by itself.
+    // How it was once to be delivered or acknowledged, and what the broker adds by itself. Its time
+    // to live as well: who redrives it wants it delivered, though its time may be over.
     for (const std::string_view name : {wire::property::kDelay,
                                         wire::property::kRealTopic,
                                         wire::property::kRealQueueId,
                                         wire::property::kHalf,
                                         wire::property::kWait,
+                                        wire::property::kExpiresAt,
+                                        wire::property::kSendNumber,
                                         wire::property::kCluster}) {
         properties = wire::without_property(properties, name);
     }

@@ -31,6 +31,8 @@ TEST_SUITE("client/dead_letter_copies") {
                                                {"REAL_QID", "0"},
                                                {"TRAN_MSG", "true"},
                                                {"WAIT", "false"},
+                                               {"GANTRY_EXPIRES_AT", "1700000000000"},
+                                               {"GSEQ", "1"},
                                                {"CLUSTER", "c"}});
         wire::Record record;
         record.flag = 7;
