@@ -66,6 +66,7 @@ Status Sender::accept(Message message, const SendTarget& target, Producer::Done 
     }
     GANTRY_TRY(wire::check_topic_name(message.topic));
     GANTRY_TRY(check_message(message, limits_));
+    GANTRY_TRY(take_slot());  // before the body is compressed for nothing
     Parked parked;
     Outgoing& outgoing = parked.outgoing;
     outgoing.body_flags = compress_body(message.body, options_.compression);
@@ -113,7 +114,7 @@ void Sender::wake_loop() {
     }
 }
 
-Status Sender::charge(std::uint32_t bytes) {
+Status Sender::take_slot() {
     const std::uint64_t before = in_flight_.fetch_add(1, std::memory_order_relaxed);
     if (before >= options_.in_flight_max) {
         in_flight_.fetch_sub(1, std::memory_order_relaxed);
@@ -121,6 +122,10 @@ Status Sender::charge(std::uint32_t bytes) {
             Errc::kBusy,
             "in_flight_max " + std::to_string(options_.in_flight_max) + " messages are unanswered"};
     }
+    return ok();
+}
+
+Status Sender::charge(std::uint32_t bytes) {
     if (!runtime_.memory().try_take(bytes)) {
         in_flight_.fetch_sub(1);
         notify_if_drained();

@@ -78,7 +78,8 @@ private:
 
     bool is_idle() const noexcept { return in_flight_.load() == 0 && !is_completing_.load(); }
 
-    Status charge(std::uint32_t bytes);
+    Status take_slot();
+    Status charge(std::uint32_t bytes);  ///< gives the slot back on an error
     void discharge(const Outgoing& outgoing);
     void notify_if_drained();
     void wake_loop();
