@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 
+#include <chrono>
 #include <fstream>
 #include <sstream>
 #include <utility>
@@ -13,6 +14,7 @@ namespace {
 constexpr Logger kLog("client");
 constexpr std::string_view kMagic = "gantry-offsets";
 constexpr int kVersion = 1;
+constexpr std::chrono::milliseconds kRetry{1'000};
 
 }  // namespace
 
@@ -127,7 +129,7 @@ void LocalOffsets::write_changes() {
             kLog.warn("offsets_not_saved", {{"file", path_.string()}, {"error", saved.error()}});
             MutexLock lock(mutex_);
             if (!is_closing_) {
-                lock.wait(changed_);  // for the next offsets, or the end
+                lock.wait_until(changed_, std::chrono::steady_clock::now() + kRetry);
             }
         }
     }

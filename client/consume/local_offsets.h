@@ -27,8 +27,8 @@ namespace gantry::client {
 ///
 /// Threads   any. Only open and save block on the disk.
 /// Errors    open: kConflict, another consumer has the file; kCorrupt names the line; kRefused, the
-///           file is another group's; kIo. What cannot be written is logged and tried again with
-///           the next offsets.
+///           file is another group's; kIo. What cannot be written is logged and tried again after
+///           a second or with the next offsets.
 class LocalOffsets {
 public:
     /// Reads the file, if there is one, and takes its lock.
