@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/consume/push_workers.h"
 
+#include "client/consume/listener_call.h"
 #include "client/consume/offsets.h"
 #include "client/core/awaited.h"
 #include "client/core/loop_slot.h"
@@ -11,7 +12,6 @@
 #include "protocol/wire/properties.h"
 
 #include <algorithm>
-#include <exception>
 #include <utility>
 
 namespace gantry::client {
@@ -22,18 +22,6 @@ using std::chrono::milliseconds;
 constexpr Logger kLog("client");
 constexpr milliseconds kTakeWait{500};  // until the list of local retries is looked at again
 constexpr milliseconds kSendBackLimit{3'000};
-
-ConsumeResult call_listener(const PushConsumer::Listener& listener,
-                            const std::vector<MessageView>& messages) {
-    try {
-        return listener(messages);
-    } catch (const std::exception& e) {
-        kLog.error("listener_threw", {{"what", e.what()}});
-    } catch (...) {
-        kLog.error("listener_threw", {{"what", "something that is no std::exception"}});
-    }
-    return ConsumeResult::kLater;
-}
 
 }  // namespace
 

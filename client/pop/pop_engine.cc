@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/pop/pop_engine.h"
 
+#include "client/consume/listener_call.h"
 #include "client/consume/record_reader.h"
 #include "client/core/runtime.h"
 #include "common/log.h"
@@ -8,7 +9,6 @@
 #include "protocol/wire/record.h"
 
 #include <algorithm>
-#include <exception>
 #include <set>
 
 namespace gantry::client {
@@ -26,18 +26,6 @@ constexpr std::uint32_t kDoublingsMax = 6;
 constexpr milliseconds kPollStep{500};
 constexpr int kRenewsPerTime = 3;  // of the invisible time
 constexpr milliseconds kRenewTickMin{10};
-
-ConsumeResult call_listener(const PopConsumer::Listener& listener,
-                            const std::vector<PoppedMessage>& messages) {
-    try {
-        return listener(messages);
-    } catch (const std::exception& e) {
-        kLog.error("listener_threw", {{"what", e.what()}});
-    } catch (...) {
-        kLog.error("listener_threw", {{"what", "something that is no std::exception"}});
-    }
-    return ConsumeResult::kLater;
-}
 
 }  // namespace
 
