@@ -19,7 +19,6 @@ namespace {
 
 constexpr Logger kLog("storage");
 constexpr std::size_t kUnitsAtOnce = 512;
-constexpr std::size_t kRollAtOnce = 256;
 
 TimerEntry entry_of(const QueueUnit& unit) noexcept {
     return {std::max<WallMs>(unit.tag, 0), unit.at, unit.size};
@@ -68,6 +67,7 @@ Status Timers::open(Queue& wheel, WallMs now) {
     is_folded_ = false;
     chunk_ = 0;
     size_.store(0, std::memory_order_relaxed);
+    dead_.store(0, std::memory_order_relaxed);
     floor_ = std::max({now / kTimerTickMs * kTimerTickMs, progress.duebefore(), WallMs{0}});
     resume(progress);
     return ok();
@@ -177,9 +177,17 @@ Result<std::vector<TimerEntry>> Timers::due(WallMs now, std::size_t count_max) {
             continue;
         }
         GANTRY_ASSIGN_OR_RETURN(std::vector<TimerEntry> found, slots_.peek(tick, count_max));
+        std::int64_t bytes = 0;
+        const auto end = std::find_if(found.begin(), found.end(), [&](const TimerEntry& timer) {
+            return (bytes += timer.size) > kDueBytes;
+        });
+        found.erase(end == found.begin() ? end + 1 : end, found.end());
         chunk_ = found.size();
         chunk_end_ = found.back();
         chunk_end_.due = tick;
+        dead_ -= std::count_if(found.begin(), found.end(), [this](const TimerEntry& timer) {
+            return timer.at < rolled_;
+        });
         std::erase_if(found, [this](const TimerEntry& timer) {
             return timer.at < rolled_ || !table().is_waiting(timer);
         });
@@ -350,13 +358,18 @@ Status Timers::commit() {
     return ok();
 }
 
+bool Timers::is_stale() const noexcept {
+    constexpr std::int64_t kDeadMax = 1'000'000;
+    return !round_.is_active && dead_ > kDeadMax && dead_ > size_ / 2;
+}
+
 WallMs Timers::next_event() const noexcept {
     return round_.is_active ? 0 : slots_.next_event();
 }
 
 std::int64_t Timers::waiting() const noexcept {
     const auto cancelled = static_cast<std::int64_t>(table().cancelled());
-    return std::max<std::int64_t>(size_.load(std::memory_order_relaxed) - cancelled, 0);
+    return std::max<std::int64_t>(size_ - dead_ - cancelled, 0);
 }
 
 }  // namespace gantry::storage

@@ -51,6 +51,8 @@ struct TimerBatch {
 /// Lifetime  `parts` outlives it.
 class Timers {
 public:
+    /// Of the waiting records of what due() returns, and one more.
+    static constexpr std::int64_t kDueBytes = 4 << 20;
     /// Delivered before the progress is logged, at most, and one chunk more.
     static constexpr std::size_t kUnloggedMax = 8'192;
 
@@ -85,6 +87,12 @@ public:
     /// Stores again what waited since before `stored_before`, a piece of it. True: there may be
     /// more.
     Result<bool> roll(WallMs stored_before);
+
+    /// Whether messages wait that fold() has not seen.
+    bool has_unfolded() const noexcept { return wheel_->max() > folded_; }
+
+    /// Whether the index had better be made anew: most of it is of records stored again.
+    bool is_stale() const noexcept;
 
     bool has_unlogged() const noexcept { return unlogged_ > 0; }
 
@@ -125,7 +133,7 @@ private:
     Result<std::size_t> deliver_batch(TimerBatch& batch, std::uint64_t& dropped);
     void advance_hold();
     Result<bool> collect_old(WallMs stored_before, std::vector<TimerEntry>& old);
-    Result<std::size_t> store_again(std::span<const TimerEntry> old);
+    Status store_again(std::span<const TimerEntry> old);
 
     Store::Parts& parts_;
     TimerSlots slots_;
@@ -144,6 +152,7 @@ private:
     QueueOffset hold_logged_;
     LogOffset rolled_;
     std::size_t unlogged_ = 0;
+    std::atomic<std::int64_t> dead_{0};  ///< entries of records that were stored again
     std::vector<std::byte> window_;
     std::atomic<std::int64_t> size_{0};
 };

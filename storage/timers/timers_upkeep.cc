@@ -4,9 +4,11 @@
 #include "storage/store_parts.h"
 #include "storage/timers/timers.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <string>
+#include <utility>
 
 namespace gantry::storage {
 namespace {
@@ -140,41 +142,29 @@ Result<bool> Timers::collect_old(WallMs stored_before, std::vector<TimerEntry>& 
 Status Timers::store_again(std::span<const TimerEntry> old) {
     std::vector<std::string> bytes;
     std::vector<std::string> properties;
-    std::vector<wire::Record> records;
     bytes.reserve(old.size());
     properties.reserve(old.size());
+    TimerBatch again;
+    again.queue = wheel_;
     for (const TimerEntry& timer : old) {
         Result<std::string> copy = parts_.record_at(timer.at);
-        if (!copy && copy.error().code != Errc::kCorrupt &&
-            copy.error().code != Errc::kNotFound) {
+        if (!copy && copy.error().code != Errc::kCorrupt && copy.error().code != Errc::kNotFound) {
             return copy.error();
         }
         if (!copy) {
             continue;  // lost to damage
         }
         bytes.push_back(std::move(*copy));
-        GANTRY_ASSIGN_OR_RETURN(const wire::Record record, wire::parse_record(as_bytes(bytes.back())));
+        GANTRY_ASSIGN_OR_RETURN(wire::Record record, wire::parse_record(as_bytes(bytes.back())));
         properties.push_back(rolled_properties(record.properties));
-        records.push_back(record);
-        records.back().properties = properties.back();
-        records.back().sys_flag |= wire::sys_flag::kEndsTimer;
-        records.back().prepared_transaction_offset = timer.at.value;
+        record.properties = properties.back();
+        again.records.push_back(record);
+        again.timers.push_back(timer);
     }
-    if (records.empty()) {
-        return ok();
-    }
-    const auto step = [&]() -> Result<Appended> {
-        // Cancelled meanwhile: the copy is stored, and cancelled too.
-        GANTRY_ASSIGN_OR_RETURN(
-            const Appended appended,
-            parts_.append_messages(*wheel_, records, wire::sys_flag::kEndsTimer));
-        for (const TimerEntry& timer : old) {
-            parts_.state->timers().delivered(timer.at);
-        }
-        return appended;
-    };
-    const Result<Appended> appended = parts_.state->commit_in_order(step);
-    return appended ? ok() : Status(appended.error());
+    std::uint64_t refused = 0;
+    GANTRY_ASSIGN_OR_RETURN(const std::size_t stored, deliver({&again, 1}, refused));
+    dead_ += static_cast<std::int64_t>(stored);
+    return ok();
 }
 
 }  // namespace gantry::storage
