@@ -3,10 +3,10 @@
 
 #include "broker/delivery/delay_service.h"
 #include "protocol/wire/properties.h"
+#include "protocol/wire/recall_handle.h"
 #include "storage/timers/timers.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <limits>
 #include <utility>
@@ -15,8 +15,6 @@ namespace gantry::broker {
 
 namespace {
 
-constexpr std::string_view kDigits =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 constexpr std::int64_t kNumberMax = std::numeric_limits<std::int64_t>::max() / 4'000;
 
 Result<std::int64_t> number_of(std::string_view name, std::string_view text) {
@@ -161,27 +159,8 @@ RealPlace real_place(std::string_view waiting, std::string& properties) {
     return place;
 }
 
-std::string format_recall_handle(const RecallHandle& handle) {
-    const std::string plain = "v1 " + handle.topic + ' ' + handle.broker + ' ' +
-                              std::to_string(handle.due) + ' ' + handle.key;
-    std::string text;
-    std::uint32_t bits = 0;
-    unsigned count = 0;
-    for (const char c : plain) {
-        bits = bits << 8U | static_cast<unsigned char>(c);
-        for (count += 8; count >= 6; count -= 6) {
-            text.push_back(kDigits[bits >> (count - 6) & 0x3FU]);
-        }
-    }
-    if (count > 0) {
-        text.push_back(kDigits[bits << (6 - count) & 0x3FU]);
-    }
-    text.append((4 - text.size() % 4) % 4, '=');
-    return text;
-}
-
 std::string recall_handle_of(std::string_view properties, std::string_view broker) {
-    RecallHandle handle;
+    wire::RecallHandle handle;
     wire::for_each_property(properties, [&](std::string_view name, std::string_view value) {
         if (name == wire::property::kUniqueKey) {
             handle.key = value;
@@ -192,46 +171,7 @@ std::string recall_handle_of(std::string_view properties, std::string_view broke
         }
     });
     handle.broker = broker;
-    return handle.key.empty() ? std::string() : format_recall_handle(handle);
-}
-
-Result<RecallHandle> parse_recall_handle(std::string_view text) {
-    const Error none{Errc::kRefused, "recall handle is invalid"};
-    std::string plain;
-    std::uint32_t bits = 0;
-    unsigned count = 0;
-    while (!text.empty() && text.back() == '=') {
-        text.remove_suffix(1);
-    }
-    for (const char c : text) {
-        const std::size_t digit = kDigits.find(c);
-        if (digit == std::string_view::npos) {
-            return none;
-        }
-        bits = bits << 6U | static_cast<std::uint32_t>(digit);
-        count += 6;
-        if (count >= 8) {
-            count -= 8;
-            plain.push_back(static_cast<char>(bits >> count & 0xFFU));
-        }
-    }
-    std::array<std::string, 5> parts;
-    std::size_t part = 0;
-    for (const char c : plain) {
-        if (c == ' ' && ++part == parts.size()) {
-            return none;
-        }
-        if (c != ' ') {
-            parts[part].push_back(c);
-        }
-    }
-    RecallHandle handle{parts[1], parts[2], 0, parts[4]};
-    const Result<std::int64_t> due = number_of("due", parts[3]);
-    if (parts[0] != "v1" || handle.topic.empty() || handle.key.empty() || !due) {
-        return none;
-    }
-    handle.due = *due;
-    return handle;
+    return handle.key.empty() ? std::string() : wire::format_recall_handle(handle);
 }
 
 }  // namespace gantry::broker

@@ -45,18 +45,7 @@ struct RealPlace {
 
 RealPlace real_place(std::string_view waiting, std::string& properties);
 
-/// What 370 takes to cancel a message: RocketMQ's handle.
-struct RecallHandle {
-    std::string topic;
-    std::string broker;
-    WallMs due = 0;
-    std::string key;  ///< UNIQ_KEY
-};
-
-std::string format_recall_handle(const RecallHandle& handle);
 /// The handle of a waiting record's properties; empty when it has no UNIQ_KEY.
 std::string recall_handle_of(std::string_view properties, std::string_view broker);
-/// kRefused: it is none.
-Result<RecallHandle> parse_recall_handle(std::string_view text);
 
 }  // namespace gantry::broker

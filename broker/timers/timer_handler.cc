@@ -4,6 +4,7 @@
 #include "broker/dispatcher.h"
 #include "broker/timers/delayed_message.h"
 #include "protocol/wire/properties.h"
+#include "protocol/wire/recall_handle.h"
 #include "storage/timers/timers.h"
 
 #include <algorithm>
@@ -40,13 +41,13 @@ WallMs due_time_of(const wire::Record& waiting) {
     return due;
 }
 
-bool is_meant(const wire::Record& waiting, const RecallHandle& handle) {
+bool is_meant(const wire::Record& waiting, const wire::RecallHandle& handle) {
     return wire::find_property(waiting.properties, wire::property::kRealTopic) == handle.topic &&
            (handle.due == 0 || due_time_of(waiting) == handle.due);
 }
 
 /// A message that was stored again has several records: the last one waits.
-Recalled recall_of(storage::Store& store, const RecallHandle& handle, std::size_t cancelled_max) {
+Recalled recall_of(storage::Store& store, const wire::RecallHandle& handle, std::size_t cancelled_max) {
     storage::Store::KeyQuery query;
     query.topic = storage::kTimerTopic;
     query.key = handle.key;
@@ -152,7 +153,7 @@ void TimerHandler::add_to(Dispatcher& dispatcher) {
 }
 
 void TimerHandler::recall(Call& call, const wire::RecallMessageRequest& request) {
-    const Result<RecallHandle> handle = parse_recall_handle(request.recallhandle());
+    const Result<wire::RecallHandle> handle = wire::parse_recall_handle(request.recallhandle());
     if (!handle) {
         call.fail(ResponseCode::kIllegalOperation, "recall failed, " + handle.error().detail);
         return;

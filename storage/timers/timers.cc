@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "protocol/wire/properties.h"
 #include "protocol/wire/send_number.h"
+#include "storage/import/import_mark.h"
 #include "storage/store_parts.h"
 
 #include <algorithm>
@@ -70,6 +71,12 @@ Status Timers::open(Queue& wheel, WallMs now) {
     dead_.store(0, std::memory_order_relaxed);
     floor_ = std::max({now / kTimerTickMs * kTimerTickMs, progress.duebefore(), WallMs{0}});
     resume(progress);
+    GANTRY_ASSIGN_OR_RETURN(const auto imported,
+                            ImportMark::load(parts_.files, parts_.options.directory));
+    if (imported && rolled_ < imported->until()) {
+        rolled_ = imported->until();  // nobody knows which of RocketMQ's were delivered
+        GANTRY_TRY(commit());
+    }
     return ok();
 }
 
@@ -124,7 +131,7 @@ Result<bool> Timers::fold(std::size_t units_max) {
             }
             folded_log_ = unit.end();
             const TimerEntry timer = entry_of(unit);
-            if (table().what(timer) != TimerTable::What::kOver) {
+            if (unit.at >= rolled_ && table().what(timer) != TimerTable::What::kOver) {
                 slots_.add(timer, place_of(timer));
             }
         }
