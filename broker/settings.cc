@@ -5,8 +5,8 @@
 #include "common/settings.h"
 #include "protocol/net/socket.h"
 #include "protocol/wire/record.h"
-#include "storage/topic_table.h"
 #include "storage/timers/timers.h"
+#include "storage/topic_table.h"
 #include "storage/transaction/transactions.h"
 
 #include <algorithm>
