@@ -2,8 +2,8 @@
 #include "broker/timers/delayed_message.h"
 
 #include "broker/delivery/delay_service.h"
+#include "protocol/wire/delay/recall_handle.h"
 #include "protocol/wire/properties.h"
-#include "protocol/wire/recall_handle.h"
 #include "storage/timers/timers.h"
 
 #include <algorithm>

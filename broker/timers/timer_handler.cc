@@ -3,8 +3,8 @@
 
 #include "broker/dispatcher.h"
 #include "broker/timers/delayed_message.h"
+#include "protocol/wire/delay/recall_handle.h"
 #include "protocol/wire/properties.h"
-#include "protocol/wire/recall_handle.h"
 #include "storage/timers/timers.h"
 
 #include <algorithm>

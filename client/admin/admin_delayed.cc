@@ -2,8 +2,8 @@
 // The part of AdminClient that looks at delayed messages.
 #include "client/admin/admin_state.h"
 #include "client/admin_client.h"
+#include "protocol/wire/delay/recall_handle.h"
 #include "protocol/wire/message.pb.h"
-#include "protocol/wire/recall_handle.h"
 
 #include <algorithm>
 #include <utility>

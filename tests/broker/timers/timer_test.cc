@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/timers/delayed_message.h"
+#include "protocol/wire/delay/recall_handle.h"
 #include "protocol/wire/properties.h"
-#include "protocol/wire/recall_handle.h"
 #include "protocol/wire/send_number.h"
 #include "storage/timers/timers.h"
 #include "tests/broker/broker_fixture.h"
