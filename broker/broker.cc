@@ -21,6 +21,8 @@
 #include "broker/pop/pop_handler.h"
 #include "broker/pop/pop_service.h"
 #include "broker/registrar.h"
+#include "broker/timers/timer_handler.h"
+#include "broker/timers/timer_service.h"
 #include "broker/topic_creator.h"
 #include "broker/transaction/transaction_checker.h"
 #include "broker/transaction/transaction_service.h"
@@ -60,6 +62,7 @@ struct Broker::Handlers {
           send_back(context, creator),
           queue_lock(context),
           transaction(context),
+          timer(context),
           describe(context),
           pops(context, creator),
           pop(context, pops),
@@ -74,6 +77,7 @@ struct Broker::Handlers {
         send_back.add_to(dispatcher);
         queue_lock.add_to(dispatcher);
         transaction.add_to(dispatcher);
+        timer.add_to(dispatcher);
         describe.add_to(dispatcher);
         pop.add_to(dispatcher);
     }
@@ -90,12 +94,14 @@ struct Broker::Handlers {
     SendBackHandler send_back;
     QueueLockHandler queue_lock;
     TransactionHandler transaction;
+    TimerHandler timer;
     DescribeHandler describe;
     PopService pops;
     PopHandler pop;
     TransactionService transactions;
     std::unique_ptr<TransactionChecker> transaction_checker;
     std::unique_ptr<DelayService> delay;
+    std::unique_ptr<TimerService> timers;
     std::unique_ptr<Registrar> registrar;
     std::unique_ptr<net::Timer> expiry;
 };
@@ -113,6 +119,7 @@ Broker::~Broker() {
         handlers_->expiry.reset();
         handlers_->registrar.reset();
         handlers_->delay.reset();
+        handlers_->timers.reset();
         handlers_->transaction_checker.reset();
         handlers_->pops.close();
     }
@@ -207,8 +214,10 @@ Status Broker::open_store() {
     handlers_->registrar = std::make_unique<Registrar>(*context_, *loops_[0]);
     context_->registrar = handlers_->registrar.get();
     handlers_->delay = std::make_unique<DelayService>(*context_, *loop_states_[0]);
-    context_->delay = handlers_->delay.get();
     GANTRY_TRY(handlers_->delay->open(handlers_->creator));
+    handlers_->timers = std::make_unique<TimerService>(*context_, *loop_states_[0]);
+    context_->timers = handlers_->timers.get();
+    GANTRY_TRY(handlers_->timers->open(handlers_->creator));
     handlers_->transaction_checker =
         std::make_unique<TransactionChecker>(*context_, *loop_states_[0]);
     context_->transaction_checker = handlers_->transaction_checker.get();
@@ -263,6 +272,12 @@ void Broker::add_gauges() {
     metrics_.gauge("gantry_broker_group_members", "Members of consumer groups.", [this] {
         return static_cast<double>(context_->groups.member_count());
     });
+    metrics_.gauge("gantry_broker_delayed_waiting", "Delayed messages that wait.", [this] {
+        return static_cast<double>(store_->timers().waiting());
+    });
+    metrics_.gauge("gantry_broker_delayed_late_ms",
+                   "How much later than due the last delayed messages were stored.",
+                   [this] { return static_cast<double>(handlers_->timers->late_ms()); });
     metrics_.gauge("gantry_broker_transactions_open", "Transactions without an outcome.", [this] {
         return static_cast<double>(store_->transactions().table().size());
     });
@@ -289,6 +304,7 @@ void Broker::start_serving() {
     handlers_->expiry->start_every(kExpiryPeriod);
     handlers_->registrar->start();
     handlers_->delay->start();
+    handlers_->timers->start();
     handlers_->transaction_checker->start();
     handlers_->pops.start();
     for (const auto& loop : loops_) {
@@ -339,6 +355,7 @@ void Broker::settle() {
     finished.wait_for(kStepLimit);
     context_->pool.stop();
     store_->stop_cold_reads();
+    handlers_->timers->stop();
     run_on(*loop_states_[0], [this] {
         handlers_->delay->stop();
         handlers_->transaction_checker->stop();

@@ -22,8 +22,8 @@ namespace gantry::broker {
 
 class LoopState;
 class Registrar;
-class DelayService;
 class PopService;
+class TimerService;
 class TransactionChecker;
 class TransactionService;
 
@@ -53,7 +53,7 @@ struct Context {
     LostNotices lost_notices;
     storage::Store* store = nullptr;
     Registrar* registrar = nullptr;
-    DelayService* delay = nullptr;
+    TimerService* timers = nullptr;
     PopService* pops = nullptr;
     TransactionService* transactions = nullptr;
     TransactionChecker* transaction_checker = nullptr;

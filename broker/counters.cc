@@ -48,6 +48,8 @@ Counters::Counters(MetricRegistry& r)
                              "One-way offset commits the store refused.")),
       delayed_in(r.counter("gantry_broker_delayed_in_total", "Messages stored for later.")),
       delayed_out(r.counter("gantry_broker_delayed_out_total", "Delayed messages delivered.")),
+      delayed_cancelled(
+          r.counter("gantry_broker_delayed_cancelled_total", "Delayed messages taken back.")),
       delayed_dropped(r.counter("gantry_broker_delayed_dropped_total",
                                 "Due messages dropped because their topic is gone.")),
       sent_back(r.counter("gantry_broker_sent_back_total", "Messages consumers sent back.")),

@@ -46,6 +46,7 @@ struct Counters {
     Counter& offsets_lost;  ///< one-way commits the store refused
     Counter& delayed_in;
     Counter& delayed_out;
+    Counter& delayed_cancelled;
     Counter& delayed_dropped;  ///< due messages whose topic is gone
     Counter& sent_back;
     Counter& dead_letters;

@@ -6,6 +6,7 @@
 #include "protocol/net/socket.h"
 #include "protocol/wire/record.h"
 #include "storage/topic_table.h"
+#include "storage/timers/timers.h"
 #include "storage/transaction/transactions.h"
 
 #include <algorithm>
@@ -248,6 +249,24 @@ void bind_transactions(SettingTable& table, BrokerOptions& o) {
               "are refused as busy.");
 }
 
+void bind_delays(SettingTable& table, BrokerOptions& o) {
+    constexpr std::int64_t kYearMs = std::int64_t{366} * 86'400'000;
+    table.add("delay.ms_max",
+              &o.delay_ms_max,
+              {1'000, kYearMs},
+              "How far ahead a delayed message may be due; those further ahead are refused.");
+    table.add("delay.cancelled_max",
+              &o.delay_cancelled_max,
+              {0, 100'000'000},
+              "Delayed messages that are cancelled and not due yet, about 60 B of memory each; "
+              "further ones cannot be cancelled for now.");
+    table.add("delay.roll_seconds",
+              &o.delay_roll_seconds,
+              {1, 366 * 86'400},
+              "A delayed message that waited so long is stored again, so that the log need not be "
+              "kept for it.");
+}
+
 void bind_producers(SettingTable& table, BrokerOptions& o) {
     table.add("producer.idle_seconds",
               &o.producer_idle_seconds,
@@ -318,6 +337,7 @@ void bind_settings(SettingTable& table, BrokerOptions& options) {
     bind_reading(table, options);
     bind_retention(table, options);
     bind_transactions(table, options);
+    bind_delays(table, options);
     bind_producers(table, options);
     bind_pops(table, options);
 }
@@ -371,7 +391,9 @@ storage::RetentionOptions retention_options(const BrokerOptions& options) {
     retention.force = options.retention_force;
     retention.alarm_percent = static_cast<std::uint32_t>(options.retention_alarm_percent);
     // Whose messages the broker itself still has to deliver.
-    retention.held_topics = {std::string(DelayService::kTopic), std::string(storage::kHalfTopic)};
+    retention.held_topics = {std::string(DelayService::kTopic),
+                             std::string(storage::kTimerTopic),
+                             std::string(storage::kHalfTopic)};
     return retention;
 }
 

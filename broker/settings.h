@@ -72,6 +72,10 @@ struct BrokerOptions {
     std::int64_t transaction_open_ms_max = 86'400'000;
     std::int64_t transaction_open_max = 500'000;
 
+    std::int64_t delay_ms_max = std::int64_t{366} * 86'400'000;
+    std::int64_t delay_cancelled_max = 100'000;
+    std::int64_t delay_roll_seconds = 172'800;
+
     std::int64_t producer_idle_seconds = 86'400;
     std::int64_t producer_queues_max = 100'000;
     std::int64_t pop_invisible_ms_max = 43'200'000;

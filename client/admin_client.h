@@ -104,6 +104,25 @@ struct OpenTransaction {
     std::int32_t asked = 0;
 };
 
+/// A delayed message that waits.
+struct DelayedMessage {
+    std::string broker;
+    std::string message_id;  ///< its UNIQ_KEY
+    std::string topic;
+    std::int32_t queue = 0;
+    WallMs due_ms = 0;
+    WallMs store_ms = 0;
+    std::string recall_handle;
+};
+
+/// Which delayed messages to list.
+struct DelayedQuery {
+    std::string topic;  ///< empty: of all
+    WallMs due_from_ms = 0;
+    WallMs due_until_ms = 0;          ///< without it; 0: no end
+    std::uint32_t count_max = 1'000;  ///< of each broker
+};
+
 /// One broker process; id 0 is the master of the brokers of that name.
 struct BrokerAddress {
     std::string cluster;
@@ -203,6 +222,13 @@ public:
     /// Lets the broker ask producers again about a transaction it gave up. `id`: offset message id
     /// of the message in TRANS_CHECK_MAX_TIME_TOPIC. Repeating it is success. kNotFound.
     Status resume_transaction(std::string_view id);
+
+    /// Of every master, in the order they were stored there.
+    Result<std::vector<DelayedMessage>> list_delayed(const DelayedQuery& query);
+    /// Takes a delayed message back, by the handle of its receipt or of list_delayed. kNotFound: no
+    /// such message is known, or no such broker. kConflict: it was delivered, or cancelled before.
+    /// kRefused: the handle is none. kBusy: the broker's delay.cancelled_max.
+    Status cancel_delayed(std::string_view recall_handle);
 
     /// Every registered broker, sorted by cluster, name and id.
     Result<std::vector<BrokerAddress>> cluster();

@@ -103,6 +103,10 @@ Status check_change(const wire::StateChange& change) {
             return check_half(change.transactionend().half());
         case wire::StateChange::kPopPut:
             return check_pop_put(change.popput());
+        case wire::StateChange::kTimerProgress:
+            return check_timer_progress(change.timerprogress());
+        case wire::StateChange::kTimerCancel:
+            return check_timer_cancel(change.timercancel());
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
@@ -199,6 +203,7 @@ Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
         pops_->apply(put);
     }
     GANTRY_TRY(transactions_.restore(snapshot));
+    GANTRY_TRY(timers_.restore(snapshot));
     GANTRY_TRY(producers_.restore(snapshot.producers()));
     state_->version.MergeFrom(snapshot.topicversion());
     state_->folded = LogOffset(snapshot.logoffset());
@@ -246,6 +251,8 @@ void LogStateMachine::replay_transaction(const wire::Record& record, LogOffset a
     }
     if (opens) {
         transactions_.open(transaction_of(record));
+    } else if ((record.sys_flag & wire::sys_flag::kEndsTimer) != 0) {
+        timers_.delivered(LogOffset(record.prepared_transaction_offset));
     } else {
         transactions_.close(LogOffset(record.prepared_transaction_offset));
     }
@@ -370,6 +377,12 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
                 pops_->apply(change.popput());
                 state.offsets.put(committed_of(change.popput()));
                 break;
+            case wire::StateChange::kTimerProgress:
+                timers_.progress(change.timerprogress());
+                break;
+            case wire::StateChange::kTimerCancel:
+                timers_.cancel(LogOffset(change.timercancel().at()), change.timercancel().due());
+                break;
             case wire::StateChange::CHANGE_NOT_SET:
                 break;
         }
@@ -393,6 +406,7 @@ wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& 
         state_->offsets.for_each(
             [&](const wire::OffsetPut& put) { *snapshot.add_offsets() = put; });
         transactions_.save(snapshot);
+        timers_.save(snapshot);
         pops_->save(snapshot);
     }
     if (producers_.size() > 0) {

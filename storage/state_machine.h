@@ -8,6 +8,7 @@
 #include "protocol/wire/record.h"
 #include "protocol/wire/state.pb.h"
 #include "storage/producers/producer_table.h"
+#include "storage/timers/timer_table.h"
 #include "storage/transaction/transaction_table.h"
 #include "storage/types.h"
 
@@ -100,8 +101,9 @@ public:
     /// (queues as of there have seen the earlier ones). kCorrupt: the body does not parse.
     Status replay(const LoggedChange& logged, bool drop_queues);
 
-    /// Folds a record of another topic in that opens or ends a transaction: see transactions.h.
-    /// Others change nothing, and none below the restored snapshot's log offset does.
+    /// Folds a record of another topic in that opens or ends a transaction, or ends the waiting of
+    /// a delayed message: see transactions.h, timers.h. Others change nothing, and none below the
+    /// restored snapshot's log offset does.
     void replay_transaction(const wire::Record& record, LogOffset at);
 
     /// The state, with its log offset: every commit below that is in, none above. `published`
@@ -131,6 +133,10 @@ public:
 
     const TransactionTable& transactions() const noexcept { return transactions_; }
 
+    TimerTable& timers() noexcept { return timers_; }
+
+    const TimerTable& timers() const noexcept { return timers_; }
+
     ProducerTable& producers() noexcept { return producers_; }
 
     PopTable& pops() noexcept { return *pops_; }
@@ -155,6 +161,7 @@ private:
 
     TopicTable& topics_;
     TransactionTable transactions_;
+    TimerTable timers_;
     mutable ProducerTable producers_;  ///< locks inside; a snapshot forgets what is over
     const std::unique_ptr<PopTable> pops_;
     mutable Mutex commit_mutex_;  ///< order of commits = order of the log; before mutex_

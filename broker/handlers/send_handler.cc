@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/send_handler.h"
 
-#include "broker/delivery/delay_service.h"
 #include "broker/dispatcher.h"
+#include "broker/timers/delayed_frames.h"
+#include "broker/timers/delayed_message.h"
+#include "broker/timers/timer_service.h"
 #include "broker/topic_creator.h"
 #include "broker/transaction/transaction_service.h"
 #include "protocol/wire/batch.h"
@@ -118,12 +120,16 @@ void SendHandler::send_records(Call& call) {
         call.fail(decoded.error());
         return;
     }
+    wire::SendRecordsResponse delayed;
     const auto append = [&]() -> Result<storage::Appended> {
         GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic, find_topic(call, request.topic()));
         GANTRY_TRY(check_writable(context_, *topic));
         GANTRY_TRY(call.loop.room_for_message());
         GANTRY_ASSIGN_OR_RETURN(storage::Queue* const queue, find_queue(*topic, request.queueid()));
         GANTRY_TRY(check_body_sizes(call.body(), context_.options.message_bytes_max));
+        if (request.isdelayed()) {
+            return store_delayed_frame(call, request, *queue, delayed);
+        }
         GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
                                 context_.store->append_records(
                                     *queue, call.body(), request.count(), request.haskeys()));
@@ -138,12 +144,14 @@ void SendHandler::send_records(Call& call) {
         return;
     }
     if (appended->is_repeat) {
-        answer_repeat(call, *appended);
+        answer_repeat(call, *appended, request.isdelayed());
         return;
     }
     context_.counters.messages_in.add(appended->count);
     context_.counters.bytes_in.add(call.body().size());
-    if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
+    if (request.isdelayed()) {
+        reply_when_durable(call, appended->end, delayed);
+    } else if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
         wire::SendRecordsResponse& response = call.loop.send_response;
         response.set_queueoffset(appended->queue_offset.value);
         response.set_logoffset(appended->first.value);
@@ -166,7 +174,7 @@ void SendHandler::refuse_records(Call& call, const Error& error) {
 }
 
 /// The first one may not be durable yet, or never become so.
-void SendHandler::answer_repeat(Call& call, const storage::Appended& stored) {
+void SendHandler::answer_repeat(Call& call, const storage::Appended& stored, bool is_delayed) {
     context_.counters.sends_repeated.add();
     const bool is_async = context_.store->flush_mode() == storage::FlushMode::kAsync;
     if (!is_async && context_.store->watermarks().flushed < stored.end) {
@@ -175,12 +183,22 @@ void SendHandler::answer_repeat(Call& call, const storage::Appended& stored) {
             return;
         }
     }
+    if (is_delayed) {
+        answer_delayed_repeat(call, stored);
+        return;
+    }
     wire::SendRecordsResponse response;
     response.set_queueoffset(stored.queue_offset.value);
     response.set_logoffset(stored.first.value);
     response.set_storetimestamp(stored.store_ms);
+    reply_when_durable(call, stored.end, response);
+}
+
+void SendHandler::reply_when_durable(Call& call,
+                                     LogOffset end,
+                                     const wire::SendRecordsResponse& response) {
     call.loop.when_durable(
-        stored.end, [&loop = call.loop, to = call.addressee(), response](const Status& status) {
+        end, [&loop = call.loop, to = call.addressee(), response](const Status& status) {
             if (status) {
                 loop.reply(to, ResponseCode::kSuccess, {}, &response);
             } else {
@@ -321,30 +339,46 @@ void SendHandler::store_stock(Call& call,
                               const Request& request,
                               storage::Queue& queue,
                               std::vector<wire::Record>& records) {
-    storage::Queue* target = &queue;
-    DelayedRecord delayed;
-    const std::int32_t level = DelayService::level_of(request.properties());
-    const bool is_dead_letter = queue.topic.starts_with(wire::kDeadLetterPrefix);
-    if (level > 0 && !request.batch() && !is_dead_letter) {
-        delayed = context_.delay->delay(records[0], level);
-        records[0] = delayed.record;
-        records[0].properties = delayed.properties;
-        target = delayed.queue;
+    const bool may_wait =
+        !request.batch() && !queue.topic.starts_with(wire::kDeadLetterPrefix);
+    const auto due = may_wait ? due_of(request.properties(),
+                                       context_.clock.wall_ms(),
+                                       context_.options.delay_ms_max)
+                              : std::optional<WallMs>();
+    if (!due) {
+        call.fail(due.error(), ResponseCode::kMessageIllegal);
+        return;
     }
-    const Result<storage::Appended> appended = context_.store->append_messages(*target, records);
+    WaitingMessage waiting;
+    if (*due) {
+        waiting = wait_until_due(records[0], **due, &call.loop.random());
+        records[0] = waiting.record;
+        records[0].properties = waiting.properties;
+    }
+    const Result<storage::Appended> appended =
+        *due ? context_.timers->store(call.loop, queue, records)
+             : context_.store->append_messages(queue, records);
     if (!appended) {
         call.fail(appended.error(), stock_code(appended.error().code));
         return;
     }
-    call.loop.appended(*target, appended->end);
-    if (target != &queue) {
-        context_.delay->stored(level);
+    wire::SendMessageResponse response = response_of(queue.queue_id, *appended, records);
+    if (*due) {
+        response.set_recallhandle(recall_handle_of(waiting.properties, context_.options.name));
+    } else {
+        call.loop.appended(queue, appended->end);
     }
-    acknowledge(call, request, *appended, response_of(queue.queue_id, *appended, records));
+    acknowledge(call, request, *appended, response);
 }
 
-/// A delay level of it counts from its commit on.
+/// A delay of it counts from its commit on.
 void SendHandler::store_half(Call& call, const Request& request, const wire::Record& message) {
+    const auto due = due_of(
+        request.properties(), context_.clock.wall_ms(), context_.options.delay_ms_max);
+    if (!due) {
+        call.fail(due.error(), ResponseCode::kMessageIllegal);
+        return;
+    }
     const Result<storage::Appended> appended =
         context_.transactions->store_half(call.loop, message, request.producergroup());
     if (!appended) {

@@ -17,7 +17,7 @@ class Dispatcher;
 class TopicCreator;
 
 /// Takes messages from producers: records in stored form from Gantry's clients (10001), plain
-/// messages and batches from stock clients (10, 310, 320), and half messages of transactions from
+/// messages and batches from stock clients (10, 310, 320), those of them that are to wait, and half messages of transactions from
 /// either (10, 310 with sysFlag prepared or TRAN_MSG).
 ///
 ///   error                                native          stock
@@ -49,7 +49,8 @@ private:
     void send_message(Call& call, const Request& request);
 
     void refuse_records(Call& call, const Error& error);
-    void answer_repeat(Call& call, const storage::Appended& stored);
+    void answer_repeat(Call& call, const storage::Appended& stored, bool is_delayed);
+    void reply_when_durable(Call& call, LogOffset end, const wire::SendRecordsResponse& response);
 
     Result<storage::Topic*> find_topic(Call& call, std::string_view name) const;
     Result<storage::Queue*> find_queue(storage::Topic& topic, std::int32_t queue_id) const;

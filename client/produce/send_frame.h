@@ -59,6 +59,7 @@ struct Frame {
     bool is_sealed = false;  ///< takes no more messages
     bool has_keys = false;
     bool has_tags = false;
+    bool is_delayed = false;   ///< all its messages are, or none
     bool has_left = false;     ///< an attempt got as far as a socket
     bool is_unknown = false;   ///< an attempt's outcome is unknown
     bool is_numbered = false;  ///< of an idempotent producer: epoch and first are its number

@@ -253,7 +253,9 @@ void Sender::place_in_loop(TopicSender& topic, Parked& parked) {
 
 void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
     Frame* frame = lane.gathering(outgoing.kind);
+    const bool is_delayed = outgoing.message.is_delayed();
     const bool fits = frame != nullptr && options_.batch_bytes_max > 0 &&
+                      frame->is_delayed == is_delayed &&
                       frame->bytes + outgoing.record_bytes <= options_.batch_bytes_max &&
                       outgoing.deadline - frame->deadline <= options_.deadline / kSpreadPart;
     if (!fits) {
@@ -264,6 +266,7 @@ void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
         frame = opened.get();
         frame->lane = &lane;
         frame->kind = outgoing.kind;
+        frame->is_delayed = is_delayed;
         frame->deadline = outgoing.deadline;
         frame->opened = outgoing.deadline - options_.deadline;
         frame->born_ms = runtime_.clock().wall_ms();

@@ -11,6 +11,7 @@
 #include "common/random.h"
 #include "protocol/net/channel.h"
 #include "protocol/net/event_loop.h"
+#include "protocol/wire/message.pb.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -96,7 +97,7 @@ private:
     void encode_in_loop(const Frame& frame, std::string& body);
     std::chrono::milliseconds attempt_limit_in_loop(const Frame& frame) const;
     void answered_in_loop(FramePtr frame, Result<net::Received>& result);
-    void stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_t log_offset);
+    void stored_in_loop(Frame& frame, const wire::SendRecordsResponse& answer);
     void failed_in_loop(FramePtr frame, Error error);
     bool may_retry(const Frame& frame, const Error& error) const noexcept;
     std::chrono::milliseconds pause_in_loop(const Frame& frame);

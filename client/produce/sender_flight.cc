@@ -146,6 +146,7 @@ void Sender::dispatch_in_loop(Lane& lane) {
     fields.set_count(static_cast<std::uint32_t>(frame->sends.size()));
     fields.set_haskeys(frame->has_keys);
     fields.set_hastags(frame->has_tags);
+    fields.set_isdelayed(frame->is_delayed);
     net::Request request{wire::RequestCode::kSendRecords, &fields, std::move(body)};
     frame_count_.add();
     if (frame->kind == SendKind::kOneway) {
@@ -190,7 +191,7 @@ void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
     };
     if (answer) {
         lane.broker->succeeded();
-        stored_in_loop(*frame, answer->queueoffset(), answer->logoffset());
+        stored_in_loop(*frame, *answer);
         pool_.give(std::move(frame));
     } else if (is_told(wire::ResponseCode::kSequenceGap)) {
         misnumbered_in_loop(std::move(frame), answer.error(), true);
@@ -204,7 +205,10 @@ void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
     }
 }
 
-void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_t log_offset) {
+void Sender::stored_in_loop(Frame& frame, const wire::SendRecordsResponse& answer) {
+    std::int64_t queue_offset = answer.queueoffset();
+    std::int64_t log_offset = answer.logoffset();
+    int number = 0;
     const Lane& lane = *frame.lane;
     stored_count_.add(frame.sends.size());
     if (frame.is_numbered && frame.epoch == lane.numbers->epoch) {
@@ -217,6 +221,11 @@ void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_
         SendReceipt receipt;
         receipt.queue = {*lane.topic, lane.broker->name, lane.queue};
         receipt.queue_offset = queue_offset++;
+        if (number < answer.recallhandles_size() && number < answer.logoffsets_size()) {
+            receipt.recall_handle = answer.recallhandles(number);
+            log_offset = answer.logoffsets(number);
+            ++number;
+        }
         receipt.message_id = message_id_of(lane.broker->id_prefix, log_offset);
         log_offset += static_cast<std::int64_t>(
             lane.broker->store_v6 ? record_bytes_of(outgoing.message, born_v6, true)

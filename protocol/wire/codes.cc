@@ -14,7 +14,7 @@ struct Named {
 };
 
 // Ascending by number.
-constexpr std::array<Named<RequestCode>, 68> kRequests = {{
+constexpr std::array<Named<RequestCode>, 70> kRequests = {{
     {RequestCode::kSendMessage, "SEND_MESSAGE"},
     {RequestCode::kPullMessage, "PULL_MESSAGE"},
     {RequestCode::kQueryMessage, "QUERY_MESSAGE"},
@@ -70,6 +70,7 @@ constexpr std::array<Named<RequestCode>, 68> kRequests = {{
     {RequestCode::kGetTopicConfig, "GET_TOPIC_CONFIG"},
     {RequestCode::kGetSubscriptionGroupConfig, "GET_SUBSCRIPTIONGROUP_CONFIG"},
     {RequestCode::kLitePullMessage, "LITE_PULL_MESSAGE"},
+    {RequestCode::kRecallMessage, "RECALL_MESSAGE"},
     {RequestCode::kBrokerHeartbeat, "BROKER_HEARTBEAT"},
     {RequestCode::kSendRecords, "SEND_RECORDS"},
     {RequestCode::kCommitOffsets, "COMMIT_OFFSETS"},
@@ -78,6 +79,7 @@ constexpr std::array<Named<RequestCode>, 68> kRequests = {{
     {RequestCode::kDescribeBroker, "DESCRIBE_BROKER"},
     {RequestCode::kListGroups, "LIST_GROUPS"},
     {RequestCode::kListTransactions, "LIST_TRANSACTIONS"},
+    {RequestCode::kListDelayed, "LIST_DELAYED"},
     {RequestCode::kSettlePops, "SETTLE_POPS"},
     {RequestCode::kPopMessage, "POP_MESSAGE"},
     {RequestCode::kAckMessage, "ACK_MESSAGE"},
@@ -85,7 +87,7 @@ constexpr std::array<Named<RequestCode>, 68> kRequests = {{
     {RequestCode::kBatchAckMessage, "BATCH_ACK_MESSAGE"},
 }};
 
-constexpr std::array<Named<ResponseCode>, 34> kResponses = {{
+constexpr std::array<Named<ResponseCode>, 37> kResponses = {{
     {ResponseCode::kSuccess, "SUCCESS"},
     {ResponseCode::kSystemError, "SYSTEM_ERROR"},
     {ResponseCode::kSystemBusy, "SYSTEM_BUSY"},
@@ -111,6 +113,7 @@ constexpr std::array<Named<ResponseCode>, 34> kResponses = {{
     {ResponseCode::kPollingFull, "POLLING_FULL"},
     {ResponseCode::kPollingTimeout, "POLLING_TIMEOUT"},
     {ResponseCode::kFlowControl, "FLOW_CONTROL"},
+    {ResponseCode::kIllegalOperation, "ILLEGAL_OPERATION"},
     {ResponseCode::kMalformed, "MALFORMED"},
     {ResponseCode::kDiskFull, "DISK_FULL"},
     {ResponseCode::kReadOnly, "READ_ONLY"},
@@ -120,6 +123,8 @@ constexpr std::array<Named<ResponseCode>, 34> kResponses = {{
     {ResponseCode::kIoError, "IO_ERROR"},
     {ResponseCode::kSequenceGap, "SEQUENCE_GAP"},
     {ResponseCode::kNumbersUnknown, "NUMBERS_UNKNOWN"},
+    {ResponseCode::kDelayedUnknown, "DELAYED_UNKNOWN"},
+    {ResponseCode::kDelayedOver, "DELAYED_OVER"},
 }};
 
 template <class Code, std::size_t N>

@@ -64,6 +64,7 @@ enum class RequestCode : std::int32_t {
     kGetTopicConfig = 351,
     kGetSubscriptionGroupConfig = 352,
     kLitePullMessage = 361,
+    kRecallMessage = 370,
     kBrokerHeartbeat = 904,
     kPopMessage = 200050,
     kAckMessage = 200051,
@@ -77,6 +78,7 @@ enum class RequestCode : std::int32_t {
     kDescribeBroker = 10020,       ///< build, store watermarks, counters
     kListGroups = 10021,           ///< groups with members and lag
     kListTransactions = 10030,     ///< transactions without an outcome
+    kListDelayed = 10040,          ///< delayed messages that wait
     kSettlePops = 10050,           ///< acknowledges and re-times popped messages, many at once
 };
 
@@ -107,6 +109,7 @@ enum class ResponseCode : std::int32_t {
     kPollingFull = 209,     ///< too many pops wait
     kPollingTimeout = 210,  ///< a pop waited, and nothing came
     kFlowControl = 215,
+    kIllegalOperation = 604,  ///< a recall handle that is none, or of something else
     kMalformed = 10000,  ///< the request's bytes do not parse; the connection is closed after it
     kDiskFull = 10001,   ///< not stored; resumes by itself when space returns
     kReadOnly = 10002,   ///< not stored; reason in the remark
@@ -116,6 +119,8 @@ enum class ResponseCode : std::int32_t {
     kIoError = 10006,  ///< the disk failed this request, and maybe not the next; nothing is skipped
     kSequenceGap = 10007,     ///< not stored: messages of this producer before it are missing
     kNumbersUnknown = 10008,  ///< the producer's numbers in this queue are not known, or are over
+    kDelayedUnknown = 10040,  ///< no delayed message of that handle is known
+    kDelayedOver = 10041,     ///< it waits no longer: it was delivered, or cancelled before
 };
 
 /// RocketMQ's or our name of a code, "" when unknown; for logs, metrics and tools.

@@ -44,7 +44,7 @@ TEST_SUITE("tools/cli") {
         for (const char* command :
              {"topic create",     "topic list",         "topic describe", "topic update",
               "topic delete",     "group list",         "group describe", "group set",
-              "dlq list",         "dlq show",           "dlq redrive",    "dlq purge",
+              "delay list",       "delay cancel",       "dlq list",         "dlq show",           "dlq redrive",    "dlq purge",
               "transaction list", "transaction resume", "cluster",        "broker describe",
               "message get",      "message query",      "produce",        "consume",
               "store check",      "store dump",         "store import",   "store repair",

@@ -36,6 +36,7 @@ std::vector<Command> all_commands() {
     for (auto area : {topic_commands(),
                       group_commands(),
                       transaction_commands(),
+                      delay_commands(),
                       dead_letter_commands(),
                       cluster_commands(),
                       message_commands(),

@@ -85,6 +85,7 @@ std::vector<Command> message_commands();
 std::vector<Command> stream_commands();
 std::vector<Command> store_commands();
 std::vector<Command> transaction_commands();
+std::vector<Command> delay_commands();
 std::vector<Command> dead_letter_commands();
 
 /// Runs the command line; returns the exit code: 0 done, 1 failure, 2 usage, 3 not found,

@@ -189,6 +189,17 @@ std::string change_text(const wire::StateChange& change) {
                    " leases, " + std::to_string(put.done_size()) + " runs done, committed " +
                    std::to_string(put.committed()) + ", next " + std::to_string(put.next());
         }
+        case wire::StateChange::kTimerProgress: {
+            const wire::TimerProgress& put = change.timerprogress();
+            return "delayed messages due before " + std::to_string(put.duebefore()) +
+                   " and stored before " + std::to_string(put.known()) + " are delivered" +
+                   (put.roundknown() == 0 ? std::string()
+                                          : ", further to " + std::to_string(put.lasttick()) +
+                                                ", stored at " + std::to_string(put.lastat()));
+        }
+        case wire::StateChange::kTimerCancel:
+            return "the delayed message at " + std::to_string(change.timercancel().at()) +
+                   " is cancelled";
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
