@@ -199,6 +199,7 @@ Status Broker::open_store() {
             files_, clock_, metrics_, store_options(options_, context_->store_host)));
     store_ = std::move(opened.store);
     context_->store = store_.get();
+    context_->locks.set_state(store_->state());
     store_->on_progress([this] {
         for (const auto& loop : loop_states_) {
             loop->on_store_progress();

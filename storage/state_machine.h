@@ -21,8 +21,8 @@
 
 namespace gantry::storage {
 
-/// Topics, groups, committed offsets, open transactions and what is popped: a fold over the records
-/// of the state topic in the log.
+/// Topics, groups, committed offsets, open transactions, what is popped and who may consume queues
+/// in order: a fold over the records of the state topic in the log.
 ///
 ///   commit(changes) -> one record in the log -> applied to memory -> Appended (ack when durable)
 ///
@@ -31,8 +31,8 @@ namespace gantry::storage {
 ///           kRefused: an illegal change (queue numbers, perm), names field, value and limit.
 /// Limits    queue numbers 1..65536 a topic (0 allowed for one of read/write); perm 0..7; offsets
 ///           0 or more, also below an earlier one; names of 1 to 255 B, else checked by the broker.
-/// Deletion  a topic takes its queues, committed offsets and what is popped of it with it, a group
-///           its offsets and what it pops.
+/// Deletion  a topic takes its queues, committed offsets, locks and what is popped of it with it, a
+///           group its offsets, locks and what it pops.
 class StateMachine {
 public:
     StateMachine() = default;
@@ -56,6 +56,16 @@ public:
                                                std::int32_t queue_id) const = 0;
     virtual std::vector<wire::OffsetPut> offsets_of_group(std::string_view group) const = 0;
     virtual std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const = 0;
+    /// Who may consume the queue in order; nothing when nobody was granted it.
+    virtual std::optional<wire::QueueLockPut> queue_lock(std::string_view group,
+                                                         std::string_view topic,
+                                                         std::int32_t queue_id) const = 0;
+    /// The token of that grant; 0 when there is none.
+    virtual std::int64_t lock_token(std::string_view group,
+                                    std::string_view topic,
+                                    std::int32_t queue_id) const = 0;
+    /// Of the newest grant there was.
+    virtual std::int64_t last_lock_token() const = 0;
 };
 
 class PopTable;
@@ -147,6 +157,13 @@ public:
                                        std::int32_t queue_id) const override;
     std::vector<wire::OffsetPut> offsets_of_group(std::string_view group) const override;
     std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const override;
+    std::optional<wire::QueueLockPut> queue_lock(std::string_view group,
+                                                 std::string_view topic,
+                                                 std::int32_t queue_id) const override;
+    std::int64_t lock_token(std::string_view group,
+                            std::string_view topic,
+                            std::int32_t queue_id) const override;
+    std::int64_t last_lock_token() const override;
 
 private:
     struct State;

@@ -78,6 +78,8 @@ enum class RequestCode : std::int32_t {
     kListGroups = 10021,           ///< groups with members and lag
     kListTransactions = 10030,     ///< transactions without an outcome
     kSettlePops = 10050,           ///< acknowledges and re-times popped messages, many at once
+    kLockQueues = 10070,           ///< takes or renews queues to consume in order
+    kUnlockQueues = 10071,
 };
 
 /// How a request ended; RocketMQ's numbers, Gantry's own from 10000.
@@ -116,6 +118,7 @@ enum class ResponseCode : std::int32_t {
     kIoError = 10006,  ///< the disk failed this request, and maybe not the next; nothing is skipped
     kSequenceGap = 10007,     ///< not stored: messages of this producer before it are missing
     kNumbersUnknown = 10008,  ///< the producer's numbers in this queue are not known, or are over
+    kFenced = 10070,  ///< another client has the queue to consume in order, or none has
 };
 
 /// RocketMQ's or our name of a code, "" when unknown; for logs, metrics and tools.

@@ -82,6 +82,7 @@ Errc errc_of(ResponseCode code) noexcept {
         case ResponseCode::kConflict:
         case ResponseCode::kSequenceGap:
         case ResponseCode::kNumbersUnknown:
+        case ResponseCode::kFenced:
             return Errc::kConflict;
         case ResponseCode::kServiceNotAvailable:
         case ResponseCode::kReadOnly:

@@ -189,6 +189,13 @@ std::string change_text(const wire::StateChange& change) {
                    " leases, " + std::to_string(put.done_size()) + " runs done, committed " +
                    std::to_string(put.committed()) + ", next " + std::to_string(put.next());
         }
+        case wire::StateChange::kQueueLockPut: {
+            const wire::QueueLockPut& put = change.queuelockput();
+            return "lock of group " + put.group() + " for topic " + put.topic() + " queue " +
+                   std::to_string(put.queueid()) + ": " +
+                   (put.client().empty() ? "nobody" : put.client()) + ", token " +
+                   std::to_string(put.token()) + ", lease " + std::to_string(put.lease()) + " ms";
+        }
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
