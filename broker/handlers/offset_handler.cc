@@ -136,12 +136,15 @@ void OffsetHandler::commit(Call& call, const wire::CommitOffsetsRequest& request
             return;
         }
     }
-    if (const std::string remark = fenced(request); !remark.empty()) {
+    const std::string remark = fenced(request);
+    if (!remark.empty()) {
         context_.counters.fenced.add();
-        call.fail(ResponseCode::kFenced, remark);
-        return;
     }
     for (const auto& entry : request.offsets()) {
+        if (context_.locks.is_fenced({request.consumergroup(), entry.topic(), entry.queueid()},
+                                     entry.locktoken())) {
+            continue;
+        }
         call.loop.offsets().put({request.consumergroup(),
                                  entry.topic(),
                                  entry.queueid(),
@@ -152,15 +155,14 @@ void OffsetHandler::commit(Call& call, const wire::CommitOffsetsRequest& request
         return;
     }
     call.loop.offsets().acknowledge(
-        [this, &loop = call.loop, to = call.addressee(), request](const Status& status) {
+        [this, &loop = call.loop, to = call.addressee(), request, remark](const Status& status) {
             if (!status) {
                 loop.fail(to, status.error());
                 return;
             }
-            // The lock may have changed hands before the end of the pass: then it was dropped.
-            const std::string remark = fenced(request);
-            loop.reply(
-                to, remark.empty() ? ResponseCode::kSuccess : ResponseCode::kFenced, remark);
+            // A lock may have changed hands before the end of the pass: then it was dropped.
+            const std::string why = remark.empty() ? fenced(request) : remark;
+            loop.reply(to, why.empty() ? ResponseCode::kSuccess : ResponseCode::kFenced, why);
         });
 }
 

@@ -18,8 +18,7 @@ class Dispatcher;
 /// Threads   any loop. By-time searches read the log and run in the pool.
 /// Errors    stock clients get RocketMQ's answers for unknown topics and queues (offset 0); native
 ///           ones kTopicNotExist and kInvalidParameter. kFenced: 10002 with a lock token that is
-///           not the current one of its queue; nothing of the request is committed, or some of it
-///           when the lock changed hands meanwhile.
+///           not the current one of its queue; the request's other offsets are committed.
 class OffsetHandler {
 public:
     explicit OffsetHandler(Context& context) : context_(context) {}
