@@ -40,9 +40,9 @@ Status check_count(std::string_view name, std::uint64_t value, std::uint64_t mos
 
 Status check_times(const OrderedConsumer::Options& options) {
     if (options.lease < kLeaseMin || options.lease > kLeaseMax) {
-        return Error{Errc::kRefused,
-                     "lease " + std::to_string(options.lease.count()) +
-                         " ms is not in 1000..60000 ms"};
+        return Error{
+            Errc::kRefused,
+            "lease " + std::to_string(options.lease.count()) + " ms is not in 1000..60000 ms"};
     }
     if (options.retry_delay.count() <= 0 || options.retry_delay_max < options.retry_delay) {
         return Error{Errc::kRefused,

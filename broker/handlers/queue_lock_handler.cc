@@ -134,14 +134,14 @@ void QueueLockHandler::lock_batch(Call& call) {
     }
     std::string bytes;
     wire::append_body(bytes, call.to.codec, response);
-    call.loop.when_durable(
-        *end, [&loop = call.loop, to = call.addressee(), bytes](const Status& status) {
-            if (status) {
-                loop.reply(to, ResponseCode::kSuccess, {}, nullptr, bytes);
-            } else {
-                loop.fail(to, status.error());
-            }
-        });
+    call.loop.when_durable(*end,
+                           [&loop = call.loop, to = call.addressee(), bytes](const Status& status) {
+                               if (status) {
+                                   loop.reply(to, ResponseCode::kSuccess, {}, nullptr, bytes);
+                               } else {
+                                   loop.fail(to, status.error());
+                               }
+                           });
 }
 
 void QueueLockHandler::unlock_batch(Call& call) {

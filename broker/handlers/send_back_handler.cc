@@ -91,8 +91,7 @@ bool SendBackHandler::is_fenced(LoopState& loop,
         return false;
     }
     context_.counters.fenced.add();
-    loop.reply(
-        to, ResponseCode::kFenced, context_.locks.remark(name, job.request.locktoken()));
+    loop.reply(to, ResponseCode::kFenced, context_.locks.remark(name, job.request.locktoken()));
     return true;
 }
 

@@ -61,9 +61,7 @@ public:
     bool is_ready(SteadyTime now) const;
 
     /// Offset of the oldest message that is not done; end() when all are.
-    std::int64_t first_undone() const noexcept {
-        return undone_.empty() ? end_ : *undone_.begin();
-    }
+    std::int64_t first_undone() const noexcept { return undone_.empty() ? end_ : *undone_.begin(); }
 
     /// Behind the newest message.
     std::int64_t end() const noexcept { return end_; }

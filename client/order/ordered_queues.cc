@@ -219,20 +219,19 @@ void OrderedQueues::close_in_loop(const QueueId& queue, Entry& entry) {
 void OrderedQueues::closed_in_loop(const QueueId& queue, std::int64_t offset) {
     const std::int64_t token = entries_.at(queue).token;
     Offsets(runtime_, slot_)
-        .commit(
-            options_.group,
-            {{queue, offset}},
-            [self = shared_from_this(), queue](const Status& status) {
-                if (!status) {
-                    kLog.warn("commit_failed",
-                              {{"group", self->options_.group},
-                               {"topic", queue.topic},
-                               {"queue", queue.queue},
-                               {"error", status.error()}});
-                }
-                self->unlock_in_loop(queue);
-            },
-            {{queue, token}});
+        .commit(options_.group,
+                {{queue, offset}},
+                [self = shared_from_this(), queue](const Status& status) {
+                    if (!status) {
+                        kLog.warn("commit_failed",
+                                  {{"group", self->options_.group},
+                                   {"topic", queue.topic},
+                                   {"queue", queue.queue},
+                                   {"error", status.error()}});
+                    }
+                    self->unlock_in_loop(queue);
+                },
+                {{queue, token}});
 }
 
 void OrderedQueues::unlock_in_loop(const QueueId& queue) {

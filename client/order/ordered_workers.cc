@@ -376,7 +376,8 @@ std::int64_t OrderedWorkers::commit_offset(const Queue& queue, std::int64_t read
 
 /// A message on its way to the dead letters.
 struct OrderedWorkers::DeadLetters {
-    DeadLetters(std::shared_ptr<OrderedWorkers> w, Job j) : workers(std::move(w)), job(std::move(j)) {}
+    DeadLetters(std::shared_ptr<OrderedWorkers> w, Job j)
+        : workers(std::move(w)), job(std::move(j)) {}
 
     ~DeadLetters() { workers->buried(std::move(job), status); }
 
@@ -406,12 +407,12 @@ void OrderedWorkers::bury(Job job) {
         fields.set_delaylevel(-1);
         fields.set_origintopic(std::string(message.topic()));
         fields.set_locktoken(letter->job.queue->token);
-        slot_.channel(address).call(
-            {wire::RequestCode::kConsumerSendMsgBack, &fields, {}},
-            kBuryLimit,
-            [letter, address](Result<net::Received>& result) {
-                letter->status = result ? check_response(*result, address) : result.error();
-            });
+        slot_.channel(address).call({wire::RequestCode::kConsumerSendMsgBack, &fields, {}},
+                                    kBuryLimit,
+                                    [letter, address](Result<net::Received>& result) {
+                                        letter->status = result ? check_response(*result, address)
+                                                                : result.error();
+                                    });
     });
 }
 
@@ -426,8 +427,7 @@ void OrderedWorkers::buried(Job job, const Status& status) {
                     {"attempts", job.work.attempts + 1}});
         finish(job);
     } else {
-        kLog.warn("dead_letter_failed",
-                  {{"group", options_.group}, {"error", status.error()}});
+        kLog.warn("dead_letter_failed", {{"group", options_.group}, {"error", status.error()}});
         again(std::move(job), options_.retry_delay, false);
     }
     const MutexLock lock(mutex_);

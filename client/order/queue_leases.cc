@@ -78,11 +78,10 @@ void QueueLeases::give_up_in_loop(const QueueId& queue, UniqueFunction<void()> t
         return;
     }
     const wire::LockQueuesRequest fields = request_of({queue});
-    slot_.channel(address).call(
-        {wire::RequestCode::kUnlockQueues, &fields, {}},
-        kUnlockLimit,
-        [then = std::make_shared<UniqueFunction<void()>>(std::move(then))](
-            Result<net::Received>&) { (*then)(); });
+    slot_.channel(address).call({wire::RequestCode::kUnlockQueues, &fields, {}},
+                                kUnlockLimit,
+                                [then = std::make_shared<UniqueFunction<void()>>(std::move(then))](
+                                    Result<net::Received>&) { (*then)(); });
 }
 
 bool QueueLeases::is_live(const QueueId& queue, std::int64_t token) const {
@@ -151,12 +150,12 @@ void QueueLeases::ask_in_loop(Question question) {
     }
     const wire::LockQueuesRequest fields = request_of(queues);
     const std::string address = question.address;
-    slot_.channel(address).call({wire::RequestCode::kLockQueues, &fields, {}},
-                                lease_ / kRenewalsPerLease,
-                                [self = shared_from_this(), question = std::move(question)](
-                                    Result<net::Received>& result) {
-                                    self->answered_in_loop(question, result);
-                                });
+    slot_.channel(address).call(
+        {wire::RequestCode::kLockQueues, &fields, {}},
+        lease_ / kRenewalsPerLease,
+        [self = shared_from_this(), question = std::move(question)](Result<net::Received>& result) {
+            self->answered_in_loop(question, result);
+        });
 }
 
 void QueueLeases::answered_in_loop(const Question& question, Result<net::Received>& result) {

@@ -30,8 +30,8 @@ class Runtime;
 ///
 /// Clock     a lease counts from before its request was sent, and for 9/10 of its length: here it
 ///           is over before the broker gives the queue to another member.
-/// Threads   functions ..._in_loop: the slot's loop, where the events are called, too. is_live: any.
-/// Lifetime  kept alive by requests that are out; no event comes after close_in_loop.
+/// Threads   functions ..._in_loop: the slot's loop, where the events are called, too. is_live:
+/// any. Lifetime  kept alive by requests that are out; no event comes after close_in_loop.
 class QueueLeases : public std::enable_shared_from_this<QueueLeases> {
 public:
     /// What becomes of the locks.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/order/queue_lock_table.h"
 
-
 #include <algorithm>
 
 namespace gantry::storage {

@@ -27,10 +27,9 @@ public:
         group.set_consumeenable(true);
         group.set_retryqueuenums(1);
         group.set_retrymaxtimes(3);
-        REQUIRE(
-            f.native()
-                .call_with_body(RequestCode::kUpdateAndCreateSubscriptionGroup, nullptr, group)
-                .summary() == "0");
+        REQUIRE(f.native()
+                    .call_with_body(RequestCode::kUpdateAndCreateSubscriptionGroup, nullptr, group)
+                    .summary() == "0");
     }
 
     Answer ask(RequestCode code, const std::string& client, std::int64_t lease = kLongLease) {
@@ -120,13 +119,11 @@ TEST_CASE_FIXTURE(Fenced, "who lost the lock can neither commit, pull nor send b
     CHECK(pull(old) == ResponseCode::kFenced);
     CHECK(send_back(old) == ResponseCode::kFenced);
     CHECK(fenced() == 3);
-    CHECK(read_queue(f.native(), wire::dead_letter_topic("G"), 0) !=
-          std::vector<std::string>{"m"});
+    CHECK(read_queue(f.native(), wire::dead_letter_topic("G"), 0) != std::vector<std::string>{"m"});
     CHECK(commit(0, now) == ResponseCode::kSuccess);
     CHECK(committed() == 0);
     CHECK(send_back(now) == ResponseCode::kSuccess);
-    CHECK(read_queue(f.native(), wire::dead_letter_topic("G"), 0) ==
-          std::vector<std::string>{"m"});
+    CHECK(read_queue(f.native(), wire::dead_letter_topic("G"), 0) == std::vector<std::string>{"m"});
     // Who has no token is not asked for one.
     CHECK(commit(1, 0) == ResponseCode::kSuccess);
     CHECK(pull(0) == ResponseCode::kSuccess);

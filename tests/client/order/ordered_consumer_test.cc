@@ -55,18 +55,18 @@ public:
         std::function<OrderedResult(const MessageView&)> judge = {}) {
         auto consumer = OrderedConsumer::create(cluster.connect(), wanted).value();
         REQUIRE(consumer->subscribe("T"));
-        REQUIRE(consumer->start([this, judge = std::move(judge)](
-                                    std::span<const MessageView> messages) {
-            {
-                const MutexLock lock(mutex);
-                std::string call;
-                for (const MessageView& message : messages) {
-                    call += (call.empty() ? "" : " ") + std::string(message.body());
+        REQUIRE(consumer->start(
+            [this, judge = std::move(judge)](std::span<const MessageView> messages) {
+                {
+                    const MutexLock lock(mutex);
+                    std::string call;
+                    for (const MessageView& message : messages) {
+                        call += (call.empty() ? "" : " ") + std::string(message.body());
+                    }
+                    calls.push_back(call);
                 }
-                calls.push_back(call);
-            }
-            return judge ? judge(messages.front()) : OrderedResult::success();
-        }));
+                return judge ? judge(messages.front()) : OrderedResult::success();
+            }));
         return consumer;
     }
 
@@ -327,7 +327,8 @@ TEST_SUITE("client/ordered_consumer") {
         CHECK(good() <= 19);
     }
 
-    TEST_CASE("a lock that another has got: the listener gets no more, what was read is forgotten") {
+    TEST_CASE(
+        "a lock that another has got: the listener gets no more, what was read is forgotten") {
         Ordered f;
         f.store("a");
         std::atomic<bool> is_in{false};
@@ -385,9 +386,8 @@ TEST_SUITE("client/ordered_consumer") {
         auto first = f.start(Ordered::options());
         CHECK(wait_until([&] { return f.seen().size() == 40; }));
         auto second = f.start(Ordered::options());
-        CHECK(wait_until([&] {
-            return first->assignment().size() == 1 && second->assignment().size() == 1;
-        }));
+        CHECK(wait_until(
+            [&] { return first->assignment().size() == 1 && second->assignment().size() == 1; }));
         for (int i = 40; i < 60; ++i) {
             f.store(std::to_string(i), {}, i % 2);
         }
