@@ -50,7 +50,7 @@ TEST_CASE("the bytes of the format's example") {
     wire::StateRecord record;
     *record.add_changes()->mutable_queuelockput() = lock_of("g", "t", "c", 7);
     record.mutable_changes(0)->mutable_queuelockput()->set_lease(15'000);
-    CHECK(record.SerializeAsString() == std::string("\x0a\x12\xd2\x01\x0f\x0a\x01g\x12\x01t\x22\x01"
+    CHECK(record.SerializeAsString() == std::string("\x0a\x11\xd2\x01\x0e\x0a\x01g\x12\x01t\x22\x01"
                                                     "c\x28\x07\x30\x98\x75"));
 }
 
