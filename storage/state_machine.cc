@@ -3,7 +3,6 @@
 
 #include "common/check.h"
 #include "storage/offset_table.h"
-#include "storage/order/queue_lock_table.h"
 #include "storage/pop/pop_table.h"
 #include "storage/topic_table.h"
 #include "storage/transaction/transactions.h"
@@ -105,7 +104,9 @@ Status check_change(const wire::StateChange& change) {
         case wire::StateChange::kPopPut:
             return check_pop_put(change.popput());
         case wire::StateChange::kQueueLockPut:
-            return QueueLockTable::check(change.queuelockput());
+        case wire::StateChange::kParkedPut:
+        case wire::StateChange::kParkedChange:
+            return OrderTable::check(change);
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
@@ -160,7 +161,6 @@ struct LogStateMachine::State {
     std::map<std::string, wire::TopicConfig, std::less<>> topics;
     std::map<std::string, wire::SubscriptionGroupConfig, std::less<>> groups;
     OffsetTable offsets;
-    QueueLockTable locks;
     wire::DataVersion version;
     LogOffset folded;  ///< records below it are in
     QueueOffset next;  ///< position of the next record in the state topic's queue
@@ -202,7 +202,7 @@ Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
     for (const wire::PopPut& put : snapshot.pops()) {
         pops_->apply(put);
     }
-    GANTRY_TRY(state_->locks.restore(snapshot));
+    GANTRY_TRY(order_.restore(snapshot));
     GANTRY_TRY(transactions_.restore(snapshot));
     GANTRY_TRY(producers_.restore(snapshot.producers()));
     state_->version.MergeFrom(snapshot.topicversion());
@@ -345,7 +345,7 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kTopicDelete:
                 state.topics.erase(change.topicdelete());
                 state.offsets.remove_topic(change.topicdelete());
-                state.locks.remove_topic(change.topicdelete());
+                order_.remove_topic(change.topicdelete());
                 producers_.remove_topic(change.topicdelete());
                 pops_->remove_topic(change.topicdelete());
                 topics_.remove(change.topicdelete(), drop_queues);
@@ -357,7 +357,7 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kGroupDelete:
                 state.groups.erase(change.groupdelete());
                 state.offsets.remove_group(change.groupdelete());
-                state.locks.remove_group(change.groupdelete());
+                order_.remove_group(change.groupdelete());
                 pops_->remove_group(change.groupdelete());
                 break;
             case wire::StateChange::kOffsetPut:
@@ -378,7 +378,9 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
                 state.offsets.put(committed_of(change.popput()));
                 break;
             case wire::StateChange::kQueueLockPut:
-                state.locks.apply(change.queuelockput());
+            case wire::StateChange::kParkedPut:
+            case wire::StateChange::kParkedChange:
+                order_.apply(change, at_ms);
                 break;
             case wire::StateChange::CHANGE_NOT_SET:
                 break;
@@ -402,7 +404,7 @@ wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& 
         }
         state_->offsets.for_each(
             [&](const wire::OffsetPut& put) { *snapshot.add_offsets() = put; });
-        state_->locks.save(snapshot);
+        order_.save(snapshot);
         transactions_.save(snapshot);
         pops_->save(snapshot);
     }
@@ -456,27 +458,6 @@ std::vector<wire::OffsetPut> LogStateMachine::offsets_of_group(std::string_view 
 std::vector<wire::OffsetPut> LogStateMachine::offsets_of_topic(std::string_view topic) const {
     const MutexLock lock(mutex_);
     return state_->offsets.of_topic(topic);
-}
-
-std::optional<wire::QueueLockPut> LogStateMachine::queue_lock(std::string_view group,
-                                                              std::string_view topic,
-                                                              std::int32_t queue_id) const {
-    const MutexLock lock(mutex_);
-    const wire::QueueLockPut* const held = state_->locks.find(group, topic, queue_id);
-    return held != nullptr ? std::optional(*held) : std::nullopt;
-}
-
-std::int64_t LogStateMachine::lock_token(std::string_view group,
-                                         std::string_view topic,
-                                         std::int32_t queue_id) const {
-    const MutexLock lock(mutex_);
-    const wire::QueueLockPut* const held = state_->locks.find(group, topic, queue_id);
-    return held != nullptr ? held->token() : 0;
-}
-
-std::int64_t LogStateMachine::last_lock_token() const {
-    const MutexLock lock(mutex_);
-    return state_->locks.last_token();
 }
 
 }  // namespace gantry::storage

@@ -7,6 +7,7 @@
 #include "common/unique_function.h"
 #include "protocol/wire/record.h"
 #include "protocol/wire/state.pb.h"
+#include "storage/order/order_table.h"
 #include "storage/producers/producer_table.h"
 #include "storage/transaction/transaction_table.h"
 #include "storage/types.h"
@@ -56,16 +57,8 @@ public:
                                                std::int32_t queue_id) const = 0;
     virtual std::vector<wire::OffsetPut> offsets_of_group(std::string_view group) const = 0;
     virtual std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const = 0;
-    /// Who may consume the queue in order; nothing when nobody was granted it.
-    virtual std::optional<wire::QueueLockPut> queue_lock(std::string_view group,
-                                                         std::string_view topic,
-                                                         std::int32_t queue_id) const = 0;
-    /// The token of that grant; 0 when there is none.
-    virtual std::int64_t lock_token(std::string_view group,
-                                    std::string_view topic,
-                                    std::int32_t queue_id) const = 0;
-    /// Of the newest grant there was.
-    virtual std::int64_t last_lock_token() const = 0;
+    /// Who may consume queues in order, and what is parked.
+    virtual const OrderTable& order() const = 0;
 };
 
 class PopTable;
@@ -157,13 +150,8 @@ public:
                                        std::int32_t queue_id) const override;
     std::vector<wire::OffsetPut> offsets_of_group(std::string_view group) const override;
     std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const override;
-    std::optional<wire::QueueLockPut> queue_lock(std::string_view group,
-                                                 std::string_view topic,
-                                                 std::int32_t queue_id) const override;
-    std::int64_t lock_token(std::string_view group,
-                            std::string_view topic,
-                            std::int32_t queue_id) const override;
-    std::int64_t last_lock_token() const override;
+
+    const OrderTable& order() const override { return order_; }
 
 private:
     struct State;
@@ -172,6 +160,7 @@ private:
 
     TopicTable& topics_;
     TransactionTable transactions_;
+    OrderTable order_;
     mutable ProducerTable producers_;  ///< locks inside; a snapshot forgets what is over
     const std::unique_ptr<PopTable> pops_;
     mutable Mutex commit_mutex_;  ///< order of commits = order of the log; before mutex_

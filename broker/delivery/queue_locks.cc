@@ -18,7 +18,7 @@ Result<QueueLocks::Grant> QueueLocks::lock(const Name& name,
     const Key key(name.group, name.topic, name.queue_id);
     const MutexLock lock(mutex_);
     std::optional<wire::QueueLockPut> held =
-        state_->queue_lock(name.group, name.topic, name.queue_id);
+        state_->order().lock(name.group, name.topic, name.queue_id);
     if (held && held->client() != client_id) {
         const auto renewed = renewed_.find(key);
         const SteadyTime since = renewed == renewed_.end() ? start_ : renewed->second;
@@ -27,7 +27,7 @@ Result<QueueLocks::Grant> QueueLocks::lock(const Name& name,
         }
         held.reset();
     }
-    Grant grant{held ? held->token() : state_->last_lock_token() + 1, {}};
+    Grant grant{held ? held->token() : state_->order().last_lock_token() + 1, {}};
     if (!held || held->lease() != lease.count()) {
         wire::StateRecord record;
         wire::QueueLockPut& put = *record.add_changes()->mutable_queuelockput();
@@ -47,7 +47,7 @@ Result<QueueLocks::Grant> QueueLocks::lock(const Name& name,
 Result<LogOffset> QueueLocks::unlock(const Name& name, std::string_view client_id) {
     const MutexLock lock(mutex_);
     std::optional<wire::QueueLockPut> held =
-        state_->queue_lock(name.group, name.topic, name.queue_id);
+        state_->order().lock(name.group, name.topic, name.queue_id);
     if (!held || held->client() != client_id) {
         return LogOffset{};
     }
@@ -61,14 +61,14 @@ Result<LogOffset> QueueLocks::unlock(const Name& name, std::string_view client_i
 }
 
 bool QueueLocks::is_fenced(const Name& name, std::int64_t token) const {
-    return token != 0 && state_->lock_token(name.group, name.topic, name.queue_id) != token;
+    return token != 0 && state_->order().lock_token(name.group, name.topic, name.queue_id) != token;
 }
 
 std::string QueueLocks::remark(const Name& name, std::int64_t token) const {
     return "lockToken " + std::to_string(token) + " is over: queue " +
            std::to_string(name.queue_id) + " of topic " + std::string(name.topic) +
            " is locked for group " + std::string(name.group) + " under " +
-           std::to_string(state_->lock_token(name.group, name.topic, name.queue_id)) +
+           std::to_string(state_->order().lock_token(name.group, name.topic, name.queue_id)) +
            " (0: nobody)";
 }
 

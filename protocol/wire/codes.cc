@@ -14,7 +14,7 @@ struct Named {
 };
 
 // Ascending by number.
-constexpr std::array<Named<RequestCode>, 70> kRequests = {{
+constexpr std::array<Named<RequestCode>, 72> kRequests = {{
     {RequestCode::kSendMessage, "SEND_MESSAGE"},
     {RequestCode::kPullMessage, "PULL_MESSAGE"},
     {RequestCode::kQueryMessage, "QUERY_MESSAGE"},
@@ -81,6 +81,8 @@ constexpr std::array<Named<RequestCode>, 70> kRequests = {{
     {RequestCode::kSettlePops, "SETTLE_POPS"},
     {RequestCode::kLockQueues, "LOCK_QUEUES"},
     {RequestCode::kUnlockQueues, "UNLOCK_QUEUES"},
+    {RequestCode::kListParkedKeys, "LIST_PARKED_KEYS"},
+    {RequestCode::kChangeParkedKey, "CHANGE_PARKED_KEY"},
     {RequestCode::kPopMessage, "POP_MESSAGE"},
     {RequestCode::kAckMessage, "ACK_MESSAGE"},
     {RequestCode::kChangeMessageInvisibleTime, "CHANGE_MESSAGE_INVISIBLETIME"},

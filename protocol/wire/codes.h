@@ -80,6 +80,8 @@ enum class RequestCode : std::int32_t {
     kSettlePops = 10050,           ///< acknowledges and re-times popped messages, many at once
     kLockQueues = 10070,           ///< takes or renews queues to consume in order
     kUnlockQueues = 10071,
+    kListParkedKeys = 10072,   ///< keys whose messages a group has put aside
+    kChangeParkedKey = 10073,  ///< puts messages of a key aside, releases or drops them
 };
 
 /// How a request ended; RocketMQ's numbers, Gantry's own from 10000.

@@ -66,7 +66,7 @@ void QueueLockTable::save(wire::StateSnapshot& snapshot) const {
     if (last_token_ == 0) {
         return;
     }
-    wire::QueueLocks& locks = *snapshot.mutable_queuelocks();
+    wire::OrderState& locks = *snapshot.mutable_order();
     locks.set_lasttoken(last_token_);
     for (const auto& [key, lock] : held_) {
         *locks.add_held() = lock;
@@ -74,19 +74,19 @@ void QueueLockTable::save(wire::StateSnapshot& snapshot) const {
 }
 
 Status QueueLockTable::restore(const wire::StateSnapshot& snapshot) {
-    for (const wire::QueueLockPut& lock : snapshot.queuelocks().held()) {
+    for (const wire::QueueLockPut& lock : snapshot.order().held()) {
         if (const Status legal = check(lock); !legal) {
             return Error{Errc::kCorrupt, "state snapshot: " + legal.error().detail};
         }
-        if (lock.token() > snapshot.queuelocks().lasttoken()) {
+        if (lock.token() > snapshot.order().lasttoken()) {
             return Error{Errc::kCorrupt,
                          "state snapshot: queue lock: token " + std::to_string(lock.token()) +
                              " is above lastToken " +
-                             std::to_string(snapshot.queuelocks().lasttoken())};
+                             std::to_string(snapshot.order().lasttoken())};
         }
         apply(lock);
     }
-    last_token_ = std::max(last_token_, snapshot.queuelocks().lasttoken());
+    last_token_ = std::max(last_token_, snapshot.order().lasttoken());
     return ok();
 }
 

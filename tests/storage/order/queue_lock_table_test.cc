@@ -34,7 +34,7 @@ TEST_CASE("a snapshot has who holds what, and how far tokens have come") {
     table.remove_group("H");
     wire::StateSnapshot snapshot;
     table.save(snapshot);
-    CHECK(snapshot.queuelocks().held_size() == 1);
+    CHECK(snapshot.order().held_size() == 1);
     QueueLockTable restored;
     REQUIRE(restored.restore(snapshot));
     REQUIRE(restored.find("G", "T", 0) != nullptr);
@@ -61,8 +61,8 @@ TEST_CASE("what no broker writes is refused, in a snapshot it is damage") {
     CHECK(QueueLockTable::check(lock_of("G", "T", "a", 0)).error().detail ==
           "queue lock: token 0 is not 1 or more");
     wire::StateSnapshot snapshot;
-    *snapshot.mutable_queuelocks()->add_held() = lock_of("G", "T", "a", 5);
-    snapshot.mutable_queuelocks()->set_lasttoken(4);
+    *snapshot.mutable_order()->add_held() = lock_of("G", "T", "a", 5);
+    snapshot.mutable_order()->set_lasttoken(4);
     CHECK(QueueLockTable().restore(snapshot).error().code == Errc::kCorrupt);
 }
 
