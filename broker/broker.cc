@@ -12,12 +12,13 @@
 #include "broker/handlers/message_handler.h"
 #include "broker/handlers/offset_handler.h"
 #include "broker/handlers/pull_handler.h"
-#include "broker/handlers/queue_lock_handler.h"
 #include "broker/handlers/send_back_handler.h"
 #include "broker/handlers/send_handler.h"
 #include "broker/handlers/topic_handler.h"
 #include "broker/handlers/transaction_handler.h"
 #include "broker/loop_state.h"
+#include "broker/order/parked_key_handler.h"
+#include "broker/order/queue_lock_handler.h"
 #include "broker/pop/pop_handler.h"
 #include "broker/pop/pop_service.h"
 #include "broker/registrar.h"
@@ -59,6 +60,7 @@ struct Broker::Handlers {
           message(context),
           send_back(context, creator),
           queue_lock(context),
+          parked_key(context),
           transaction(context),
           describe(context),
           pops(context, creator),
@@ -73,6 +75,7 @@ struct Broker::Handlers {
         message.add_to(dispatcher);
         send_back.add_to(dispatcher);
         queue_lock.add_to(dispatcher);
+        parked_key.add_to(dispatcher);
         transaction.add_to(dispatcher);
         describe.add_to(dispatcher);
         pop.add_to(dispatcher);
@@ -89,6 +92,7 @@ struct Broker::Handlers {
     MessageHandler message;
     SendBackHandler send_back;
     QueueLockHandler queue_lock;
+    ParkedKeyHandler parked_key;
     TransactionHandler transaction;
     DescribeHandler describe;
     PopService pops;

@@ -81,8 +81,7 @@ void ParkedTable::apply(const wire::ParkedPut& put, WallMs at_ms) {
 }
 
 void ParkedTable::apply(const wire::ParkedChange& change) {
-    const auto at =
-        keys_.find(Key(change.group(), change.topic(), change.queueid(), change.key()));
+    const auto at = keys_.find(Key(change.group(), change.topic(), change.queueid(), change.key()));
     if (at == keys_.end()) {
         return;
     }
@@ -135,7 +134,8 @@ std::vector<ParkedInfo> ParkedTable::list(std::string_view group,
     std::vector<ParkedInfo> all;
     const Key from(group, topic, topic.empty() ? 0 : queue_id, "");
     for (auto at = keys_.lower_bound(from); at != keys_.end(); ++at) {
-        const bool is_of_queue = std::get<1>(at->first) == topic && std::get<2>(at->first) == queue_id;
+        const bool is_of_queue =
+            std::get<1>(at->first) == topic && std::get<2>(at->first) == queue_id;
         if (std::get<0>(at->first) != group || (!topic.empty() && !is_of_queue)) {
             break;
         }

@@ -33,7 +33,7 @@ struct ParkedInfo {
     std::size_t count = 0;   ///< messages; at least 1
     std::int64_t first = 0;  ///< queue offset of the oldest
     std::int64_t last = 0;
-    WallMs since_ms = 0;      ///< when the first one was parked
+    WallMs since_ms = 0;       ///< when the first one was parked
     bool is_released = false;  ///< on its way back to the group
 };
 

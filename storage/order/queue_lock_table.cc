@@ -81,8 +81,7 @@ Status QueueLockTable::restore(const wire::StateSnapshot& snapshot) {
         if (lock.token() > snapshot.order().lasttoken()) {
             return Error{Errc::kCorrupt,
                          "state snapshot: queue lock: token " + std::to_string(lock.token()) +
-                             " is above lastToken " +
-                             std::to_string(snapshot.order().lasttoken())};
+                             " is above lastToken " + std::to_string(snapshot.order().lasttoken())};
         }
         apply(lock);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/delivery/queue_locks.h"
+#include "broker/order/queue_locks.h"
 
 #include "common/file_system.h"
 #include "storage/index/consume_queues.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/handlers/queue_lock_handler.h"
+#include "broker/order/queue_lock_handler.h"
 
 #include "broker/dispatcher.h"
 #include "protocol/wire/header.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/delivery/queue_locks.h"
+#include "broker/order/queue_locks.h"
 
 #include "protocol/wire/state.pb.h"
 #include "storage/state_machine.h"
