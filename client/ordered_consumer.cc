@@ -65,6 +65,9 @@ Status check_options(const OrderedConsumer::Options& options) {
     if (options.order_by == OrderBy::kKey && options.key_property.empty()) {
         return Error{Errc::kRefused, "key_property is empty: order by key needs one"};
     }
+    if (options.order_by == OrderBy::kQueue && options.poisoned == Poisoned::kPark) {
+        return Error{Errc::kRefused, "poisoned is kPark: order by queue has no keys to park"};
+    }
     GANTRY_TRY(check_times(options));
     return check_sharing(options.sharing);
 }

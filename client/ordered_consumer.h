@@ -29,6 +29,10 @@ enum class OrderBy : std::uint8_t {
 enum class Poisoned : std::uint8_t {
     kBlock,       ///< it goes on failing; what comes after it in order waits
     kDeadLetter,  ///< it goes to %DLQ%group, and what comes after it goes on
+    /// Its key is parked: the message and what comes later of its key are put aside, in order,
+    /// until an operator releases or drops them; other keys go on. For OrderBy::kKey; a message
+    /// without a key is a dead letter.
+    kPark,
 };
 
 /// What an ordered listener says of the messages it was given.

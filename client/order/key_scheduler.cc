@@ -18,7 +18,7 @@ void KeyScheduler::push(std::string key, std::int64_t offset, MessageView messag
 }
 
 void KeyScheduler::make_ready(const std::string& key, Lane& lane) {
-    if (!lane.is_running && !lane.is_queued) {
+    if (!lane.is_running && !lane.is_queued && !lane.is_kept) {
         lane.is_queued = true;
         ready_.push_back(key);
     }
@@ -33,6 +33,10 @@ void KeyScheduler::wake_due(SteadyTime now) {
 
 std::optional<KeyScheduler::Work> KeyScheduler::take(std::size_t count_max, SteadyTime now) {
     wake_due(now);
+    while (!ready_.empty() && lanes_.find(ready_.front())->second.is_kept) {
+        lanes_.find(ready_.front())->second.is_queued = false;
+        ready_.pop_front();
+    }
     if (ready_.empty()) {
         return std::nullopt;
     }
@@ -81,6 +85,26 @@ void KeyScheduler::again(Work work, SteadyTime not_before, bool has_failed) {
                         std::make_move_iterator(work.held.begin()),
                         std::make_move_iterator(work.held.end()));
     due_.emplace(not_before, at->first);
+}
+
+bool KeyScheduler::hold(const std::string& key) {
+    Lane& lane = lanes_[key];
+    if (lane.is_running || lane.is_kept) {
+        return false;
+    }
+    lane.is_kept = true;
+    return true;
+}
+
+void KeyScheduler::release(const std::string& key) {
+    const auto at = lanes_.find(key);
+    Lane& lane = at->second;
+    lane.is_kept = false;
+    if (!lane.waiting.empty()) {
+        make_ready(at->first, lane);
+    } else if (!lane.is_queued) {
+        lanes_.erase(at);
+    }
 }
 
 std::optional<SteadyTime> KeyScheduler::next_due() const {

@@ -55,6 +55,10 @@ public:
     /// unless they were several.
     void again(Work work, SteadyTime not_before, bool has_failed);
 
+    /// Keeps the key's lane from being worked on until release; false: it is, or kept already.
+    bool hold(const std::string& key);
+    void release(const std::string& key);
+
     /// When the next lane that waits becomes ready.
     std::optional<SteadyTime> next_due() const;
     /// Whether take would give something.
@@ -77,6 +81,7 @@ private:
         std::uint32_t attempts = 0;  // of the first
         std::size_t singly = 0;      // so many are given out one by one
         bool is_running = false;
+        bool is_kept = false;    // hold
         bool is_queued = false;  // in ready_ or due_
     };
 

@@ -21,7 +21,9 @@ constexpr Logger kLog("client");
 constexpr milliseconds kLookMax{100};  // until suspensions and leases are looked at again
 constexpr milliseconds kBuryLimit{3'000};
 constexpr std::size_t kTakeMax = 64;
+constexpr char kNoKey = '\x01';  // begins lanes of messages without a key; in no property
 constexpr std::uint32_t kDoublingsMax = 20;
+constexpr int kListsPerLease = 3;  // of parked keys
 
 OrderedResult call(const OrderedConsumer::Listener& listener,
                    const std::vector<MessageView>& messages) {
@@ -56,8 +58,11 @@ OrderedWorkers::OrderedWorkers(Runtime& runtime,
           options.on_lost)),
       leases_(std::make_shared<QueueLeases>(runtime, slot, options.group, options.lease)),
       assigner_(std::make_shared<OrderedQueues>(runtime, slot, options, leases_)),
+      parked_calls_(runtime, slot, options.group),
       dead_count_(runtime.metrics().counter("gantry_client_ordered_given_up_total",
-                                            "Messages that failed too often in order.")) {}
+                                            "Messages that failed too often in order.")),
+      parked_count_(runtime.metrics().counter("gantry_client_ordered_parked_total",
+                                              "Messages put aside because their key is parked.")) {}
 
 OrderedWorkers::~OrderedWorkers() = default;
 
@@ -73,6 +78,11 @@ Status OrderedWorkers::start(const std::map<std::string, Subscription>& subscrip
     slot_.run_and_wait([this] {
         commit_timer_ = std::make_unique<net::Timer>(slot_.loop(), [this] { commit_in_loop(); });
         commit_timer_->start_every(options_.commit_interval);
+        if (parks()) {
+            parked_timer_ =
+                std::make_unique<net::Timer>(slot_.loop(), [this] { refresh_in_loop(); });
+            parked_timer_->start_every(options_.lease / kListsPerLease);
+        }
     });
     for (std::uint32_t i = 0; i < options_.threads; ++i) {
         threads_.emplace_back([this, i] {
@@ -95,11 +105,14 @@ void OrderedWorkers::stop() {
     }
     {
         MutexLock lock(mutex_);
-        while (burying_ > 0) {
+        while (settling_ > 0) {
             lock.wait(changed_);
         }
     }
-    slot_.run_and_wait([this] { commit_timer_.reset(); });
+    slot_.run_and_wait([this] {
+        commit_timer_.reset();
+        parked_timer_.reset();
+    });
     assigner_->leave();
     buffers_->close();
     slot_.run_and_wait([] {});  // the fetchers' last work
@@ -123,30 +136,31 @@ void OrderedWorkers::suspend_all(bool is_suspended) {
 }
 
 void OrderedWorkers::open(const OpenedQueue& opened) {
-    FetchOptions fetch;
-    fetch.group = options_.group;
-    fetch.subscription_version = opened.subscription_version;
-    fetch.messages_max = options_.pull_messages_max;
-    fetch.bytes_max = options_.pull_bytes_max;
-    fetch.hold = options_.poll_hold;
-    fetch.check_crc = options_.check_crc;
-    fetch.lock_token = opened.token;
-    TagFilter filter;
+    auto queue = std::make_shared<Queue>(opened);
+    queue->fetch.group = options_.group;
+    queue->fetch.subscription_version = opened.subscription_version;
+    queue->fetch.messages_max = options_.pull_messages_max;
+    queue->fetch.bytes_max = options_.pull_bytes_max;
+    queue->fetch.hold = options_.poll_hold;
+    queue->fetch.check_crc = options_.check_crc;
+    queue->fetch.lock_token = opened.token;
     if (opened.subscription != nullptr) {
-        fetch.selector = opened.subscription->selector;
-        filter = opened.subscription->filter;
+        queue->fetch.selector = opened.subscription->selector;
+        queue->filter = opened.subscription->filter;
     }
-    auto queue = std::make_shared<Queue>(Queue{.id = opened.id,
-                                               .token = opened.token,
-                                               .epoch = 0,
-                                               .scheduler = KeyScheduler(opened.offset),
-                                               .batches = {},
-                                               .stash = {},
-                                               .committed = opened.offset,
-                                               .closed = {}});
-    const MutexLock lock(mutex_);
-    queue->epoch = buffers_->add(opened.id, fetch, filter, opened.offset);
-    queues_[opened.id] = std::move(queue);
+    {
+        const MutexLock lock(mutex_);
+        queues_[opened.id] = queue;
+        if (!parks()) {
+            read(*queue);
+            return;
+        }
+    }
+    ask_parked(queue);  // it is read when that is known
+}
+
+void OrderedWorkers::read(Queue& queue) {
+    queue.epoch = buffers_->add(queue.id, queue.fetch, queue.filter, queue.scheduler.end());
 }
 
 void OrderedWorkers::close(const QueueId& id, OrderedQueues::OnClosed closed) {
@@ -157,6 +171,8 @@ void OrderedWorkers::close(const QueueId& id, OrderedQueues::OnClosed closed) {
         queue.floor = buffers_->commit_offset(id).value_or(0);
         queue.closed = std::move(closed);
         buffers_->remove(id);
+        queue.running -= queue.released.size();
+        queue.released.clear();
         then = after_work(queue);
     }
     if (then) {
@@ -204,13 +220,21 @@ bool OrderedWorkers::take_job(Job& job, SteadyTime now) {
     for (std::size_t i = 0; i < queues_.size(); ++i, ++at) {
         at = at == queues_.end() ? queues_.begin() : at;
         Queue& queue = *at->second;
-        if (queue.closed || !queue.scheduler.is_ready(now) || suspended_.count(queue.id) != 0 ||
+        const bool has_work = !queue.released.empty() || queue.scheduler.is_ready(now);
+        if (queue.closed || !has_work || suspended_.count(queue.id) != 0 ||
             !leases_->is_live(queue.id, queue.token)) {
             continue;
         }
-        job.queue = at->second;
-        job.work = *queue.scheduler.take(options_.batch_messages_max, now);
-        ++queue.running;
+        if (!queue.released.empty()) {
+            job = std::move(queue.released.front());  // is running since it was released
+            queue.released.pop_front();
+        } else if (auto work = queue.scheduler.take(options_.batch_messages_max, now)) {
+            job.queue = at->second;
+            job.work = std::move(*work);
+            ++queue.running;
+        } else {
+            continue;
+        }
         last_ = queue.id;
         changed_.notify_one();  // there may be more
         return true;
@@ -270,7 +294,7 @@ std::string OrderedWorkers::key_of(const MessageView& message) const {
         return {};
     }
     const std::string_view key = message.property(options_.key_property);
-    return key.empty() ? '\x01' + std::to_string(message.queue_offset()) : std::string(key);
+    return key.empty() ? kNoKey + std::to_string(message.queue_offset()) : std::string(key);
 }
 
 milliseconds OrderedWorkers::backoff(std::uint32_t attempts) const {
@@ -279,11 +303,19 @@ milliseconds OrderedWorkers::backoff(std::uint32_t attempts) const {
 }
 
 void OrderedWorkers::run(Job job) {
+    if (parks() && is_parked(job)) {
+        park(std::move(job), false);
+        return;
+    }
     std::vector<MessageView> messages;
     for (const KeyScheduler::Held& held : job.work.held) {
         messages.push_back(held.message);
     }
     const OrderedResult result = call(listener_, messages);
+    if (job.is_released) {
+        handled_released(std::move(job), result);
+        return;
+    }
     switch (result.kind) {
         case OrderedResult::Kind::kSuccess:
             finish(job);
@@ -299,8 +331,18 @@ void OrderedWorkers::run(Job job) {
 
 void OrderedWorkers::failed(Job job) {
     const std::uint32_t attempts = job.work.attempts;
-    const bool is_over = options_.poisoned == Poisoned::kDeadLetter && job.work.held.size() == 1 &&
+    const bool is_over = options_.poisoned != Poisoned::kBlock && job.work.held.size() == 1 &&
                          attempts + 1 >= options_.attempts_max;
+    if (is_over && parks() && job.work.key.front() != kNoKey) {
+        kLog.error("key_parked",
+                   {{"group", options_.group},
+                    {"topic", job.queue->id.topic},
+                    {"queue", job.queue->id.queue},
+                    {"key", job.work.key},
+                    {"attempts", attempts + 1}});
+        park(std::move(job), true);
+        return;
+    }
     if (is_over) {
         bury(std::move(job));
         return;
@@ -392,7 +434,7 @@ struct OrderedWorkers::DeadLetters {
 void OrderedWorkers::bury(Job job) {
     {
         const MutexLock lock(mutex_);
-        ++burying_;
+        ++settling_;
     }
     auto letter = std::make_shared<DeadLetters>(shared_from_this(), std::move(job));
     slot_.post([this, letter] {
@@ -430,8 +472,12 @@ void OrderedWorkers::buried(Job job, const Status& status) {
         kLog.warn("dead_letter_failed", {{"group", options_.group}, {"error", status.error()}});
         again(std::move(job), options_.retry_delay, false);
     }
+    settled();
+}
+
+void OrderedWorkers::settled() {
     const MutexLock lock(mutex_);
-    --burying_;
+    --settling_;
     changed_.notify_all();
 }
 

@@ -4,6 +4,7 @@
 #include "client/consume/queue_buffers.h"
 #include "client/order/key_scheduler.h"
 #include "client/order/ordered_queues.h"
+#include "client/order/parked_calls.h"
 #include "client/order/queue_leases.h"
 #include "client/ordered_consumer.h"
 #include "common/clock.h"
@@ -63,10 +64,26 @@ private:
         std::vector<MessageView> messages;
     };
 
+    struct Queue;
+    using QueuePtr = std::shared_ptr<Queue>;
+
+    /// Messages for the listener, or on their way to the dead letters or to be parked.
+    struct Job {
+        QueuePtr queue;
+        KeyScheduler::Work work;
+        bool is_released = false;  ///< one that was parked; its lane is held
+    };
+
     struct Queue {
-        QueueId id;
-        std::int64_t token = 0;
-        std::uint64_t epoch = 0;
+        explicit Queue(const OpenedQueue& opened)
+            : id(opened.id),
+              token(opened.token),
+              scheduler(opened.offset),
+              committed(opened.offset) {}
+
+        const QueueId id;
+        const std::int64_t token = 0;
+        std::uint64_t epoch = 0;  // 0: not read yet
         KeyScheduler scheduler;
         std::deque<Batch> batches;
         std::size_t running = 0;
@@ -75,20 +92,18 @@ private:
         std::optional<std::int64_t> committed;  // last acknowledged
         std::int64_t floor = 0;                 // closing: what may be committed at least
         OrderedQueues::OnClosed closed;         // set: closing
-    };
-
-    using QueuePtr = std::shared_ptr<Queue>;
-
-    /// Messages for the listener, or on their way to the dead letters.
-    struct Job {
-        QueuePtr queue;
-        KeyScheduler::Work work;
+        FetchOptions fetch;
+        TagFilter filter;
+        std::map<std::string, ParkedLane, std::less<>> parked;  // by key
+        std::uint64_t parked_changes = 0;                       // made here
+        std::deque<Job> released;                               // for any thread
     };
 
     struct DeadLetters;
 
     void open(const OpenedQueue& opened);
     void close(const QueueId& id, OrderedQueues::OnClosed closed);
+    void read(Queue& queue) GANTRY_REQUIRES(mutex_);
 
     void work();
     bool next_job(Job& job);
@@ -105,6 +120,31 @@ private:
     void bury(Job job);
     void buried(Job job, const Status& status);
 
+    void settled();
+
+    // ordered_parking.cc
+    bool parks() const noexcept { return options_.poisoned == Poisoned::kPark; }
+
+    bool is_parked(const Job& job);
+    void refresh_in_loop();
+    void ask_parked(const QueuePtr& queue);
+    void take_parked(const QueuePtr& queue,
+                     const std::vector<ParkedCalls::Key>& keys,
+                     std::uint64_t changes);
+    void park(Job job, bool is_new);
+    void parked(Job job, const Result<ParkedLane>& lane);
+    void fetch_released(const QueuePtr& queue, const std::string& key, std::int64_t offset);
+    void give_released(Job job);
+    void handled_released(Job job, const OrderedResult& result);
+    void settle_released(Job job, ParkedCalls::Action action);
+    void note_left(Queue& queue, const std::string& key, const ParkedLane& left);
+    /// `next` in the slot's loop, after a while; when the queue is closing then the release ends.
+    void after(const QueuePtr& queue,
+               const std::string& key,
+               std::chrono::milliseconds delay,
+               UniqueFunction<void()> next);
+    void end_release(const QueuePtr& queue, const std::string& key);
+
     void commit_in_loop();
     static std::int64_t commit_offset(const Queue& queue, std::int64_t read);
     std::string key_of(const MessageView& message) const;
@@ -118,9 +158,12 @@ private:
     const std::shared_ptr<QueueBuffers> buffers_;
     const std::shared_ptr<QueueLeases> leases_;
     const std::shared_ptr<OrderedQueues> assigner_;
+    ParkedCalls parked_calls_;
     Counter& dead_count_;
+    Counter& parked_count_;
     std::vector<std::thread> threads_;
     std::unique_ptr<net::Timer> commit_timer_;  // the slot's loop
+    std::unique_ptr<net::Timer> parked_timer_;  // the slot's loop
     bool is_committing_ = false;                // the slot's loop
 
     Mutex mutex_;
@@ -128,7 +171,7 @@ private:
     std::map<QueueId, QueuePtr> queues_ GANTRY_GUARDED_BY(mutex_);
     QueueId last_ GANTRY_GUARDED_BY(mutex_);  // whose turn it was
     std::set<QueueId> suspended_ GANTRY_GUARDED_BY(mutex_);
-    std::size_t burying_ GANTRY_GUARDED_BY(mutex_) = 0;
+    std::size_t settling_ GANTRY_GUARDED_BY(mutex_) = 0;
     bool all_suspended_ GANTRY_GUARDED_BY(mutex_) = false;
     bool is_feeding_ GANTRY_GUARDED_BY(mutex_) = false;
     bool is_stopping_ GANTRY_GUARDED_BY(mutex_) = false;
