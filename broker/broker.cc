@@ -12,12 +12,13 @@
 #include "broker/handlers/message_handler.h"
 #include "broker/handlers/offset_handler.h"
 #include "broker/handlers/pull_handler.h"
-#include "broker/handlers/queue_lock_handler.h"
 #include "broker/handlers/send_back_handler.h"
 #include "broker/handlers/send_handler.h"
 #include "broker/handlers/topic_handler.h"
 #include "broker/handlers/transaction_handler.h"
 #include "broker/loop_state.h"
+#include "broker/order/parked_key_handler.h"
+#include "broker/order/queue_lock_handler.h"
 #include "broker/pop/pop_handler.h"
 #include "broker/pop/pop_service.h"
 #include "broker/registrar.h"
@@ -61,6 +62,7 @@ struct Broker::Handlers {
           message(context),
           send_back(context, creator),
           queue_lock(context),
+          parked_key(context),
           transaction(context),
           timer(context),
           describe(context),
@@ -76,6 +78,7 @@ struct Broker::Handlers {
         message.add_to(dispatcher);
         send_back.add_to(dispatcher);
         queue_lock.add_to(dispatcher);
+        parked_key.add_to(dispatcher);
         transaction.add_to(dispatcher);
         timer.add_to(dispatcher);
         describe.add_to(dispatcher);
@@ -93,6 +96,7 @@ struct Broker::Handlers {
     MessageHandler message;
     SendBackHandler send_back;
     QueueLockHandler queue_lock;
+    ParkedKeyHandler parked_key;
     TransactionHandler transaction;
     TimerHandler timer;
     DescribeHandler describe;
@@ -206,6 +210,7 @@ Status Broker::open_store() {
             files_, clock_, metrics_, store_options(options_, context_->store_host)));
     store_ = std::move(opened.store);
     context_->store = store_.get();
+    context_->locks.set_state(store_->state());
     store_->on_progress([this] {
         for (const auto& loop : loop_states_) {
             loop->on_store_progress();

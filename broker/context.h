@@ -4,7 +4,7 @@
 #include "broker/counters.h"
 #include "broker/delivery/group_registry.h"
 #include "broker/delivery/lost_notices.h"
-#include "broker/delivery/queue_locks.h"
+#include "broker/order/queue_locks.h"
 #include "broker/settings.h"
 #include "broker/work_pool.h"
 #include "common/clock.h"

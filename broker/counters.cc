@@ -54,6 +54,8 @@ Counters::Counters(MetricRegistry& r)
                                 "Due messages dropped because their topic is gone.")),
       sent_back(r.counter("gantry_broker_sent_back_total", "Messages consumers sent back.")),
       dead_letters(r.counter("gantry_broker_dead_letters_total", "Messages delivered too often.")),
+      fenced(r.counter("gantry_broker_fenced_total",
+                       "Requests refused because another client has the queue, or none has.")),
       transactions_begun(
           r.counter("gantry_broker_transactions_begun_total", "Half messages stored.")),
       transactions_committed(

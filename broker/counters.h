@@ -50,6 +50,7 @@ struct Counters {
     Counter& delayed_dropped;  ///< due messages whose topic is gone
     Counter& sent_back;
     Counter& dead_letters;
+    Counter& fenced;  ///< requests with a lock token that is over
     Counter& transactions_begun;
     Counter& transactions_committed;
     Counter& transactions_rolled_back;

@@ -107,6 +107,10 @@ Status check_change(const wire::StateChange& change) {
             return check_timer_progress(change.timerprogress());
         case wire::StateChange::kTimerCancel:
             return check_timer_cancel(change.timercancel());
+        case wire::StateChange::kQueueLockPut:
+        case wire::StateChange::kParkedPut:
+        case wire::StateChange::kParkedChange:
+            return OrderTable::check(change);
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
@@ -202,6 +206,7 @@ Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
     for (const wire::PopPut& put : snapshot.pops()) {
         pops_->apply(put);
     }
+    GANTRY_TRY(order_.restore(snapshot));
     GANTRY_TRY(transactions_.restore(snapshot));
     GANTRY_TRY(timers_.restore(snapshot));
     GANTRY_TRY(producers_.restore(snapshot.producers()));
@@ -347,6 +352,7 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kTopicDelete:
                 state.topics.erase(change.topicdelete());
                 state.offsets.remove_topic(change.topicdelete());
+                order_.remove_topic(change.topicdelete());
                 producers_.remove_topic(change.topicdelete());
                 pops_->remove_topic(change.topicdelete());
                 topics_.remove(change.topicdelete(), drop_queues);
@@ -358,6 +364,7 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kGroupDelete:
                 state.groups.erase(change.groupdelete());
                 state.offsets.remove_group(change.groupdelete());
+                order_.remove_group(change.groupdelete());
                 pops_->remove_group(change.groupdelete());
                 break;
             case wire::StateChange::kOffsetPut:
@@ -383,6 +390,11 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kTimerCancel:
                 timers_.cancel(LogOffset(change.timercancel().at()), change.timercancel().due());
                 break;
+            case wire::StateChange::kQueueLockPut:
+            case wire::StateChange::kParkedPut:
+            case wire::StateChange::kParkedChange:
+                order_.apply(change, at_ms);
+                break;
             case wire::StateChange::CHANGE_NOT_SET:
                 break;
         }
@@ -405,6 +417,7 @@ wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& 
         }
         state_->offsets.for_each(
             [&](const wire::OffsetPut& put) { *snapshot.add_offsets() = put; });
+        order_.save(snapshot);
         transactions_.save(snapshot);
         timers_.save(snapshot);
         pops_->save(snapshot);

@@ -117,6 +117,16 @@ void OffsetHandler::update(Call& call, const wire::UpdateConsumerOffsetRequest& 
         });
 }
 
+std::string OffsetHandler::fenced(const wire::CommitOffsetsRequest& request) const {
+    for (const auto& entry : request.offsets()) {
+        const QueueLocks::Name name{request.consumergroup(), entry.topic(), entry.queueid()};
+        if (context_.locks.is_fenced(name, entry.locktoken())) {
+            return context_.locks.remark(name, entry.locktoken());
+        }
+    }
+    return {};
+}
+
 void OffsetHandler::commit(Call& call, const wire::CommitOffsetsRequest& request) {
     for (const auto& entry : request.offsets()) {
         const Status checked =
@@ -126,20 +136,33 @@ void OffsetHandler::commit(Call& call, const wire::CommitOffsetsRequest& request
             return;
         }
     }
+    const std::string remark = fenced(request);
+    if (!remark.empty()) {
+        context_.counters.fenced.add();
+    }
     for (const auto& entry : request.offsets()) {
-        call.loop.offsets().put(
-            {request.consumergroup(), entry.topic(), entry.queueid(), entry.offset()});
+        if (context_.locks.is_fenced({request.consumergroup(), entry.topic(), entry.queueid()},
+                                     entry.locktoken())) {
+            continue;
+        }
+        call.loop.offsets().put({request.consumergroup(),
+                                 entry.topic(),
+                                 entry.queueid(),
+                                 entry.offset(),
+                                 entry.locktoken()});
     }
     if (call.to.is_oneway) {
         return;
     }
     call.loop.offsets().acknowledge(
-        [&loop = call.loop, to = call.addressee()](const Status& status) {
-            if (status) {
-                loop.reply(to, ResponseCode::kSuccess, {});
-            } else {
+        [this, &loop = call.loop, to = call.addressee(), request, remark](const Status& status) {
+            if (!status) {
                 loop.fail(to, status.error());
+                return;
             }
+            // A lock may have changed hands before the end of the pass: then it was dropped.
+            const std::string why = remark.empty() ? fenced(request) : remark;
+            loop.reply(to, why.empty() ? ResponseCode::kSuccess : ResponseCode::kFenced, why);
         });
 }
 

@@ -146,6 +146,11 @@ std::optional<PullHandler::Refusal> PullHandler::check_queue(
             "queueOffset " + std::to_string(request.queueoffset()) + " < 0"};
     }
     query.from = QueueOffset(request.queueoffset());
+    const QueueLocks::Name lock{request.consumergroup(), request.topic(), request.queueid()};
+    if (context_.locks.is_fenced(lock, request.locktoken())) {
+        context_.counters.fenced.add();
+        return Refusal{ResponseCode::kFenced, context_.locks.remark(lock, request.locktoken())};
+    }
     return std::nullopt;
 }
 

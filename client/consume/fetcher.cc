@@ -97,6 +97,9 @@ void Fetcher::pull_in_loop() {
     fields.set_subscription(options_.selector.expression());
     fields.set_subversion(options_.subscription_version);
     fields.set_expressiontype(std::string(type_of(options_.selector)));
+    if (options_.lock_token != 0) {
+        fields.set_locktoken(options_.lock_token);
+    }
     asked_at_ = slot_.loop().pass_time();
     slot_.channel(address_).call(
         {wire::RequestCode::kPullMessage, &fields, {}},

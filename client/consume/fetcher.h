@@ -52,7 +52,8 @@ struct FetchOptions {
     std::uint32_t messages_max = 4'096;
     std::uint32_t bytes_max = 1U << 20U;
     std::chrono::milliseconds hold{15'000};
-    bool check_crc = true;  ///< of each body
+    bool check_crc = true;        ///< of each body
+    std::int64_t lock_token = 0;  ///< of who consumes in order
 };
 
 /// Reads one queue from an offset on: one pull is always out, the next leaves as soon as an answer

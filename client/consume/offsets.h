@@ -40,10 +40,12 @@ public:
     /// Where the group starts in the queue: what it committed, or else what `from` says. Of an
     /// empty group: what `from` says.
     void start(const std::string& group, const QueueId& queue, StartFrom from, OnOffset done);
-    /// One request for each broker. The first error, if any.
+    /// One request for each broker. The first error, if any; kConflict: `lock_tokens` has one for
+    /// a queue that is over, and only the others of that broker were committed.
     void commit(const std::string& group,
                 const std::map<QueueId, std::int64_t>& offsets,
-                OnDone done);
+                OnDone done,
+                const std::map<QueueId, std::int64_t>& lock_tokens = {});
 
 private:
     void initial(const QueueId& queue, StartFrom from, OnOffset done);

@@ -39,13 +39,13 @@ QueueBuffers::Queue* QueueBuffers::find_locked(const QueueId& queue) {
     return found == queues_.end() ? nullptr : &found->second;
 }
 
-void QueueBuffers::add(const QueueId& queue,
-                       const FetchOptions& options,
-                       const TagFilter& filter,
-                       std::int64_t offset) {
+std::uint64_t QueueBuffers::add(const QueueId& queue,
+                                const FetchOptions& options,
+                                const TagFilter& filter,
+                                std::int64_t offset) {
     const MutexLock lock(mutex_);
     if (is_closed_ || queues_.count(queue) != 0) {
-        return;
+        return 0;
     }
     Queue& added = queues_[queue];
     added.id = queue;
@@ -54,6 +54,7 @@ void QueueBuffers::add(const QueueId& queue,
     added.epoch = next_epoch_++;
     added.fetcher = std::make_shared<Fetcher>(runtime_, slot_, queue, options);
     added.fetcher->seek(offset, added.epoch, weak_from_this());
+    return added.epoch;
 }
 
 void QueueBuffers::remove(const QueueId& queue) {

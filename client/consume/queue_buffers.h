@@ -54,11 +54,12 @@ public:
     QueueBuffers(Runtime& runtime, LoopSlot& slot, const BufferLimits& limits, OnLost on_lost = {});
     ~QueueBuffers() override;
 
-    /// Starts to read a queue at `offset`. Nothing happens when it is read already or after close.
-    void add(const QueueId& queue,
-             const FetchOptions& options,
-             const TagFilter& filter,
-             std::int64_t offset);
+    /// Starts to read a queue at `offset`; the epoch of what is taken of it from then on. 0, and
+    /// nothing happens, when it is read already or after close.
+    std::uint64_t add(const QueueId& queue,
+                      const FetchOptions& options,
+                      const TagFilter& filter,
+                      std::int64_t offset);
     /// Drops the queue and what is buffered of it.
     void remove(const QueueId& queue);
     bool contains(const QueueId& queue) const;

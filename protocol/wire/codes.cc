@@ -14,7 +14,7 @@ struct Named {
 };
 
 // Ascending by number.
-constexpr std::array<Named<RequestCode>, 70> kRequests = {{
+constexpr std::array<Named<RequestCode>, 72> kRequests = {{
     {RequestCode::kSendMessage, "SEND_MESSAGE"},
     {RequestCode::kPullMessage, "PULL_MESSAGE"},
     {RequestCode::kQueryMessage, "QUERY_MESSAGE"},
@@ -81,13 +81,17 @@ constexpr std::array<Named<RequestCode>, 70> kRequests = {{
     {RequestCode::kListTransactions, "LIST_TRANSACTIONS"},
     {RequestCode::kListDelayed, "LIST_DELAYED"},
     {RequestCode::kSettlePops, "SETTLE_POPS"},
+    {RequestCode::kLockQueues, "LOCK_QUEUES"},
+    {RequestCode::kUnlockQueues, "UNLOCK_QUEUES"},
+    {RequestCode::kListParkedKeys, "LIST_PARKED_KEYS"},
+    {RequestCode::kChangeParkedKey, "CHANGE_PARKED_KEY"},
     {RequestCode::kPopMessage, "POP_MESSAGE"},
     {RequestCode::kAckMessage, "ACK_MESSAGE"},
     {RequestCode::kChangeMessageInvisibleTime, "CHANGE_MESSAGE_INVISIBLETIME"},
     {RequestCode::kBatchAckMessage, "BATCH_ACK_MESSAGE"},
 }};
 
-constexpr std::array<Named<ResponseCode>, 37> kResponses = {{
+constexpr std::array<Named<ResponseCode>, 35> kResponses = {{
     {ResponseCode::kSuccess, "SUCCESS"},
     {ResponseCode::kSystemError, "SYSTEM_ERROR"},
     {ResponseCode::kSystemBusy, "SYSTEM_BUSY"},
@@ -125,6 +129,7 @@ constexpr std::array<Named<ResponseCode>, 37> kResponses = {{
     {ResponseCode::kNumbersUnknown, "NUMBERS_UNKNOWN"},
     {ResponseCode::kDelayedUnknown, "DELAYED_UNKNOWN"},
     {ResponseCode::kDelayedOver, "DELAYED_OVER"},
+    {ResponseCode::kFenced, "FENCED"},
 }};
 
 template <class Code, std::size_t N>

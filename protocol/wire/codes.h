@@ -80,6 +80,10 @@ enum class RequestCode : std::int32_t {
     kListTransactions = 10030,     ///< transactions without an outcome
     kListDelayed = 10040,          ///< delayed messages that wait
     kSettlePops = 10050,           ///< acknowledges and re-times popped messages, many at once
+    kLockQueues = 10070,           ///< takes or renews queues to consume in order
+    kUnlockQueues = 10071,
+    kListParkedKeys = 10072,   ///< keys whose messages a group has put aside
+    kChangeParkedKey = 10073,  ///< puts messages of a key aside, releases or drops them
 };
 
 /// How a request ended; RocketMQ's numbers, Gantry's own from 10000.
@@ -121,6 +125,7 @@ enum class ResponseCode : std::int32_t {
     kNumbersUnknown = 10008,  ///< the producer's numbers in this queue are not known, or are over
     kDelayedUnknown = 10040,  ///< no delayed message of that handle is known
     kDelayedOver = 10041,     ///< it waits no longer: it was delivered, or cancelled before
+    kFenced = 10070,  ///< another client has the queue to consume in order, or none has
 };
 
 /// RocketMQ's or our name of a code, "" when unknown; for logs, metrics and tools.

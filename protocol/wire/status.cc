@@ -85,6 +85,7 @@ Errc errc_of(ResponseCode code) noexcept {
         case ResponseCode::kSequenceGap:
         case ResponseCode::kNumbersUnknown:
         case ResponseCode::kDelayedOver:
+        case ResponseCode::kFenced:
             return Errc::kConflict;
         case ResponseCode::kServiceNotAvailable:
         case ResponseCode::kReadOnly:
