@@ -57,6 +57,10 @@ struct Counters {
     Counter& transactions_given_up;
     Counter& transactions_lost;  ///< their half messages cannot be read any more
     Counter& member_changes;
+    Counter& shares_granted;         ///< queues, to members that share by the broker
+    Counter& share_members_expired;  ///< that fell silent
+    Counter& commits_fenced;         ///< offsets committed under a grant that was over
+    Counter& offsets_out_of_range;   ///< pulls
     Counter& requests_failed;
     std::array<Counter*, kErrcCount> failed_by_class{};
     PopCounters pops;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/offset_handler.h"
 
+#include "broker/assignment/share_service.h"
 #include "broker/dispatcher.h"
 #include "protocol/wire/names.h"
 #include "storage/state_machine.h"
@@ -126,16 +127,25 @@ void OffsetHandler::commit(Call& call, const wire::CommitOffsetsRequest& request
             return;
         }
     }
+    std::string fenced;
     for (const auto& entry : request.offsets()) {
-        call.loop.offsets().put(
-            {request.consumergroup(), entry.topic(), entry.queueid(), entry.offset()});
+        if (context_.shares->may_commit(
+                request.consumergroup(), entry.topic(), entry.queueid(), entry.token())) {
+            call.loop.offsets().put(
+                {request.consumergroup(), entry.topic(), entry.queueid(), entry.offset()});
+        } else {
+            fenced = "queue " + std::to_string(entry.queueid()) + " of topic " + entry.topic() +
+                     " is no longer granted to the sender";
+        }
     }
     if (call.to.is_oneway) {
         return;
     }
     call.loop.offsets().acknowledge(
-        [&loop = call.loop, to = call.addressee()](const Status& status) {
-            if (status) {
+        [&loop = call.loop, to = call.addressee(), fenced](const Status& status) {
+            if (status && !fenced.empty()) {
+                loop.reply(to, ResponseCode::kFenced, fenced);
+            } else if (status) {
                 loop.reply(to, ResponseCode::kSuccess, {});
             } else {
                 loop.fail(to, status.error());

@@ -14,7 +14,7 @@ struct Named {
 };
 
 // Ascending by number.
-constexpr std::array<Named<RequestCode>, 68> kRequests = {{
+constexpr std::array<Named<RequestCode>, 70> kRequests = {{
     {RequestCode::kSendMessage, "SEND_MESSAGE"},
     {RequestCode::kPullMessage, "PULL_MESSAGE"},
     {RequestCode::kQueryMessage, "QUERY_MESSAGE"},
@@ -79,13 +79,15 @@ constexpr std::array<Named<RequestCode>, 68> kRequests = {{
     {RequestCode::kListGroups, "LIST_GROUPS"},
     {RequestCode::kListTransactions, "LIST_TRANSACTIONS"},
     {RequestCode::kSettlePops, "SETTLE_POPS"},
+    {RequestCode::kShareQueues, "SHARE_QUEUES"},
+    {RequestCode::kListShares, "LIST_SHARES"},
     {RequestCode::kPopMessage, "POP_MESSAGE"},
     {RequestCode::kAckMessage, "ACK_MESSAGE"},
     {RequestCode::kChangeMessageInvisibleTime, "CHANGE_MESSAGE_INVISIBLETIME"},
     {RequestCode::kBatchAckMessage, "BATCH_ACK_MESSAGE"},
 }};
 
-constexpr std::array<Named<ResponseCode>, 34> kResponses = {{
+constexpr std::array<Named<ResponseCode>, 36> kResponses = {{
     {ResponseCode::kSuccess, "SUCCESS"},
     {ResponseCode::kSystemError, "SYSTEM_ERROR"},
     {ResponseCode::kSystemBusy, "SYSTEM_BUSY"},
@@ -120,6 +122,8 @@ constexpr std::array<Named<ResponseCode>, 34> kResponses = {{
     {ResponseCode::kIoError, "IO_ERROR"},
     {ResponseCode::kSequenceGap, "SEQUENCE_GAP"},
     {ResponseCode::kNumbersUnknown, "NUMBERS_UNKNOWN"},
+    {ResponseCode::kFenced, "FENCED"},
+    {ResponseCode::kOffsetOutOfRange, "OFFSET_OUT_OF_RANGE"},
 }};
 
 template <class Code, std::size_t N>

@@ -78,6 +78,8 @@ enum class RequestCode : std::int32_t {
     kListGroups = 10021,           ///< groups with members and lag
     kListTransactions = 10030,     ///< transactions without an outcome
     kSettlePops = 10050,           ///< acknowledges and re-times popped messages, many at once
+    kShareQueues = 10060,          ///< a member's queues of this broker; parked until they change
+    kListShares = 10061,           ///< who has which queues of a group
 };
 
 /// How a request ended; RocketMQ's numbers, Gantry's own from 10000.
@@ -116,6 +118,8 @@ enum class ResponseCode : std::int32_t {
     kIoError = 10006,  ///< the disk failed this request, and maybe not the next; nothing is skipped
     kSequenceGap = 10007,     ///< not stored: messages of this producer before it are missing
     kNumbersUnknown = 10008,  ///< the producer's numbers in this queue are not known, or are over
+    kFenced = 10060,           ///< not stored: the queue has been granted to another member
+    kOffsetOutOfRange = 10061,  ///< the group's policy is not to move; fields say the range
 };
 
 /// RocketMQ's or our name of a code, "" when unknown; for logs, metrics and tools.

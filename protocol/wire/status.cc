@@ -77,11 +77,13 @@ Errc errc_of(ResponseCode code) noexcept {
         case ResponseCode::kConsumerNotOnline:
         case ResponseCode::kNoMessage:
         case ResponseCode::kPollingTimeout:
+        case ResponseCode::kOffsetOutOfRange:
             return Errc::kNotFound;
         case ResponseCode::kSubscriptionNotLatest:
         case ResponseCode::kConflict:
         case ResponseCode::kSequenceGap:
         case ResponseCode::kNumbersUnknown:
+        case ResponseCode::kFenced:
             return Errc::kConflict;
         case ResponseCode::kServiceNotAvailable:
         case ResponseCode::kReadOnly:
