@@ -240,7 +240,7 @@ ShareCoordinator::Changed ShareCoordinator::ask(const ShareAsk& ask) {
     }
     replan(ask.group, group, changed);
     if (group.members.empty()) {
-        groups_.erase(ask.group);
+        group.empty_since = clock_.steady();
     }
     return changed;
 }
@@ -284,13 +284,15 @@ ShareCoordinator::Changed ShareCoordinator::sweep() {
                       {{"group", at->first}, {"client", member->first}});
             free_all(group, member->first, false);
             member = group.members.erase(member);
+            group.empty_since = now;
             ++expired_;
             is_due = true;
         }
         if (is_due) {
             replan(at->first, group, changed);
         }
-        at = group.members.empty() ? groups_.erase(at) : std::next(at);
+        const bool is_over = group.members.empty() && now - group.empty_since >= kForget;
+        at = is_over ? groups_.erase(at) : std::next(at);
     }
     return changed;
 }
@@ -323,7 +325,7 @@ bool ShareCoordinator::may_commit(std::string_view group,
 std::vector<ShareCoordinator::Owned> ShareCoordinator::owners(std::string_view group) const {
     std::vector<Owned> owned;
     const auto at = groups_.find(group);
-    if (at == groups_.end()) {
+    if (at == groups_.end() || at->second.members.empty()) {
         return owned;
     }
     for (const auto& [topic, queues] : at->second.topics) {

@@ -66,9 +66,12 @@ struct Share {
 /// and keep it; what nobody claims is granted one heartbeat later, so that no queue has two readers.
 ///
 /// Threads   one at a time; ShareService has the lock.
-/// Limits    no memory of groups without members. Nothing runs but when it is called.
+/// Limits    a group without members is forgotten after kForget; until then the tokens that were
+///           fenced stay so. Nothing runs but when it is called.
 class ShareCoordinator {
 public:
+    static constexpr std::chrono::hours kForget{1};
+
     /// What else is known of a group.
     struct GroupView {
         bool has_client_side = false;   ///< members that compute their shares themselves
@@ -142,6 +145,7 @@ private:
         std::map<std::string, Member> members;
         Queues topics;
         SteadyTime settles;  ///< until then only what is claimed is granted
+        SteadyTime empty_since;
         bool is_by_clients = false;
     };
 

@@ -414,6 +414,7 @@ bool FakeBroker::answer_offsets(const net::Received& frame) {
             for (const auto& entry : fields.offsets()) {
                 committed[fields.consumergroup()][{entry.topic(), entry.queueid()}] =
                     entry.offset();
+                commit_tokens[{entry.topic(), entry.queueid()}] = entry.token();
             }
             reply(to, wire::ResponseCode::kSuccess);
             return true;
