@@ -203,10 +203,11 @@ void BrokerShares::answered(Link& link, const Result<wire::ShareQueuesResponse>&
     if (answer->byclients()) {
         rule_by_clients(link);
     } else {
+        take(link, *answer);
+        // Behind that, so that nothing of a queue that is lost is handed out once more.
         if (const auto holder = holder_.lock(); holder != nullptr) {
             holder->on_lease(link.broker, link.asked_at + 2 * link.heartbeat);
         }
-        take(link, *answer);
     }
     const bool is_quick = std::chrono::steady_clock::now() - link.asked_at < kQuick;
     if (is_news || !is_quick) {
