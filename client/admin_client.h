@@ -63,10 +63,10 @@ struct GroupQueueProgress {
     QueueId queue;
     std::int64_t broker_offset = 0;
     std::int64_t consumer_offset = 0;
-    WallMs last_ms = 0;         ///< store time of the last consumed message
-    std::string owner;          ///< client id of whom the broker has granted it to; else empty
-    std::int64_t token = 0;     ///< of the last grant; greater with each
-    bool is_moving = false;     ///< its owner is to hand it over
+    WallMs last_ms = 0;      ///< store time of the last consumed message
+    std::string owner;       ///< client id of whom the broker has granted it to; else empty
+    std::int64_t token = 0;  ///< of the last grant; greater with each
+    bool is_moving = false;  ///< its owner is to hand it over
 };
 
 /// Members, subscriptions and progress of a consumer group.

@@ -95,7 +95,8 @@ Result<std::unique_ptr<PullConsumer>> PullConsumer::create(std::shared_ptr<Clien
         GANTRY_TRY(wire::check_group_name(options.group));
     }
     if (options.sharing.kind == Sharing::Kind::kBroker) {
-        return Error{Errc::kRefused, "sharing.kind kBroker: only a push consumer hands over queues"};
+        return Error{Errc::kRefused,
+                     "sharing.kind kBroker: only a push consumer hands over queues"};
     }
     GANTRY_TRY(check_sharing(options.sharing));
     if (options.pull_messages_max == 0 || options.pull_bytes_max == 0) {

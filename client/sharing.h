@@ -26,9 +26,9 @@ namespace gantry::client {
 ///
 /// The right column names the stock client's strategy with the same result.
 ///
-/// kBroker (push consumers): each broker deals its own queues out, and hands one over when its owner
-/// has finished what it was given. While members are there that share in another way, and at brokers
-/// that cannot, it is kAverage.
+/// kBroker (push consumers): each broker deals its own queues out, and hands one over when its
+/// owner has finished what it was given. While members are there that share in another way, and at
+/// brokers that cannot, it is kAverage.
 struct Sharing {
     /// The way, see above.
     enum class Kind : std::uint8_t { kAverage, kCircle, kConsistentHash, kFixed, kZone, kBroker };

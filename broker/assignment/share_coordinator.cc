@@ -41,9 +41,9 @@ void ShareCoordinator::update_mode(const std::string& name, Group& group) {
         return;
     }
     group.is_by_clients = view.has_client_side;
-    kLog.info("group_shares",
-              {{"group", name},
-               {"by", std::string_view(group.is_by_clients ? "clients" : "broker")}});
+    kLog.info(
+        "group_shares",
+        {{"group", name}, {"by", std::string_view(group.is_by_clients ? "clients" : "broker")}});
     if (group.is_by_clients) {
         group.topics.clear();
         return;
@@ -88,9 +88,7 @@ void ShareCoordinator::grant(Queue& queue, const std::string& client_id) {
 }
 
 /// Something held that is not granted: from before a restart, a silence, or by its own computing.
-void ShareCoordinator::claim(Group& group,
-                             const std::string& client_id,
-                             const ShareHolding& held) {
+void ShareCoordinator::claim(Group& group, const std::string& client_id, const ShareHolding& held) {
     Queue* const queue = find(group, held);
     if (queue == nullptr || (queue->owner == client_id && queue->token == held.token) ||
         held.token < 0 || held.token > number_at(clock_.wall_ms() + kClockErrorMs)) {
@@ -177,10 +175,8 @@ Share ShareCoordinator::share_in(const Group& group, const std::string& client_i
     for (const auto& [topic, queues] : group.topics) {
         for (std::size_t i = 0; i < queues.size(); ++i) {
             if (queues[i].owner == client_id) {
-                share.queues.push_back({topic,
-                                        static_cast<std::int32_t>(i),
-                                        queues[i].token,
-                                        queues[i].is_revoked});
+                share.queues.push_back(
+                    {topic, static_cast<std::int32_t>(i), queues[i].token, queues[i].is_revoked});
             }
         }
     }
@@ -280,8 +276,7 @@ ShareCoordinator::Changed ShareCoordinator::sweep() {
                 ++member;
                 continue;
             }
-            kLog.warn("share_member_silent",
-                      {{"group", at->first}, {"client", member->first}});
+            kLog.warn("share_member_silent", {{"group", at->first}, {"client", member->first}});
             free_all(group, member->first, false);
             member = group.members.erase(member);
             group.empty_since = now;
@@ -331,9 +326,8 @@ std::vector<ShareCoordinator::Owned> ShareCoordinator::owners(std::string_view g
     for (const auto& [topic, queues] : at->second.topics) {
         for (std::size_t i = 0; i < queues.size(); ++i) {
             const Queue& queue = queues[i];
-            owned.push_back(
-                {queue.owner,
-                 {topic, static_cast<std::int32_t>(i), queue.token, queue.is_revoked}});
+            owned.push_back({queue.owner,
+                             {topic, static_cast<std::int32_t>(i), queue.token, queue.is_revoked}});
         }
     }
     return owned;

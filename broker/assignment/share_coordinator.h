@@ -30,6 +30,7 @@ struct ShareHolding {
 
 /// A member's word to the broker: that it lives, what it reads, has, and gives back.
 struct ShareAsk {
+    /// A topic that it subscribes to.
     struct Topic {
         std::string name;
         std::size_t queues_before = 0;
@@ -63,7 +64,8 @@ struct Share {
 /// compute their shares themselves, all do.
 ///
 /// After a restart, and when a group comes back from computing alone, members say what they have
-/// and keep it; what nobody claims is granted one heartbeat later, so that no queue has two readers.
+/// and keep it; what nobody claims is granted one heartbeat later, so that no queue has two
+/// readers.
 ///
 /// Threads   one at a time; ShareService has the lock.
 /// Limits    a group without members is forgotten after kForget; until then the tokens that were
@@ -78,6 +80,7 @@ public:
         std::set<std::string> members;  ///< client ids of all members
     };
 
+    /// What it stands on.
     struct Options {
         std::chrono::milliseconds heartbeat{5'000};
         std::function<std::int32_t(const std::string& topic)> queues_of;  ///< readable, here
@@ -115,7 +118,9 @@ public:
         ShareHolding queue;
     };
 
+    /// All queues of the group's topics; none when the group has no members.
     std::vector<Owned> owners(std::string_view group) const;
+    /// Whether its members compute their shares themselves.
     bool is_by_clients(std::string_view group) const;
 
     /// Members that fell silent, over all groups, ever.
@@ -162,6 +167,7 @@ private:
     void replan(const std::string& name, Group& group, Changed& changed);
     static Share share_in(const Group& group, const std::string& client_id);
     static Queue* find(Group& group, const ShareHolding& which);
+
     bool is_settling(const Group& group) const { return clock_.steady() < group.settles; }
 
     const Clock& clock_;

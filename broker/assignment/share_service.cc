@@ -182,9 +182,9 @@ std::vector<ShareService::Reply> ShareService::unpark_all(
             replies.push_back(std::move(*reply));
         }
     }
-    context_.counters.shares_granted.add(coordinator_->granted_count() - granted_told_);
+    context_.counters.shares.granted.add(coordinator_->granted_count() - granted_told_);
     granted_told_ = coordinator_->granted_count();
-    context_.counters.share_members_expired.add(coordinator_->expired_count() - expired_told_);
+    context_.counters.shares.members_expired.add(coordinator_->expired_count() - expired_told_);
     expired_told_ = coordinator_->expired_count();
     return replies;
 }
@@ -257,7 +257,7 @@ bool ShareService::may_commit(std::string_view group,
         const MutexLock lock(mutex_);
         may = coordinator_->may_commit(group, topic, queue_id, token);
     }
-    context_.counters.commits_fenced.add(may ? 0 : 1);
+    context_.counters.shares.commits_fenced.add(may ? 0 : 1);
     return may;
 }
 

@@ -47,6 +47,7 @@ public:
     void start();
     /// In the first loop: answers nobody any more.
     void stop();
+
     /// Before the loops go.
     void close() { timer_.reset(); }
 
@@ -79,8 +80,7 @@ private:
     void take(ShareAsk ask, const Addressee& to);
     void sweep();
     std::optional<Reply> unpark(const MemberId& member) GANTRY_REQUIRES(mutex_);
-    std::vector<Reply> unpark_all(const ShareCoordinator::Changed& changed)
-        GANTRY_REQUIRES(mutex_);
+    std::vector<Reply> unpark_all(const ShareCoordinator::Changed& changed) GANTRY_REQUIRES(mutex_);
     void send(const std::vector<Reply>& replies);
 
     Context& context_;

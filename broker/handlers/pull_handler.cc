@@ -172,8 +172,7 @@ std::optional<PullHandler::Refusal> PullHandler::check_subscription(
         return std::nullopt;
     }
     const GroupRegistry::Found found =
-        context_.groups.subscription(
-        request.consumergroup(), request.topic(), call.peer.id);
+        context_.groups.subscription(request.consumergroup(), request.topic(), call.peer.id);
     if (found.status == GroupRegistry::Lookup::kNoGroup) {
         return Refusal{ResponseCode::kSubscriptionNotExist,
                        "the consumer's group info not exist, group: " + request.consumergroup()};
@@ -327,7 +326,7 @@ void PullHandler::send_moved(const PullQuery& query, storage::ReadResult& result
     const OffsetRange range{result.min, result.max};
     const OutOfRange policy = out_of_range_of(context_.store->state().group(query.group));
     result.next = next_offset(policy, query.from, range);
-    context_.counters.offsets_out_of_range.add();
+    context_.counters.shares.out_of_range.add();
     context_.jump_notices.tell({query.group,
                                 query.topic->name(),
                                 query.queue->queue_id,
@@ -343,13 +342,13 @@ void PullHandler::send_moved(const PullQuery& query, storage::ReadResult& result
     response.set_nextbeginoffset(query.from.value);
     response.set_minoffset(result.min.value);
     response.set_maxoffset(result.max.value);
-    loop_of(query).reply(
-        query.to,
-        is_native ? ResponseCode::kOffsetOutOfRange : ResponseCode::kSystemError,
-        "offset " + std::to_string(query.from.value) + " is outside " +
-            std::to_string(result.min.value) + ".." + std::to_string(result.max.value) +
-            ", and offsetOutOfRange of group [" + query.group + "] is fail",
-        &response);
+    loop_of(query).reply(query.to,
+                         is_native ? ResponseCode::kOffsetOutOfRange : ResponseCode::kSystemError,
+                         "offset " + std::to_string(query.from.value) + " is outside " +
+                             std::to_string(result.min.value) + ".." +
+                             std::to_string(result.max.value) +
+                             ", and offsetOutOfRange of group [" + query.group + "] is fail",
+                         &response);
 }
 
 /// Stock clients know no answer for it: theirs says that nothing matched up to there.

@@ -38,9 +38,9 @@ Fetcher::Fetcher(Runtime& runtime, LoopSlot& slot, QueueId queue, FetchOptions o
       options_(std::move(options)),
       corrupt_count_(runtime.metrics().counter("gantry_client_corrupt_answers_total",
                                                "Pull answers with a record that fails its checks")),
-      standing_count_(runtime.metrics().counter(
-          "gantry_client_queues_standing_total",
-          "Queues that stopped because their offset is out of range")),
+      standing_count_(
+          runtime.metrics().counter("gantry_client_queues_standing_total",
+                                    "Queues that stopped because their offset is out of range")),
       unpinned_(std::make_shared<const ReceivedBody>(ReceivedBody{nullptr, queue_.broker})) {}
 
 Fetcher::~Fetcher() = default;
@@ -282,11 +282,9 @@ void Fetcher::nothing_in_loop(const net::Received& received,
     is_suspect_ = is_suspect_ && !has_moved;
     offset_ = next;
     if (code == wire::ResponseCode::kPullOffsetMoved) {
-        kLog.warn("offset_out_of_range",
-                  {{"topic", queue_.topic},
-                   {"queue", queue_.queue},
-                   {"from", from},
-                   {"moved_to", next}});
+        kLog.warn(
+            "offset_out_of_range",
+            {{"topic", queue_.topic}, {"queue", queue_.queue}, {"from", from}, {"moved_to", next}});
         sink->on_moved(queue_, from, next, epoch_);
     } else if (has_moved) {
         Chunk chunk;
@@ -324,21 +322,20 @@ void Fetcher::stand_in_loop(const wire::PullMessageResponse& fields) {
 /// when the end of the queue is lost: what is behind it is read again then.
 void Fetcher::look_for_reset_in_loop(std::int64_t min, std::int64_t max) {
     Offsets(runtime_, slot_)
-        .committed(
-            options_.group,
-            queue_,
-            [self = shared_from_this(), asked = asked_, min, max](
-                const Result<std::optional<std::int64_t>>& known) {
-                const std::shared_ptr<FetchSink> sink = self->sink_.lock();
-                if (self->is_stopped_ || asked != self->asked_ || sink == nullptr) {
-                    return;
-                }
-                if (known && known->has_value() && **known >= min && **known <= max) {
-                    const std::int64_t from = std::exchange(self->offset_, **known);
-                    sink->on_moved(self->queue_, from, self->offset_, self->epoch_);
-                }
-                self->pull_after_in_loop(kFailurePauseMax);
-            });
+        .committed(options_.group,
+                   queue_,
+                   [self = shared_from_this(), asked = asked_, min, max](
+                       const Result<std::optional<std::int64_t>>& known) {
+                       const std::shared_ptr<FetchSink> sink = self->sink_.lock();
+                       if (self->is_stopped_ || asked != self->asked_ || sink == nullptr) {
+                           return;
+                       }
+                       if (known && known->has_value() && **known >= min && **known <= max) {
+                           const std::int64_t from = std::exchange(self->offset_, **known);
+                           sink->on_moved(self->queue_, from, self->offset_, self->epoch_);
+                       }
+                       self->pull_after_in_loop(kFailurePauseMax);
+                   });
 }
 
 void Fetcher::failed_in_loop(const Error& error) {

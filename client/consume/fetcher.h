@@ -139,8 +139,8 @@ private:
     std::unique_ptr<net::Timer> timer_;
     std::shared_ptr<const ReceivedBody> unpinned_;  // the broker's name, for empty chunks
     bool is_asking_ = false;
-    bool is_waiting_ = false;  // for resume()
-    bool is_suspect_ = false;  // the record at offset_ came damaged: once more, alone
+    bool is_waiting_ = false;   // for resume()
+    bool is_suspect_ = false;   // the record at offset_ came damaged: once more, alone
     bool is_standing_ = false;  // the offset is out of range, and the policy is not to move
     bool is_stopped_ = false;
 };

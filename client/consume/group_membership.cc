@@ -252,9 +252,8 @@ void GroupMembership::publish_in_loop() {
     std::set<QueueId> all = computed;
     if (broker_shares_ != nullptr) {
         broker_shares_->set_computed(computed);
-        std::erase_if(all, [this](const QueueId& queue) {
-            return broker_shares_->rules(queue.broker);
-        });
+        std::erase_if(all,
+                      [this](const QueueId& queue) { return broker_shares_->rules(queue.broker); });
         broker_shares_->collect(all);
     }
     if (on_assignment_) {

@@ -40,8 +40,8 @@ struct MembershipOptions {
 
 /// A member of a consumer group: registers by heartbeats, learns who else is there from any broker
 /// of each topic, and deals the queues out as options say. Again when a broker says that members
-/// changed, when a route changes, every 20 s, and 1 s after a try that failed. With kBroker, brokers
-/// that deal their queues out themselves are obeyed, see BrokerShares.
+/// changed, when a route changes, every 20 s, and 1 s after a try that failed. With kBroker,
+/// brokers that deal their queues out themselves are obeyed, see BrokerShares.
 ///
 /// Threads   join, leave: any. `on_assignment` runs in the control loop, with all queues of this
 ///           member, whenever they change.

@@ -329,10 +329,7 @@ void PushWorkers::commit_lost(const QueueId& queue) {
     } else if (offset.has_value()) {
         Offsets(runtime_, slot_)
             .commit(
-                options_.group,
-                {{queue, *offset}},
-                [](const Status&) {},
-                assigner_->tokens());
+                options_.group, {{queue, *offset}}, [](const Status&) {}, assigner_->tokens());
     }
 }
 

@@ -29,8 +29,7 @@ class Runtime;
 /// Threads   any.
 /// Errors    a start offset that no broker tells is asked for again every second; the queue is not
 ///           read until then, and never from a guess.
-class QueueAssigner final : public ShareHolder,
-                            public std::enable_shared_from_this<QueueAssigner> {
+class QueueAssigner final : public ShareHolder, public std::enable_shared_from_this<QueueAssigner> {
 public:
     /// Told before a queue that is lost is dropped; in the control loop.
     using OnLost = std::function<void(const QueueId& queue)>;

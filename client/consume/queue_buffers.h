@@ -63,8 +63,8 @@ public:
     void remove(const QueueId& queue);
     /// Ends fetching and hands out nothing more of it; what was handed out is to be finished.
     void drain(const QueueId& queue);
-    /// Everything below it is finished, when nothing handed out is unfinished or `by_force`; -1: not
-    /// read here.
+    /// Everything below it is finished, when nothing handed out is unfinished or `by_force`; -1:
+    /// not read here.
     std::optional<std::int64_t> drained(const QueueId& queue, bool by_force) const;
     /// Queues of that broker, now and later, are handed out until then; time goes on by further
     /// calls.

@@ -302,8 +302,7 @@ void BrokerShares::revoke(Link& link, const QueueId& queue) {
     held.drains_until = std::chrono::steady_clock::now() + options_.hand_over_limit;
     holder->begin_release(queue);
     if (drain_timer_ == nullptr) {
-        drain_timer_ =
-            std::make_unique<net::Timer>(runtime_.control().loop(), [this] { drain(); });
+        drain_timer_ = std::make_unique<net::Timer>(runtime_.control().loop(), [this] { drain(); });
     }
     if (!std::exchange(is_draining_, true)) {
         drain_timer_->start_once(milliseconds{0});

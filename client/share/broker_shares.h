@@ -41,6 +41,7 @@ class BrokerShares : public std::enable_shared_from_this<BrokerShares> {
 public:
     using Then = UniqueFunction<void()>;
 
+    /// The member.
     struct Options {
         std::string group;
         std::set<std::string> topics;

@@ -116,9 +116,9 @@ enum class ResponseCode : std::int32_t {
     kUnknownOutcome = 10004,  ///< the write may or may not be stored
     kDataLost = 10005,  ///< lost to damage; a pull's fields say which messages, go on behind them
     kIoError = 10006,  ///< the disk failed this request, and maybe not the next; nothing is skipped
-    kSequenceGap = 10007,     ///< not stored: messages of this producer before it are missing
-    kNumbersUnknown = 10008,  ///< the producer's numbers in this queue are not known, or are over
-    kFenced = 10060,           ///< not stored: the queue has been granted to another member
+    kSequenceGap = 10007,       ///< not stored: messages of this producer before it are missing
+    kNumbersUnknown = 10008,    ///< the producer's numbers in this queue are not known, or are over
+    kFenced = 10060,            ///< not stored: the queue has been granted to another member
     kOffsetOutOfRange = 10061,  ///< the group's policy is not to move; fields say the range
 };
 

@@ -412,9 +412,9 @@ bool FakeBroker::answer_offsets(const net::Received& frame) {
                 return true;
             }
             for (const auto& entry : fields.offsets()) {
-                committed[fields.consumergroup()][{entry.topic(), entry.queueid()}] =
-                    entry.offset();
-                commit_tokens[{entry.topic(), entry.queueid()}] = entry.token();
+                const QueueKey key{entry.topic(), entry.queueid()};
+                committed[fields.consumergroup()][key] = entry.offset();
+                commit_tokens[key] = entry.token();
             }
             reply(to, wire::ResponseCode::kSuccess);
             return true;

@@ -108,8 +108,15 @@ Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& 
         members.add(
             {member.client_id, member.address, member.language, std::to_string(member.version)});
     }
-    Table queues({"TOPIC", "BROKER", "QUEUE", "END", "COMMITTED", "LAG", "LAST CONSUMED (UTC)",
-                  "OWNER", "GENERATION"});
+    Table queues({"TOPIC",
+                  "BROKER",
+                  "QUEUE",
+                  "END",
+                  "COMMITTED",
+                  "LAG",
+                  "LAST CONSUMED (UTC)",
+                  "OWNER",
+                  "GENERATION"});
     for (const auto& queue : status.queues) {
         queues.add({queue.queue.topic,
                     queue.queue.broker,

@@ -115,6 +115,87 @@ std::vector<ShareHolding> kept(const Share& share) {
     return all;
 }
 
+std::uint64_t test_seed() {
+    const char* const given = std::getenv("GANTRY_TEST_SEED");
+    const std::uint64_t seed =
+        given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+    MESSAGE("GANTRY_TEST_SEED=", seed);
+    return seed;
+}
+
+/// Members that come, go, die and fall silent at random, and what each believes to hold.
+struct Crowd : Coordinated {
+    explicit Crowd(std::uint64_t seed) : random(seed) { queues = 16; }
+
+    void learn(const std::string& id) {
+        std::map<int, ShareHolding> now;
+        for (const ShareHolding& holding : share(id).queues) {
+            now[holding.queue_id] = holding;
+        }
+        members[id] = now;
+    }
+
+    void say_word(const std::string& id) {
+        ShareAsk ask = ask_of(id);
+        ask.generation = 1;
+        for (const auto& [queue, holding] : members[id]) {
+            const bool gives = holding.is_revoked && random.below(3) == 0;
+            (gives ? ask.released : ask.held).push_back(holding);
+        }
+        coordinator->ask(ask);
+        learn(id);
+    }
+
+    void step() {
+        const std::string id(1, static_cast<char>('a' + random.below(8)));
+        const std::uint64_t what = random.below(20);
+        if (what == 0 && members.count(id) != 0) {
+            leave(id);
+            members.erase(id);
+        } else if (what == 1) {
+            clock.turn(milliseconds(random.below(700)));
+            coordinator->sweep();
+        } else if (what == 2) {
+            coordinator->ask(ask_of(id));  // a new process under the name of a dead one
+            learn(id);
+        } else {
+            say_word(id);
+        }
+    }
+
+    /// Two members may believe to have a queue only when one of them has been fenced.
+    void check() const {
+        std::map<int, std::string> owner;
+        for (const auto& [id, believed] : members) {
+            for (const auto& [queue, holding] : believed) {
+                if (coordinator->may_commit("G", "T", queue, holding.token)) {
+                    REQUIRE_MESSAGE(owner.emplace(queue, id).second, queue, " has two owners");
+                }
+            }
+        }
+    }
+
+    void calm_down() {
+        for (int round = 0; round < 200; ++round) {
+            const auto all = members;
+            for (const auto& [id, believed] : all) {
+                say_word(id);
+            }
+        }
+    }
+
+    std::size_t held() const {
+        std::size_t count = 0;
+        for (const auto& [id, believed] : members) {
+            count += believed.size();
+        }
+        return count;
+    }
+
+    Random random;
+    std::map<std::string, std::map<int, ShareHolding>> members;
+};
+
 TEST_SUITE("broker/share_coordinator") {
     TEST_CASE_FIXTURE(Coordinated, "a queue is revoked, released, then granted") {
         const Share alone = ask("a");
@@ -279,84 +360,25 @@ TEST_SUITE("broker/share_coordinator") {
 
     TEST_CASE_FIXTURE(Coordinated, "claims without sense are passed over") {
         ask("a");
-        const Share before = ask("b", {{"T", -1, 5, false},
-                                       {"T", 99, 5, false},
-                                       {"X", 0, 5, false},
-                                       {"T", 0, -7, false},
-                                       {"T", 0, INT64_MAX, false}});
+        const Share before = ask("b",
+                                 {{"T", -1, 5, false},
+                                  {"T", 99, 5, false},
+                                  {"X", 0, 5, false},
+                                  {"T", 0, -7, false},
+                                  {"T", 0, INT64_MAX, false}});
         CHECK(before.queues.empty());
         CHECK(numbers(share("a")) == Numbers{0, 1, -3, -4});
     }
 
     TEST_CASE("random members: no queue has two owners, and all have one in the end") {
-        const char* const given = std::getenv("GANTRY_TEST_SEED");
-        const std::uint64_t seed =
-            given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-        MESSAGE("GANTRY_TEST_SEED=", seed);
-        Random random(seed);
-        Coordinated c;
-        c.queues = 16;
-        // What each living member believes to hold: until it is told otherwise.
-        std::map<std::string, std::map<int, ShareHolding>> members;
-        const auto learn = [&](const std::string& id) {
-            std::map<int, ShareHolding> now;
-            for (const ShareHolding& holding : c.share(id).queues) {
-                now[holding.queue_id] = holding;
-            }
-            members[id] = now;
-        };
-        const auto word = [&](const std::string& id) {
-            ShareAsk ask = c.ask_of(id);
-            ask.generation = 1;
-            for (const auto& [queue, holding] : members[id]) {
-                const bool gives = holding.is_revoked && random.below(3) == 0;
-                (gives ? ask.released : ask.held).push_back(holding);
-            }
-            c.coordinator->ask(ask);
-            learn(id);
-        };
-        const auto check = [&] {
-            std::map<int, std::string> owner;
-            for (const auto& [id, held] : members) {
-                for (const auto& [queue, holding] : held) {
-                    // Two believe it only when one of them has been fenced by its silence.
-                    if (!c.coordinator->may_commit("G", "T", queue, holding.token)) {
-                        continue;
-                    }
-                    REQUIRE_MESSAGE(owner.emplace(queue, id).second, queue, " has two owners");
-                }
-            }
-        };
+        Crowd crowd(test_seed());
         for (int step = 0; step < 5'000; ++step) {
-            const std::string id(1, static_cast<char>('a' + random.below(8)));
-            const std::uint64_t what = random.below(20);
-            if (what == 0 && members.count(id) != 0) {
-                c.leave(id);
-                members.erase(id);
-            } else if (what == 1) {
-                c.clock.turn(milliseconds(random.below(700)));
-                c.coordinator->sweep();
-            } else if (what == 2) {
-                members.erase(id);  // dies
-                ShareAsk ask = c.ask_of(id);
-                c.coordinator->ask(ask);
-                learn(id);
-            } else {
-                word(id);
-            }
-            check();
+            crowd.step();
+            crowd.check();
         }
-        for (int round = 0; round < 200; ++round) {
-            for (auto& [id, held] : std::map(members)) {
-                word(id);
-            }
-        }
-        check();
-        std::size_t held = 0;
-        for (const auto& [id, queues] : members) {
-            held += queues.size();
-        }
-        CHECK(held == (members.empty() ? 0 : 16));
+        crowd.calm_down();
+        crowd.check();
+        CHECK(crowd.held() == (crowd.members.empty() ? 0 : 16));
     }
 }
 

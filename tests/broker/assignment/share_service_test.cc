@@ -61,7 +61,9 @@ struct Member {
     /// Asks, and waits for the answer as long as the broker holds it.
     void ask() { learn(rpc.call(RequestCode::kShareQueues, keep(request()))); }
 
-    std::future<Answer> start_ask() { return rpc.start(RequestCode::kShareQueues, keep(request())); }
+    std::future<Answer> start_ask() {
+        return rpc.start(RequestCode::kShareQueues, keep(request()));
+    }
 
     void learn(const Answer& answer) {
         REQUIRE(answer.summary() == "0");
@@ -265,8 +267,7 @@ TEST_CASE("who has what is listed, and requests that make no sense are refused")
     a.ask();
     wire::ListSharesRequest which;
     which.set_consumergroup("G");
-    const auto list =
-        f.native().call(RequestCode::kListShares, &which).body_as<wire::ShareList>();
+    const auto list = f.native().call(RequestCode::kListShares, &which).body_as<wire::ShareList>();
     REQUIRE(list.shares_size() == 2);
     CHECK(list.shares(1).clientid() == "a");
     CHECK(list.shares(1).token() == a.share.queues(1).token());
@@ -275,12 +276,10 @@ TEST_CASE("who has what is listed, and requests that make no sense are refused")
     CHECK(f.json().call(RequestCode::kShareQueues, &bad).summary() ==
           "3 10060 is spoken natively only");
     bad.set_clientid("");
-    CHECK(f.native().call(RequestCode::kShareQueues, &bad).code ==
-          ResponseCode::kInvalidParameter);
+    CHECK(f.native().call(RequestCode::kShareQueues, &bad).code == ResponseCode::kInvalidParameter);
     bad = a.request();
     bad.set_consumergroup("no group!");
-    CHECK(f.native().call(RequestCode::kShareQueues, &bad).code ==
-          ResponseCode::kInvalidParameter);
+    CHECK(f.native().call(RequestCode::kShareQueues, &bad).code == ResponseCode::kInvalidParameter);
     // A queue there is not has no offset either.
     wire::ShareQueuesRequest stray = a.request();
     auto& released = *stray.add_released();

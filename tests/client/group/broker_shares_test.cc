@@ -351,9 +351,8 @@ TEST_SUITE("client/broker_shares") {
         member.consumer->stop();
         CHECK(shares.has_left());
         CHECK(committed(cluster, 0) == static_cast<std::int64_t>(member.count()));
-        CHECK(shares.commits_at_leave() == cluster.run([&] {
-            return cluster.broker().commit_requests;
-        }));
+        CHECK(shares.commits_at_leave() ==
+              cluster.run([&] { return cluster.broker().commit_requests; }));
     }
 
     TEST_CASE("messages deleted before they were read are told as lost") {

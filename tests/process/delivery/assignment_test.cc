@@ -34,6 +34,7 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kPatience{60'000};
 constexpr milliseconds kHeartbeat{2'000};
+constexpr std::chrono::microseconds kBetweenSends{kIsSanitized ? 5'000 : 800};
 constexpr int kQueues = 16;
 constexpr auto kGroup = "groups-example";  // of client/examples/groups.cc
 
@@ -46,9 +47,10 @@ class Assigned {
 public:
     Assigned() {
         Cluster::Options options;
-        options.broker_settings = {{"store.segment_bytes", "16MiB"},
-                                   {"store.free_bytes_min", "0"},
-                                   {"group.share_heartbeat_ms", std::to_string(kHeartbeat.count())}};
+        options.broker_settings = {
+            {"store.segment_bytes", "16MiB"},
+            {"store.free_bytes_min", "0"},
+            {"group.share_heartbeat_ms", std::to_string(kHeartbeat.count())}};
         auto started = Cluster::start(options);
         REQUIRE_MESSAGE(started.has_value(), (started ? "" : to_string(started.error())));
         cluster = std::move(started).value();
@@ -96,7 +98,7 @@ public:
         load = std::thread([this] {
             while (is_loading) {
                 send("T");
-                std::this_thread::sleep_for(std::chrono::microseconds(kIsSanitized ? 5'000 : 800));
+                std::this_thread::sleep_for(kBetweenSends);  // sleeps: the rate of the load
             }
         });
     }
@@ -195,12 +197,10 @@ public:
         const auto stats =
             rpc.call(wire::RequestCode::kGetConsumeStats, &which).body_as<wire::ConsumeStats>();
         return stats.offsettable_size() == kQueues &&
-               std::all_of(stats.offsettable().begin(),
-                           stats.offsettable().end(),
-                           [](const auto& entry) {
-                               return entry.value().brokeroffset() ==
-                                      entry.value().consumeroffset();
-                           });
+               std::all_of(
+                   stats.offsettable().begin(), stats.offsettable().end(), [](const auto& entry) {
+                       return entry.value().brokeroffset() == entry.value().consumeroffset();
+                   });
     }
 
     std::unique_ptr<Cluster> cluster;
@@ -289,7 +289,8 @@ TEST_CASE_FIXTURE(Assigned, "a frozen member is replaced, and delivers nothing o
     CHECK(twice() == std::vector<std::string>{});
 }
 
-TEST_CASE_FIXTURE(Assigned, "the broker is killed: members keep their queues, nothing comes twice") {
+TEST_CASE_FIXTURE(Assigned,
+                  "the broker is killed: members keep their queues, nothing comes twice") {
     for (int i = 0; i < 4; ++i) {
         start_member();
     }
@@ -365,7 +366,8 @@ TEST_CASE_FIXTURE(Assigned, "a rolling change of subscriptions leaves nothing ou
     }
 }
 
-TEST_CASE_FIXTURE(Assigned, "a group that is to fail stands until an operator says where to go on") {
+TEST_CASE_FIXTURE(Assigned,
+                  "a group that is to fail stands until an operator says where to go on") {
     const auto cli = [&](std::vector<std::string> arguments) {
         arguments.insert(arguments.end(), {"-n", cluster->nameserver().address()});
         const auto run = run_program(cli_executable(), arguments);
@@ -390,9 +392,8 @@ TEST_CASE_FIXTURE(Assigned, "a group that is to fail stands until an operator sa
     commit(1'000'000);
     send("T", 200);
     Process& member = start_member();
-    REQUIRE(wait_until(kPatience, [&] {
-        return member.err().find("queue_stands") != std::string::npos;
-    }));
+    REQUIRE(wait_until(kPatience,
+                       [&] { return member.err().find("queue_stands") != std::string::npos; }));
     CHECK(lines_of(member).empty());
     commit(0);
     CHECK(wait_until(kPatience, [&] { return has_all(); }));
