@@ -257,7 +257,7 @@ bool ShareService::may_commit(std::string_view group,
         const MutexLock lock(mutex_);
         may = coordinator_->may_commit(group, topic, queue_id, token);
     }
-    context_.counters.shares.commits_fenced.add(may ? 0 : 1);
+    context_.counters.shares.commits_fenced.add(may ? 0U : 1U);
     return may;
 }
 

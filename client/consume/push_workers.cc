@@ -334,6 +334,7 @@ void PushWorkers::commit_lost(const QueueId& queue) {
 }
 
 void PushWorkers::commit_and_wait() {
+    const std::map<QueueId, std::int64_t> tokens = assigner_->tokens();
     const std::map<QueueId, std::int64_t> offsets = uncommitted();
     if (local_ != nullptr) {
         local_->put(offsets);
@@ -346,8 +347,7 @@ void PushWorkers::commit_and_wait() {
         return;
     }
     const Status status = wait_for<Status>([&](auto done) {
-        Offsets(runtime_, slot_)
-            .commit(options_.group, offsets, std::move(done), assigner_->tokens());
+        Offsets(runtime_, slot_).commit(options_.group, offsets, std::move(done), tokens);
     });
     if (!status) {
         kLog.warn("commit_failed", {{"group", options_.group}, {"error", status.error()}});
