@@ -130,16 +130,45 @@ void ShareCoordinator::free_all(Group& group, const std::string& client_id, bool
     }
 }
 
-void ShareCoordinator::plan(Group& group, const std::string& topic, std::vector<Queue>& queues) {
+/// Client ids in order.
+std::vector<const std::string*> ShareCoordinator::readers_of(const Group& group,
+                                                             const std::string& topic) {
+    std::vector<std::pair<const std::string*, const ShareBreadth*>> all;
+    std::vector<const ShareBreadth*> breadths;  // that differ: hardly ever more than two
+    for (const auto& [client_id, member] : group.members) {
+        const auto at = member.topics.find(topic);
+        if (at == member.topics.end()) {
+            continue;
+        }
+        const ShareBreadth& breadth = at->second.breadth;
+        all.emplace_back(&client_id, &breadth);
+        if (std::none_of(breadths.begin(), breadths.end(), [&breadth](const auto* each) {
+                return *each == breadth;
+            })) {
+            breadths.push_back(&breadth);
+        }
+    }
     std::vector<const std::string*> readers;
+    for (const auto& [client_id, breadth] : all) {
+        const bool is_narrow =
+            std::any_of(breadths.begin(), breadths.end(), [own = breadth](const auto* each) {
+                return each->covers(*own) && !own->covers(*each);
+            });
+        if (!is_narrow) {
+            readers.push_back(client_id);
+        }
+    }
+    return readers;
+}
+
+void ShareCoordinator::plan(Group& group, const std::string& topic, std::vector<Queue>& queues) {
+    const std::vector<const std::string*> readers = readers_of(group, topic);
     SharePlanInput input;
     std::size_t queues_before = 0;
-    for (const auto& [client_id, member] : group.members) {
-        if (const auto at = member.topics.find(topic); at != member.topics.end()) {
-            readers.push_back(&client_id);
-            queues_before = std::max(queues_before, at->second.queues_before);
-            input.is_only_here = input.is_only_here && at->second.is_only_here;
-        }
+    for (const std::string* const client_id : readers) {
+        const ShareAsk::Topic& subscribed = group.members.at(*client_id).topics.at(topic);
+        queues_before = std::max(queues_before, subscribed.queues_before);
+        input.is_only_here = input.is_only_here && subscribed.is_only_here;
     }
     const auto place_of = [&readers](const std::string& client_id) {
         const auto at = std::lower_bound(

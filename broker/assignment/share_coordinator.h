@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "broker/assignment/share_breadth.h"
 #include "broker/peer.h"
 #include "common/clock.h"
 
@@ -35,6 +36,7 @@ struct ShareAsk {
         std::string name;
         std::size_t queues_before = 0;
         bool is_only_here = true;
+        ShareBreadth breadth;
     };
 
     std::string group;
@@ -62,6 +64,10 @@ struct Share {
 /// A queue has one owner at a time: it is granted to the next one when the owner has released it,
 /// left, or lost it by silence; then the owner's token is fenced. While a group has members that
 /// compute their shares themselves, all do.
+///
+/// While members of a group want different parts of a topic, as when one subscription replaces
+/// another, its queues go to those that want most: a message that any member wants is not passed
+/// over by one that does not. Of parts that do not contain one another, each is as good.
 ///
 /// After a restart, and when a group comes back from computing alone, members say what they have
 /// and keep it; what nobody claims is granted one heartbeat later, so that no queue has two
@@ -162,6 +168,7 @@ private:
     void claim(Group& group, const std::string& client_id, const ShareHolding& held);
     void release(Group& group, const std::string& client_id, const ShareHolding& released);
     void free_all(Group& group, const std::string& client_id, bool was_released);
+    static std::vector<const std::string*> readers_of(const Group& group, const std::string& topic);
     void plan(Group& group, const std::string& topic, std::vector<Queue>& queues);
     void grant(Queue& queue, const std::string& client_id);
     void replan(const std::string& name, Group& group, Changed& changed);

@@ -33,7 +33,8 @@ ShareAsk ask_of(const wire::ShareQueuesRequest& request, PeerId peer) {
     for (const auto& topic : request.topics()) {
         ask.topics.push_back({topic.topic(),
                               static_cast<std::size_t>(std::max(topic.queuesbefore(), 0)),
-                              topic.isonlyhere()});
+                              topic.isonlyhere(),
+                              ShareBreadth(topic.expressiontype(), topic.expression())});
     }
     for (const wire::SharedQueue& queue : request.held()) {
         ask.held.push_back(holding_of(queue));

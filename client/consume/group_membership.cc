@@ -127,9 +127,7 @@ void GroupMembership::open_shares_in_loop() {
     }
     BrokerShares::Options shares;
     shares.group = options_.group;
-    for (const auto& [topic, selector] : options_.subscriptions) {
-        shares.topics.insert(topic);
-    }
+    shares.subscriptions = options_.subscriptions;
     shares.subscription_version = options_.subscription_version;
     shares.hand_over_limit = options_.hand_over_limit;
     broker_shares_ = std::make_shared<BrokerShares>(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/share/broker_shares.h"
 
+#include "client/consume/selector_check.h"
 #include "client/core/runtime.h"
 #include "common/log.h"
 #include "protocol/wire/share.pb.h"
@@ -53,7 +54,7 @@ BrokerShares::~BrokerShares() = default;
 
 std::map<std::string, std::vector<BrokerShares::Topic>> BrokerShares::topics_by_broker() const {
     std::map<std::string, std::vector<Topic>> found;
-    for (const std::string& name : options_.topics) {
+    for (const auto& [name, selector] : options_.subscriptions) {
         const RoutePtr route = runtime_.routes().cached(name);
         if (route == nullptr) {
             continue;
@@ -129,6 +130,9 @@ wire::ShareQueuesRequest BrokerShares::request_of(const Link& link) const {
         auto& added = *fields.add_topics();
         added.set_topic(topic.name);
         added.set_subversion(options_.subscription_version);
+        const MessageSelector& selector = options_.subscriptions.at(topic.name);
+        added.set_expressiontype(std::string(type_of(selector)));
+        added.set_expression(selector.expression());
         added.set_queuesbefore(topic.queues_before);
         added.set_isonlyhere(topic.is_only_here);
     }

@@ -3,6 +3,7 @@
 
 #include "client/core/routes.h"
 #include "client/message.h"
+#include "client/message_selector.h"
 #include "client/share/share_holder.h"
 #include "common/clock.h"
 #include "common/result.h"
@@ -44,7 +45,7 @@ public:
     /// The member.
     struct Options {
         std::string group;
-        std::set<std::string> topics;
+        std::map<std::string, MessageSelector> subscriptions;  ///< by topic
         std::int64_t subscription_version = 0;
         std::chrono::milliseconds hand_over_limit{30'000};
     };

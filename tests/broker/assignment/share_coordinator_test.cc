@@ -56,7 +56,7 @@ struct Coordinated {
         ask.group = "G";
         ask.client_id = client_id;
         ask.peer = static_cast<PeerId>(client_id.back());
-        ask.topics = {{"T", 0, true}};
+        ask.topics = {{"T", 0, true, {}}};
         return ask;
     }
 
@@ -335,7 +335,7 @@ TEST_SUITE("broker/share_coordinator") {
     TEST_CASE_FIXTURE(Coordinated, "a topic goes to those that read it") {
         ask("a");
         ShareAsk newer = ask_of("b");
-        newer.topics.push_back({"U", 0, true});
+        newer.topics.push_back({"U", 0, true, {}});
         coordinator->ask(newer);
         Numbers of_u;
         for (const ShareHolding& holding : share("b").queues) {
@@ -348,6 +348,46 @@ TEST_SUITE("broker/share_coordinator") {
         changed.generation = 1;
         coordinator->ask(changed);
         CHECK(revoked(share("b")).size() == 4);
+    }
+
+    TEST_CASE_FIXTURE(Coordinated, "while a subscription changes, those that want most read") {
+        // Gives back what it is told to.
+        const auto ask_for = [this](const std::string& id, const char* expression) {
+            ShareAsk ask = ask_of(id);
+            ask.topics[0].breadth = ShareBreadth("TAG", expression);
+            ask.held = kept(share(id));
+            ask.released = revoked(share(id));
+            ask.generation = 1;
+            coordinator->ask(ask);
+        };
+        ask_for("a", "A");
+        ask_for("b", "A || B");
+        CHECK(numbers(share("a")) == Numbers{-1, -2, -3, -4});
+        ask_for("a", "A");
+        CHECK(numbers(share("a")).empty());
+        CHECK(numbers(share("b")) == Numbers{0, 1, 2, 3});
+        // A narrower one that comes later waits, too.
+        ask_for("c", "B");
+        CHECK(numbers(share("c")).empty());
+        leave("b");
+        CHECK(numbers(share("a")).size() == 2);
+        CHECK(numbers(share("c")).size() == 2);
+    }
+
+    TEST_CASE("one subscription covers another") {
+        const ShareBreadth all("TAG", "*");
+        const ShareBreadth ab("", "A || B");
+        const ShareBreadth ba("TAG", "B||A");
+        const ShareBreadth a("TAG", "A");
+        const ShareBreadth c("TAG", "C");
+        const ShareBreadth sql("SQL92", "x > 1");
+        const ShareBreadth other("SQL92", "x > 0");
+        CHECK(ab == ba);
+        CHECK((all.covers(ab) && all.covers(sql) && all.covers(all)));
+        CHECK((ab.covers(a) && !a.covers(ab) && !a.covers(all)));
+        CHECK_FALSE((a.covers(c) || c.covers(a)));
+        CHECK((sql.covers(sql) && !sql.covers(other) && !other.covers(sql)));
+        CHECK_FALSE((sql.covers(a) || a.covers(sql) || sql.covers(all)));
     }
 
     TEST_CASE_FIXTURE(Coordinated, "queues come and go with the topic") {
