@@ -2,6 +2,7 @@
 #include "broker/broker.h"
 
 #include "broker/address.h"
+#include "broker/assignment/share_service.h"
 #include "broker/call.h"
 #include "broker/context.h"
 #include "broker/delivery/delay_service.h"
@@ -68,6 +69,7 @@ struct Broker::Handlers {
           describe(context),
           pops(context, creator),
           pop(context, pops),
+          shares(context),
           transactions(context, creator) {
         send.add_to(dispatcher);
         pull.add_to(dispatcher);
@@ -83,6 +85,7 @@ struct Broker::Handlers {
         timer.add_to(dispatcher);
         describe.add_to(dispatcher);
         pop.add_to(dispatcher);
+        shares.add_to(dispatcher);
     }
 
     Dispatcher dispatcher;
@@ -102,6 +105,7 @@ struct Broker::Handlers {
     DescribeHandler describe;
     PopService pops;
     PopHandler pop;
+    ShareService shares;
     TransactionService transactions;
     std::unique_ptr<TransactionChecker> transaction_checker;
     std::unique_ptr<DelayService> delay;
@@ -126,6 +130,7 @@ Broker::~Broker() {
         handlers_->timers.reset();
         handlers_->transaction_checker.reset();
         handlers_->pops.close();
+        handlers_->shares.close();
     }
     if (context_) {
         context_->pool.stop();
@@ -231,6 +236,8 @@ Status Broker::open_store() {
     handlers_->transaction_checker->open();
     context_->pops = &handlers_->pops;
     handlers_->pops.open();
+    context_->shares = &handlers_->shares;
+    handlers_->shares.open(*loop_states_[0]);
     return ok();
 }
 
@@ -312,6 +319,7 @@ void Broker::start_serving() {
     handlers_->timers->start();
     handlers_->transaction_checker->start();
     handlers_->pops.start();
+    handlers_->shares.start();
     for (const auto& loop : loops_) {
         loop->start_thread();
     }
@@ -365,6 +373,7 @@ void Broker::settle() {
         handlers_->delay->stop();
         handlers_->transaction_checker->stop();
         handlers_->pops.stop();
+        handlers_->shares.stop();
         handlers_->expiry->cancel();
     });
     const SteadyTime deadline = clock_.steady() + kStepLimit;
@@ -435,6 +444,7 @@ void Broker::on_close(net::Connection& connection, const Error& why) {
     kLog.debug("connection_closed", {{"peer", connection.peer()}, {"reason", why}});
     loop.remove_peer(id);
     handlers_->group.connection_closed(loop, id);
+    handlers_->shares.connection_closed(id);
     context_->counters.connections.fetch_sub(1, std::memory_order_relaxed);
 }
 

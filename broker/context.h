@@ -4,6 +4,7 @@
 #include "broker/counters.h"
 #include "broker/delivery/group_registry.h"
 #include "broker/delivery/lost_notices.h"
+#include "broker/delivery/out_of_range.h"
 #include "broker/order/queue_locks.h"
 #include "broker/settings.h"
 #include "broker/work_pool.h"
@@ -23,6 +24,7 @@ namespace gantry::broker {
 class LoopState;
 class Registrar;
 class PopService;
+class ShareService;
 class TimerService;
 class TransactionChecker;
 class TransactionService;
@@ -39,6 +41,7 @@ struct Context {
           groups(c, sql_filters),
           locks(c),
           lost_notices(c),
+          jump_notices(c),
           pool(static_cast<std::size_t>(o.query_threads), kPoolTasksMax) {}
 
     static constexpr std::size_t kPoolTasksMax = 100'000;
@@ -51,10 +54,12 @@ struct Context {
     GroupRegistry groups;
     QueueLocks locks;
     LostNotices lost_notices;
+    JumpNotices jump_notices;
     storage::Store* store = nullptr;
     Registrar* registrar = nullptr;
     TimerService* timers = nullptr;
     PopService* pops = nullptr;
+    ShareService* shares = nullptr;
     TransactionService* transactions = nullptr;
     TransactionChecker* transaction_checker = nullptr;
     std::vector<LoopState*> loops;

@@ -17,6 +17,15 @@ PopCounters::PopCounters(MetricRegistry& r)
       unwritten(r.counter("gantry_broker_pops_unwritten_total",
                           "Times that the store did not take what was handed out.")) {}
 
+ShareCounters::ShareCounters(MetricRegistry& r)
+    : granted(r.counter("gantry_broker_shares_granted_total", "Queues granted to group members.")),
+      members_expired(r.counter("gantry_broker_share_members_expired_total",
+                                "Members that lost their queues by silence.")),
+      commits_fenced(r.counter("gantry_broker_commits_fenced_total",
+                               "Offsets refused because the queue has another owner.")),
+      out_of_range(r.counter("gantry_broker_offsets_out_of_range_total",
+                             "Pulls from an offset that does not exist.")) {}
+
 Counters::Counters(MetricRegistry& r)
     : requests(r.counter("gantry_broker_requests_total", "Requests received.")),
       messages_in(r.counter("gantry_broker_messages_in_total", "Messages stored for producers.")),
@@ -72,7 +81,8 @@ Counters::Counters(MetricRegistry& r)
                                   "Transactions whose half message cannot be read any more.")),
       member_changes(r.counter("gantry_broker_member_changes_total", "Changes of group members.")),
       requests_failed(r.counter("gantry_broker_requests_failed_total", "Requests refused.")),
-      pops(r) {
+      pops(r),
+      shares(r) {
     add_failures(r);
     add_gauges(r);
 }

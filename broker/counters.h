@@ -22,6 +22,16 @@ struct PopCounters {
     Counter& unwritten;  ///< passes whose leases the store did not take
 };
 
+/// What the broker counts of queues that it deals out to members. Threads: any.
+struct ShareCounters {
+    explicit ShareCounters(MetricRegistry& registry);
+
+    Counter& granted;
+    Counter& members_expired;
+    Counter& commits_fenced;  ///< offsets committed under a grant that was over
+    Counter& out_of_range;    ///< pulls from an offset that does not exist
+};
+
 /// The broker's own metrics. Threads: any.
 struct Counters {
     explicit Counters(MetricRegistry& registry);
@@ -62,6 +72,7 @@ struct Counters {
     Counter& requests_failed;
     std::array<Counter*, kErrcCount> failed_by_class{};
     PopCounters pops;
+    ShareCounters shares;
 
     std::atomic<std::int64_t> connections{0};
     std::atomic<std::int64_t> pending_acks{0};

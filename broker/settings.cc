@@ -90,6 +90,11 @@ void bind_identity(SettingTable& table, BrokerOptions& o) {
     table.add("group.auto_create",
               &o.group_auto_create,
               "Create a consumer group, and its retry topic, when its first member comes.");
+    table.add("group.share_heartbeat_ms",
+              &o.share_heartbeat_ms,
+              {100, 60'000},
+              "A member that shares its queues by the broker and is silent for two of these has "
+              "lost them; in milliseconds.");
     table.add("filter.sql",
               &o.filter_sql,
               "Let consumers filter by SQL92 expressions over properties. RocketMQ's "

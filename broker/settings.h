@@ -64,6 +64,7 @@ struct BrokerOptions {
     bool topic_auto_create = false;
     std::int64_t topic_auto_create_queues = 8;
     bool group_auto_create = true;
+    std::int64_t share_heartbeat_ms = 5'000;
     bool filter_sql = true;  ///< RocketMQ's enablePropertyFilter
 
     std::int64_t transaction_check_immunity_ms = 6'000;

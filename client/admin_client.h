@@ -63,7 +63,10 @@ struct GroupQueueProgress {
     QueueId queue;
     std::int64_t broker_offset = 0;
     std::int64_t consumer_offset = 0;
-    WallMs last_ms = 0;  ///< store time of the last consumed message
+    WallMs last_ms = 0;      ///< store time of the last consumed message
+    std::string owner;       ///< client id of whom the broker has granted it to; else empty
+    std::int64_t token = 0;  ///< of the last grant; greater with each
+    bool is_moving = false;  ///< its owner is to hand it over
 };
 
 /// Members, subscriptions and progress of a consumer group.
@@ -86,11 +89,19 @@ struct RetryBackoff {
     std::int64_t multiplier = 2;
 };
 
+/// Where a group goes on whose offset in a queue does not exist: at the end that is nearer, at the
+/// oldest message, behind the newest, or nowhere, until an operator commits another offset.
+enum class OutOfRangePolicy : std::uint8_t { kNearest, kEarliest, kLatest, kFail };
+
+/// "nearest", "earliest", "latest", "fail".
+std::string_view name_of(OutOfRangePolicy policy) noexcept;
+
 /// What an administrator decides about a consumer group.
 struct GroupSettings {
     std::string group;
     std::int32_t retry_max = 16;  ///< sent back so often, a message becomes a dead letter
     RetryBackoff backoff;
+    OutOfRangePolicy out_of_range = OutOfRangePolicy::kNearest;
 };
 
 /// A transaction without an outcome.

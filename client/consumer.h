@@ -65,7 +65,10 @@ public:
         Model model = Model::kClustering;
         /// kBroadcasting: where this member's offsets are; its folder is made when it is missing.
         std::string offsets_file;
-        Sharing sharing;
+        Sharing sharing = Sharing::by_broker();
+        /// kBroker: a queue that is to be handed over is given up at the latest after that time,
+        /// what the listener has of it then comes again at its next reader.
+        std::chrono::milliseconds hand_over_limit{30'000};
         StartFrom start_from;
         std::uint32_t threads = 1;
         std::uint32_t batch_messages_max = 1;  ///< given to one listener call

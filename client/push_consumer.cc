@@ -26,8 +26,13 @@ Status check_model(const PushConsumer::Options& options) {
                                   : "offsets_file " + options.offsets_file +
                                         ": only a broadcast consumer has one"};
     }
-    if (is_broadcast && options.sharing.kind != Sharing::Kind::kAverage) {
+    const bool is_default = options.sharing.kind == Sharing::Kind::kAverage ||
+                            options.sharing.kind == Sharing::Kind::kBroker;
+    if (is_broadcast && !is_default) {
         return Error{Errc::kRefused, "sharing: a broadcast consumer reads all queues"};
+    }
+    if (options.hand_over_limit.count() < 0) {
+        return Error{Errc::kRefused, "hand_over_limit must not be below 0 ms"};
     }
     if (options.retry_delay.count() <= 0 || options.attempts_max == 0) {
         return Error{Errc::kRefused, "retry_delay and attempts_max must be above 0"};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "broker/assignment/share_coordinator.h"
 #include "broker/filter/message_filter.h"
 #include "broker/peer.h"
 #include "common/clock.h"
@@ -91,9 +92,12 @@ public:
         std::shared_ptr<const Subscription> subscription;
     };
 
-    /// What the group reads of `topic`, as its heartbeats said.
-    Found subscription(std::string_view group, std::string_view topic) const;
+    /// What a member reads of `topic`, as its heartbeats said; of a peer that is no member, or does
+    /// not subscribe to it: what the newest subscription of any member says.
+    Found subscription(std::string_view group, std::string_view topic, PeerId peer = 0) const;
 
+    /// Who is in a group, and whether some compute their shares of the queues themselves.
+    ShareCoordinator::GroupView view(std::string_view group) const;
     /// Client ids of a group, sorted, each once.
     std::vector<std::string> client_ids(std::string_view group) const;
     std::optional<wire::ConsumerConnection> consumer_connections(std::string_view group) const;
@@ -107,9 +111,13 @@ public:
     std::uint64_t member_count() const;
 
 private:
+    using Topics = std::map<std::string, std::shared_ptr<const Subscription>, std::less<>>;
+
     struct Member {
         ClientInfo client;
         SteadyTime seen;
+        bool is_by_broker = false;  ///< asks the broker for its queues
+        Topics topics;              ///< of a consumer
     };
 
     using Members = std::map<PeerId, Member>;
@@ -119,7 +127,7 @@ private:
         std::string message_model;
         std::string consume_from;
         Members members;
-        std::map<std::string, std::shared_ptr<const Subscription>, std::less<>> topics;
+        Topics topics;  ///< of all members: the newest version of each
     };
 
     using Groups = std::map<std::string, Group, std::less<>>;
@@ -133,7 +141,9 @@ private:
         Names producers;
     };
 
-    bool update_topics(Group& group, const wire::ConsumerData& consumer);
+    void update_topics(Topics& topics, const wire::ConsumerData& consumer) const;
+    /// Whether the set of topics became another.
+    static bool gather_topics(Group& group);
     static Change change_of(const std::string& name, const Group& group);
     /// The change, when `peer` was a member of that consumer group.
     std::optional<Change> remove_consumer(PeerId peer, std::string_view group)

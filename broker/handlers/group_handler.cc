@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/group_handler.h"
 
+#include "broker/assignment/share_service.h"
 #include "broker/dispatcher.h"
 #include "broker/registrar.h"
 #include "broker/topic_creator.h"
@@ -196,6 +197,7 @@ void GroupHandler::announce(LoopState& loop, const std::vector<GroupRegistry::Ch
 
 void GroupHandler::announce(LoopState& loop, const GroupRegistry::Change& change) {
     context_.counters.member_changes.add();
+    context_.shares->group_changed(change.group);
     const auto config = context_.store->state().group(change.group);
     if (change.is_broadcast || (config && !config->notifyconsumeridschangedenable())) {
         return;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/pull_handler.h"
 
+#include "broker/delivery/out_of_range.h"
 #include "broker/delivery/runs.h"
 #include "broker/dispatcher.h"
 #include "protocol/wire/header.h"
@@ -85,7 +86,7 @@ bool PullHandler::is_refused(Call& call,
         refusal = check_queue(call, request, query);
     }
     if (!refusal) {
-        refusal = check_subscription(request, query);
+        refusal = check_subscription(call, request, query);
     }
     if (refusal) {
         call.fail(refusal->code, refusal->remark);
@@ -165,7 +166,7 @@ PullHandler::Refusal PullHandler::refusal_of(const Error& error, const PullQuery
 }
 
 std::optional<PullHandler::Refusal> PullHandler::check_subscription(
-    const wire::PullMessageRequest& request, PullQuery& query) const {
+    const Call& call, const wire::PullMessageRequest& request, PullQuery& query) const {
     if ((request.sysflag() & kHasSubscription) != 0) {
         Result<MessageFilter> filter = parse_expression(
             {request.expressiontype(), request.subscription()}, context_.sql_filters);
@@ -176,7 +177,7 @@ std::optional<PullHandler::Refusal> PullHandler::check_subscription(
         return std::nullopt;
     }
     const GroupRegistry::Found found =
-        context_.groups.subscription(request.consumergroup(), request.topic());
+        context_.groups.subscription(request.consumergroup(), request.topic(), call.peer.id);
     if (found.status == GroupRegistry::Lookup::kNoGroup) {
         return Refusal{ResponseCode::kSubscriptionNotExist,
                        "the consumer's group info not exist, group: " + request.consumergroup()};
@@ -308,7 +309,7 @@ bool PullHandler::answer(PullQuery& query, storage::ReadResult& result, bool is_
             return true;
         case ReadStatus::kTooSmall:
         case ReadStatus::kTooLarge:
-            send_status(query, result, ResponseCode::kPullOffsetMoved);
+            send_moved(query, result);
             return true;
     }
     return true;
@@ -324,6 +325,35 @@ void PullHandler::send_status(const PullQuery& query,
     response.set_minoffset(result.min.value);
     response.set_maxoffset(result.max.value);
     loop.reply(query.to, code, status_name(code), &response);
+}
+
+void PullHandler::send_moved(const PullQuery& query, storage::ReadResult& result) {
+    const OffsetRange range{result.min, result.max};
+    const OutOfRange policy = out_of_range_of(context_.store->state().group(query.group));
+    result.next = next_offset(policy, query.from, range);
+    context_.counters.shares.out_of_range.add();
+    context_.jump_notices.tell({query.group,
+                                query.topic->name(),
+                                query.queue->queue_id,
+                                query.from,
+                                policy == OutOfRange::kFail ? query.from : result.next});
+    if (policy != OutOfRange::kFail) {
+        send_status(query, result, ResponseCode::kPullOffsetMoved);
+        return;
+    }
+    const bool is_native = query.to.to.codec == wire::Codec::kNative;
+    wire::PullMessageResponse& response = loop_of(query).pull_response;
+    response.set_suggestwhichbrokerid(context_.options.id);
+    response.set_nextbeginoffset(query.from.value);
+    response.set_minoffset(result.min.value);
+    response.set_maxoffset(result.max.value);
+    loop_of(query).reply(query.to,
+                         is_native ? ResponseCode::kOffsetOutOfRange : ResponseCode::kSystemError,
+                         "offset " + std::to_string(query.from.value) + " is outside " +
+                             std::to_string(result.min.value) + ".." +
+                             std::to_string(result.max.value) +
+                             ", and offsetOutOfRange of group [" + query.group + "] is fail",
+                         &response);
 }
 
 /// Stock clients know no answer for it: theirs says that nothing matched up to there.

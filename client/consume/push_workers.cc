@@ -79,6 +79,11 @@ Status PushWorkers::start(const std::map<std::string, Subscription>& subscriptio
             self->commit_lost(queue);
         }
     };
+    assigner.may_release = [weak = weak_from_this()](const QueueId& queue) {
+        const std::shared_ptr<PushWorkers> self = weak.lock();
+        return self == nullptr || self->may_release(queue);
+    };
+    assigner.hand_over_limit = options_.hand_over_limit;
     assigner_ = std::make_shared<QueueAssigner>(runtime_, slot_, buffers_, std::move(assigner));
     GANTRY_TRY(assigner_->join(subscriptions));
     slot_.run_and_wait([this] {
@@ -257,6 +262,8 @@ void PushWorkers::commit_in_loop() {
     if (is_committing_) {
         return;
     }
+    // Before the offsets: a queue that is granted anew meanwhile is not committed under that grant.
+    const std::map<QueueId, std::int64_t> tokens = assigner_->tokens();
     std::map<QueueId, std::int64_t> offsets = uncommitted();
     if (offsets.empty()) {
         return;
@@ -267,17 +274,40 @@ void PushWorkers::commit_in_loop() {
         return;
     }
     is_committing_ = true;
+    {
+        const MutexLock lock(mutex_);
+        for (const auto& [queue, offset] : offsets) {
+            committing_.insert(queue);
+        }
+    }
     Offsets(runtime_, slot_)
         .commit(
-            options_.group, offsets, [self = shared_from_this(), offsets](const Status& status) {
+            options_.group,
+            offsets,
+            [self = shared_from_this(), offsets](const Status& status) {
                 self->is_committing_ = false;
+                {
+                    const MutexLock lock(self->mutex_);
+                    self->committing_.clear();
+                }
                 if (status) {
                     self->committed(offsets);
                 } else {
                     kLog.warn("commit_failed",
                               {{"group", self->options_.group}, {"error", status.error()}});
                 }
-            });
+            },
+            {.of_locks = {}, .of_grants = tokens});
+}
+
+/// Not before what is being committed of it has arrived: it would move the offset back.
+bool PushWorkers::may_release(const QueueId& queue) {
+    const MutexLock lock(mutex_);
+    if (committing_.count(queue) != 0) {
+        return false;
+    }
+    committed_.erase(queue);
+    return true;
 }
 
 void PushWorkers::commit_lost(const QueueId& queue) {
@@ -297,11 +327,15 @@ void PushWorkers::commit_lost(const QueueId& queue) {
     if (offset.has_value() && local_ != nullptr) {
         local_->put({{queue, *offset}});
     } else if (offset.has_value()) {
-        Offsets(runtime_, slot_).commit(options_.group, {{queue, *offset}}, [](const Status&) {});
+        Offsets(runtime_, slot_)
+            .commit(
+                options_.group, {{queue, *offset}}, [](const Status&) {},
+                {.of_locks = {}, .of_grants = assigner_->tokens()});
     }
 }
 
 void PushWorkers::commit_and_wait() {
+    const std::map<QueueId, std::int64_t> tokens = assigner_->tokens();
     const std::map<QueueId, std::int64_t> offsets = uncommitted();
     if (local_ != nullptr) {
         local_->put(offsets);
@@ -314,7 +348,7 @@ void PushWorkers::commit_and_wait() {
         return;
     }
     const Status status = wait_for<Status>([&](auto done) {
-        Offsets(runtime_, slot_).commit(options_.group, offsets, std::move(done));
+        Offsets(runtime_, slot_).commit(options_.group, offsets, std::move(done), {.of_locks = {}, .of_grants = tokens});
     });
     if (!status) {
         kLog.warn("commit_failed", {{"group", options_.group}, {"error", status.error()}});

@@ -15,6 +15,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -63,6 +64,7 @@ private:
     void sent_back(Batch& batch);
     void commit_in_loop();
     void commit_lost(const QueueId& queue);
+    bool may_release(const QueueId& queue);
     void commit_and_wait();
     void again_later(Batch batch) GANTRY_REQUIRES(mutex_);
     std::map<QueueId, std::int64_t> uncommitted();
@@ -87,6 +89,7 @@ private:
     std::size_t sending_back_ GANTRY_GUARDED_BY(mutex_) = 0;
     bool is_stopping_ GANTRY_GUARDED_BY(mutex_) = false;
     bool is_committing_ = false;  // the slot's loop
+    std::set<QueueId> committing_ GANTRY_GUARDED_BY(mutex_);
 };
 
 }  // namespace gantry::client

@@ -14,7 +14,7 @@ struct Named {
 };
 
 // Ascending by number.
-constexpr std::array<Named<RequestCode>, 72> kRequests = {{
+constexpr std::array<Named<RequestCode>, 76> kRequests = {{
     {RequestCode::kSendMessage, "SEND_MESSAGE"},
     {RequestCode::kPullMessage, "PULL_MESSAGE"},
     {RequestCode::kQueryMessage, "QUERY_MESSAGE"},
@@ -81,6 +81,8 @@ constexpr std::array<Named<RequestCode>, 72> kRequests = {{
     {RequestCode::kListTransactions, "LIST_TRANSACTIONS"},
     {RequestCode::kListDelayed, "LIST_DELAYED"},
     {RequestCode::kSettlePops, "SETTLE_POPS"},
+    {RequestCode::kShareQueues, "SHARE_QUEUES"},
+    {RequestCode::kListShares, "LIST_SHARES"},
     {RequestCode::kLockQueues, "LOCK_QUEUES"},
     {RequestCode::kUnlockQueues, "UNLOCK_QUEUES"},
     {RequestCode::kListParkedKeys, "LIST_PARKED_KEYS"},
@@ -91,7 +93,7 @@ constexpr std::array<Named<RequestCode>, 72> kRequests = {{
     {RequestCode::kBatchAckMessage, "BATCH_ACK_MESSAGE"},
 }};
 
-constexpr std::array<Named<ResponseCode>, 35> kResponses = {{
+constexpr std::array<Named<ResponseCode>, 39> kResponses = {{
     {ResponseCode::kSuccess, "SUCCESS"},
     {ResponseCode::kSystemError, "SYSTEM_ERROR"},
     {ResponseCode::kSystemBusy, "SYSTEM_BUSY"},
@@ -130,6 +132,7 @@ constexpr std::array<Named<ResponseCode>, 35> kResponses = {{
     {ResponseCode::kDelayedUnknown, "DELAYED_UNKNOWN"},
     {ResponseCode::kDelayedOver, "DELAYED_OVER"},
     {ResponseCode::kFenced, "FENCED"},
+    {ResponseCode::kOffsetOutOfRange, "OFFSET_OUT_OF_RANGE"},
 }};
 
 template <class Code, std::size_t N>

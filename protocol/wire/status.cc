@@ -79,6 +79,7 @@ Errc errc_of(ResponseCode code) noexcept {
         case ResponseCode::kNoMessage:
         case ResponseCode::kPollingTimeout:
         case ResponseCode::kDelayedUnknown:
+        case ResponseCode::kOffsetOutOfRange:
             return Errc::kNotFound;
         case ResponseCode::kSubscriptionNotLatest:
         case ResponseCode::kConflict:

@@ -407,15 +407,15 @@ bool FakeBroker::answer_offsets(const net::Received& frame) {
         case wire::RequestCode::kCommitOffsets: {
             const auto fields = fields_in<wire::CommitOffsetsRequest>(frame);
             ++commit_requests;
-            if (refuses_commits) {
-                reply(to, wire::ResponseCode::kReadOnly);
-                return true;
-            }
             for (const auto& entry : fields.offsets()) {
-                committed[fields.consumergroup()][{entry.topic(), entry.queueid()}] =
-                    entry.offset();
+                const QueueKey key{entry.topic(), entry.queueid()};
+                if (!refuses_commits) {
+                    committed[fields.consumergroup()][key] = entry.offset();
+                    commit_tokens[key] = entry.granttoken();
+                }
             }
-            reply(to, wire::ResponseCode::kSuccess);
+            reply(to,
+                  refuses_commits ? wire::ResponseCode::kReadOnly : wire::ResponseCode::kSuccess);
             return true;
         }
         default:
