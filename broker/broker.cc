@@ -6,6 +6,8 @@
 #include "broker/context.h"
 #include "broker/delivery/delay_service.h"
 #include "broker/dispatcher.h"
+#include "broker/flow/flow_handler.h"
+#include "broker/flow/memory_limit.h"
 #include "broker/handlers/describe_handler.h"
 #include "broker/handlers/group_admin_handler.h"
 #include "broker/handlers/group_handler.h"
@@ -61,6 +63,7 @@ struct Broker::Handlers {
           queue_lock(context),
           transaction(context),
           describe(context),
+          flow(context, creator),
           pops(context, creator),
           pop(context, pops),
           transactions(context, creator) {
@@ -76,6 +79,7 @@ struct Broker::Handlers {
         transaction.add_to(dispatcher);
         describe.add_to(dispatcher);
         pop.add_to(dispatcher);
+        flow.add_to(dispatcher);
     }
 
     Dispatcher dispatcher;
@@ -91,6 +95,7 @@ struct Broker::Handlers {
     QueueLockHandler queue_lock;
     TransactionHandler transaction;
     DescribeHandler describe;
+    FlowHandler flow;
     PopService pops;
     PopHandler pop;
     TransactionService transactions;
@@ -173,6 +178,7 @@ Status Broker::listen() {
     options.connection.frame.frame_bytes_max = frame_bytes_max(options_);
     options.connection.output_bytes_max =
         static_cast<std::uint64_t>(options_.connection_output_bytes_max);
+    options.connection.memory = &context_->memory;
     options.connection.idle_max = std::chrono::milliseconds(options_.connection_idle_ms);
     GANTRY_ASSIGN_OR_RETURN(server_, net::Server::listen(options, loops, *this));
     GANTRY_ASSIGN_OR_RETURN(
@@ -215,6 +221,7 @@ Status Broker::open_store() {
     context_->transactions = &handlers_->transactions;
     GANTRY_TRY(handlers_->transactions.open(*loop_states_[0]));
     handlers_->transaction_checker->open();
+    handlers_->creator.reload_limits();
     context_->pops = &handlers_->pops;
     handlers_->pops.open();
     return ok();
@@ -259,6 +266,15 @@ void Broker::add_gauges() {
     });
     metrics_.gauge("gantry_broker_pop_leases", "Runs of such messages.", [this] {
         return static_cast<double>(store_->pops().table().size().leases);
+    });
+    metrics_.gauge("gantry_broker_memory_bytes",
+                   "Held for requests, answers and what waits; see limits.memory_bytes_max.",
+                   [this] {
+                       return static_cast<double>(context_->memory.used() +
+                                                  parked_bytes(*context_));
+                   });
+    metrics_.gauge("gantry_broker_flow_clients", "Clients that a limit of rates counts.", [this] {
+        return static_cast<double>(context_->flow.client_count());
     });
     metrics_.gauge("gantry_broker_group_members", "Members of consumer groups.", [this] {
         return static_cast<double>(context_->groups.member_count());
@@ -403,6 +419,11 @@ void Broker::on_frame(const net::Received& frame) {
     }
     Peer& peer = *frame.connection.context<Peer>();
     Call call{*context_, *peer.loop, peer, frame, net::reply_to(frame)};
+    if (const auto refusal = refuses_for_memory(*context_, frame.header.request())) {
+        context_->counters.memory_refused.add();
+        refuse(call, *refusal, stock_memory_code(frame.header.request()));
+        return;
+    }
     handlers_->dispatcher.dispatch(call);
 }
 

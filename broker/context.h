@@ -5,10 +5,12 @@
 #include "broker/delivery/group_registry.h"
 #include "broker/delivery/lost_notices.h"
 #include "broker/delivery/queue_locks.h"
+#include "broker/flow/flow_control.h"
 #include "broker/settings.h"
 #include "broker/work_pool.h"
 #include "common/clock.h"
 #include "common/metrics.h"
+#include "protocol/net/memory_meter.h"
 #include "protocol/wire/record.h"
 #include "storage/store.h"
 
@@ -39,6 +41,8 @@ struct Context {
           groups(c, sql_filters),
           locks(c),
           lost_notices(c),
+          flow(o),
+          memory(o.memory_bytes_max),
           pool(static_cast<std::size_t>(o.query_threads), kPoolTasksMax) {}
 
     static constexpr std::size_t kPoolTasksMax = 100'000;
@@ -51,6 +55,8 @@ struct Context {
     GroupRegistry groups;
     QueueLocks locks;
     LostNotices lost_notices;
+    FlowControl flow;
+    net::MemoryMeter memory;
     storage::Store* store = nullptr;
     Registrar* registrar = nullptr;
     DelayService* delay = nullptr;

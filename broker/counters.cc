@@ -66,6 +66,12 @@ Counters::Counters(MetricRegistry& r)
                                       "Transactions ended because nobody knew the outcome.")),
       transactions_lost(r.counter("gantry_broker_transactions_lost_total",
                                   "Transactions whose half message cannot be read any more.")),
+      flow_refused(r.counter("gantry_broker_flow_refused_total",
+                             "Requests refused by a limit of rates or of memory.")),
+      flow_delayed(r.counter("gantry_broker_flow_delayed_total",
+                             "Times that pulls and pops had to wait for a limit of rates.")),
+      memory_refused(r.counter("gantry_broker_memory_refused_total",
+                               "Requests refused because limits.memory_bytes_max is held.")),
       member_changes(r.counter("gantry_broker_member_changes_total", "Changes of group members.")),
       requests_failed(r.counter("gantry_broker_requests_failed_total", "Requests refused.")),
       pops(r) {

@@ -3,6 +3,7 @@
 
 #include "client/client.h"
 #include "client/dead_letters.h"
+#include "client/flow_limits.h"
 #include "client/message.h"
 #include "common/result.h"
 
@@ -203,6 +204,13 @@ public:
     /// Lets the broker ask producers again about a transaction it gave up. `id`: offset message id
     /// of the message in TRANS_CHECK_MAX_TIME_TOPIC. Repeating it is success. kNotFound.
     Status resume_transaction(std::string_view id);
+
+    /// Every limit of rates that every master has, by broker.
+    Result<std::vector<FlowLimit>> list_flow_limits();
+    /// On every master, at once. kRefused: out of its range. kNotFound: no such topic.
+    Status set_flow_limit(const FlowLimit& limit);
+    /// Back to the settings' limit, or none.
+    Status remove_flow_limit(FlowLimit::Scope scope, std::string_view name);
 
     /// Every registered broker, sorted by cluster, name and id.
     Result<std::vector<BrokerAddress>> cluster();

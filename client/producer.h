@@ -22,7 +22,8 @@ namespace gantry::client {
 ///   kRefused    no        fix the message (too large, illegal name; see detail)
 ///   kNotFound   no        create the topic
 ///   kDenied     no        the topic takes no writes
-///   kBusy       no        in_flight_max or memory limit reached; retry after a reply arrived
+///   kBusy       no        in_flight_max or memory limit reached: retry after a reply arrived. Or
+///                         the broker's limit of rates leaves no room before the deadline
 ///   kDiskFull   no        retries elsewhere are exhausted; later
 ///   kReadOnly   no        as kDiskFull
 ///   kGone       no        no broker reachable by the deadline
@@ -43,6 +44,8 @@ namespace gantry::client {
 ///           with an idempotent producer.
 ///           Messages with a key or a given queue are repeated on their own queue, others
 ///           preferably on another broker.
+/// Limits    a broker that takes no more for the moment says how long: the producer waits and sends
+///           again, in order, until the deadline; that costs no retry.
 /// Batches   with batch_bytes_max > 0, messages to one queue that are waiting anyway leave in one
 ///           frame: a lone message is sent at once, later ones gather while max_batches_in_flight
 ///           frames to the same broker are unanswered, or for `linger` (in whole milliseconds).

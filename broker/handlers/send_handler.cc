@@ -118,10 +118,16 @@ void SendHandler::send_records(Call& call) {
         call.fail(decoded.error());
         return;
     }
+    const FlowAmount amount{request.count(), static_cast<std::int64_t>(call.body().size())};
+    std::optional<FlowRefusal> limited;
     const auto append = [&]() -> Result<storage::Appended> {
         GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic, find_topic(call, request.topic()));
         GANTRY_TRY(check_writable(context_, *topic));
         GANTRY_TRY(call.loop.room_for_message());
+        limited = call.loop.flow().refuses(call.peer, request.topic(), amount);
+        if (limited) {
+            return Error{Errc::kBusy, {}};
+        }
         GANTRY_ASSIGN_OR_RETURN(storage::Queue* const queue, find_queue(*topic, request.queueid()));
         GANTRY_TRY(check_body_sizes(call.body(), context_.options.message_bytes_max));
         GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
@@ -133,6 +139,10 @@ void SendHandler::send_records(Call& call) {
         return appended;
     };
     const Result<storage::Appended> appended = append();
+    if (limited) {
+        refuse(call, *limited, ResponseCode::kSystemBusy);
+        return;
+    }
     if (!appended) {
         refuse_records(call, appended.error());
         return;
@@ -143,6 +153,7 @@ void SendHandler::send_records(Call& call) {
     }
     context_.counters.messages_in.add(appended->count);
     context_.counters.bytes_in.add(call.body().size());
+    call.loop.flow().sent(call.peer, request.topic(), amount);
     if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
         wire::SendRecordsResponse& response = call.loop.send_response;
         response.set_queueoffset(appended->queue_offset.value);
@@ -264,6 +275,12 @@ void SendHandler::send_message(Call& call, const Request& request) {
         record.topic = (*queue)->topic;
         record.queue_id = (*queue)->queue_id;
     }
+    const FlowAmount amount{static_cast<std::int64_t>(records->size()),
+                            static_cast<std::int64_t>(call.body().size())};
+    if (const auto limited = call.loop.flow().refuses(call.peer, request.topic(), amount)) {
+        refuse(call, *limited, ResponseCode::kSystemBusy);
+        return;
+    }
     if (is_half) {
         store_half(call, request, records->front());
     } else {
@@ -363,6 +380,8 @@ void SendHandler::acknowledge(Call& call,
                               const wire::SendMessageResponse& response) {
     context_.counters.messages_in.add(appended.count);
     context_.counters.bytes_in.add(static_cast<std::uint64_t>(appended.end - appended.first));
+    call.loop.flow().sent(
+        call.peer, request.topic(), {appended.count, static_cast<std::int64_t>(call.body().size())});
     const bool waits = wire::find_property(request.properties(), wire::property::kWait) != "false";
     if (!waits || context_.store->flush_mode() == storage::FlushMode::kAsync) {
         call.reply(&response);

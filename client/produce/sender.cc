@@ -44,7 +44,10 @@ Sender::Sender(Runtime& runtime, LoopSlot& slot, const Producer::Options& option
       frame_count_(runtime.metrics().counter("gantry_client_send_requests_total",
                                              "Send requests, each with one message or more")),
       retry_count_(runtime.metrics().counter("gantry_client_send_retries_total",
-                                             "Send requests that were repeated")) {}
+                                             "Send requests that were repeated")),
+      limited_count_(runtime.metrics().counter(
+          "gantry_client_send_limited_total",
+          "Send requests that a broker's limit of rates has put off")) {}
 
 Sender::~Sender() = default;
 
@@ -194,6 +197,20 @@ TopicSender& Sender::topic_in_loop(const std::string& topic) {
     }
     last_topic_ = &topics_.try_emplace(topic, topic, frames_in_flight_max_).first->second;
     return *last_topic_;
+}
+
+SendBroker& Sender::broker_in_loop(const BrokerRoute& route) {
+    std::unique_ptr<SendBroker>& broker = brokers_[route.name];
+    if (broker == nullptr) {
+        broker = std::make_unique<SendBroker>();
+        broker->name = route.name;
+    }
+    if (broker->address != route.master()) {
+        broker->set_address(route.master());
+        broker->channel = &slot_.channel(broker->address, channel_owner_);
+        broker->succeeded();
+    }
+    return *broker;
 }
 
 void Sender::enqueue_in_loop(Parked& parked) {

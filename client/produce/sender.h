@@ -98,6 +98,7 @@ private:
     void answered_in_loop(FramePtr frame, Result<net::Received>& result);
     void stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_t log_offset);
     void failed_in_loop(FramePtr frame, Error error);
+    void limited_in_loop(FramePtr frame, const Error& error, std::chrono::milliseconds wait);
     bool may_retry(const Frame& frame, const Error& error) const noexcept;
     std::chrono::milliseconds pause_in_loop(const Frame& frame);
     void retry_in_loop(FramePtr frame, const Error& error);
@@ -165,6 +166,7 @@ private:
     Counter& failed_count_;
     Counter& frame_count_;
     Counter& retry_count_;
+    Counter& limited_count_;
 };
 
 }  // namespace gantry::client

@@ -60,6 +60,9 @@ enum class RequestCode : std::int32_t {
     kSendBatchMessage = 320,
     kQueryDataVersion = 322,
     kResumeCheckHalfMessage = 323,
+    kSendReplyMessage = 324,
+    kSendReplyMessageV2 = 325,
+    kPushReplyMessageToClient = 326,
     kAddWritePermOfBroker = 327,
     kGetTopicConfig = 351,
     kGetSubscriptionGroupConfig = 352,
@@ -78,6 +81,8 @@ enum class RequestCode : std::int32_t {
     kListGroups = 10021,           ///< groups with members and lag
     kListTransactions = 10030,     ///< transactions without an outcome
     kSettlePops = 10050,           ///< acknowledges and re-times popped messages, many at once
+    kSetFlowLimit = 10080,         ///< sets or takes away limits of rates
+    kListFlowLimits = 10081,       ///< those that were set, and the defaults
 };
 
 /// How a request ended; RocketMQ's numbers, Gantry's own from 10000.

@@ -189,6 +189,16 @@ std::string change_text(const wire::StateChange& change) {
                    " leases, " + std::to_string(put.done_size()) + " runs done, committed " +
                    std::to_string(put.committed()) + ", next " + std::to_string(put.next());
         }
+        case wire::StateChange::kFlowPut: {
+            const wire::FlowLimit& limit = change.flowput();
+            return "flow limits of " + limit.scope() + ' ' + limit.name() +
+                   (limit.removed() ? std::string(": none")
+                                    : ": sends " + std::to_string(limit.sendmessages()) + "/s, " +
+                                          std::to_string(limit.sendbytes()) +
+                                          " B/s, deliveries " +
+                                          std::to_string(limit.delivermessages()) + "/s, " +
+                                          std::to_string(limit.deliverbytes()) + " B/s");
+        }
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
