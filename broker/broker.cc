@@ -23,6 +23,7 @@
 #include "broker/pop/pop_handler.h"
 #include "broker/pop/pop_service.h"
 #include "broker/registrar.h"
+#include "broker/reply/reply_handler.h"
 #include "broker/topic_creator.h"
 #include "broker/transaction/transaction_checker.h"
 #include "broker/transaction/transaction_service.h"
@@ -64,6 +65,7 @@ struct Broker::Handlers {
           transaction(context),
           describe(context),
           flow(context, creator),
+          reply(context, creator),
           pops(context, creator),
           pop(context, pops),
           transactions(context, creator) {
@@ -80,6 +82,7 @@ struct Broker::Handlers {
         describe.add_to(dispatcher);
         pop.add_to(dispatcher);
         flow.add_to(dispatcher);
+        reply.add_to(dispatcher);
     }
 
     Dispatcher dispatcher;
@@ -96,6 +99,7 @@ struct Broker::Handlers {
     TransactionHandler transaction;
     DescribeHandler describe;
     FlowHandler flow;
+    ReplyHandler reply;
     PopService pops;
     PopHandler pop;
     TransactionService transactions;
@@ -222,6 +226,7 @@ Status Broker::open_store() {
     GANTRY_TRY(handlers_->transactions.open(*loop_states_[0]));
     handlers_->transaction_checker->open();
     handlers_->creator.reload_limits();
+    GANTRY_TRY(handlers_->reply.open(*loop_states_[0]));
     context_->pops = &handlers_->pops;
     handlers_->pops.open();
     return ok();

@@ -281,6 +281,10 @@ void bind_pops(SettingTable& table, BrokerOptions& o) {
 
 void bind_flow(SettingTable& table, BrokerOptions& o) {
     constexpr std::int64_t kRateMax = 1'000'000'000'000;
+    table.add("reply.store",
+              &o.reply_store,
+              "Keep replies to requests in <cluster>_REPLY_TOPIC too. RocketMQ's "
+              "storeReplyMessageEnable.");
     table.add("flow.broker_send_messages",
               &o.flow_broker_send_messages,
               {0, kRateMax},

@@ -5,6 +5,7 @@
 #include "client/core/routes.h"
 #include "client/core/runtime.h"
 #include "client/produce/sender.h"
+#include "client/request/request_engine.h"
 #include "common/checksum.h"
 #include "protocol/wire/names.h"
 
@@ -52,11 +53,13 @@ Status check_options(const Producer::Options& options) {
 struct Producer::State {
     std::shared_ptr<Client> client;
     std::shared_ptr<Sender> sender;
+    std::shared_ptr<RequestEngine> requests;
 };
 
 Producer::Producer(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 Producer::~Producer() {
+    state_->requests->close();
     static_cast<void>(state_->sender->close(std::chrono::milliseconds{0}));
 }
 
@@ -69,6 +72,8 @@ Result<std::unique_ptr<Producer>> Producer::create(std::shared_ptr<Client> clien
     state->client = std::move(client);
     state->sender = std::make_shared<Sender>(runtime, runtime.next_slot(), options);
     state->sender->start();
+    state->requests = std::make_shared<RequestEngine>(runtime, state->sender, options);
+    state->requests->start();
     return std::unique_ptr<Producer>(new Producer(std::move(state)));
 }
 
@@ -123,6 +128,31 @@ Status Producer::send_oneway(Message message) {
     return state_->sender->accept(std::move(message), target, {});
 }
 
+Result<MessageView> Producer::request(Message message, std::chrono::milliseconds timeout) {
+    auto awaited = std::make_shared<Awaited<Result<MessageView>>>();
+    GANTRY_TRY(state_->requests->request(
+        std::move(message), timeout, [awaited](Result<MessageView> result) {
+            awaited->set(std::move(result));
+        }));
+    return awaited->wait();
+}
+
+Status Producer::request_async(Message message, std::chrono::milliseconds timeout, OnReply done) {
+    return state_->requests->request(std::move(message), timeout, std::move(done));
+}
+
+Status Producer::reply(const MessageView& request, Message message) {
+    auto awaited = std::make_shared<Awaited<Status>>();
+    GANTRY_TRY(state_->requests->reply(request, std::move(message), [awaited](Status result) {
+        awaited->set(std::move(result));
+    }));
+    return awaited->wait();
+}
+
+Status Producer::reply_async(const MessageView& request, Message message, ReplyDone done) {
+    return state_->requests->reply(request, std::move(message), std::move(done));
+}
+
 void Producer::set_selector(Selector selector) {
     state_->sender->set_selector(std::move(selector));
 }
@@ -139,7 +169,9 @@ Status Producer::flush(std::chrono::milliseconds limit) {
 }
 
 Status Producer::close(std::chrono::milliseconds drain_limit) {
-    return state_->sender->close(drain_limit);
+    const Status drained = state_->sender->close(drain_limit);
+    state_->requests->close();
+    return drained;
 }
 
 }  // namespace gantry::client

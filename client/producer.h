@@ -97,6 +97,23 @@ public:
     /// No answer, no retry: stored or not.
     Status send_oneway(Message message);
 
+    /// Sends a message that asks whoever consumes it for a reply (`reply`), and waits for that. The
+    /// outcome kTimeout: no reply came by then, whatever became of the request; else as of a send.
+    Result<MessageView> request(Message message, std::chrono::milliseconds timeout);
+
+    using OnReply = UniqueFunction<void(Result<MessageView>)>;
+    /// The same without waiting: `done` is called exactly once, in a loop thread, at the latest
+    /// inside close(), with the first reply, kTimeout, or why the request is not stored.
+    /// kRefused: a timeout outside 1 ms to 1 day. kBusy: in_flight_max of them are under way.
+    Status request_async(Message message, std::chrono::milliseconds timeout, OnReply done);
+
+    using ReplyDone = UniqueFunction<void(Status)>;
+    /// Replies to a request that a consumer was given; the topic of `message` does not count. Tries
+    /// again until the deadline while its broker, or who asked, cannot be reached.
+    /// kRefused: `request` is no request. kNotFound: who asked is not connected to its broker.
+    Status reply(const MessageView& request, Message message);
+    Status reply_async(const MessageView& request, Message message, ReplyDone done);
+
     /// Replaces the round robin of send and send_async without a key.
     void set_selector(Selector selector);
 

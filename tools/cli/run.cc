@@ -37,6 +37,7 @@ std::vector<Command> all_commands() {
                       group_commands(),
                       transaction_commands(),
                       dead_letter_commands(),
+                      flow_commands(),
                       cluster_commands(),
                       message_commands(),
                       stream_commands(),
