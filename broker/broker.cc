@@ -272,12 +272,10 @@ void Broker::add_gauges() {
     metrics_.gauge("gantry_broker_pop_leases", "Runs of such messages.", [this] {
         return static_cast<double>(store_->pops().table().size().leases);
     });
-    metrics_.gauge("gantry_broker_memory_bytes",
-                   "Held for requests, answers and what waits; see limits.memory_bytes_max.",
-                   [this] {
-                       return static_cast<double>(context_->memory.used() +
-                                                  parked_bytes(*context_));
-                   });
+    metrics_.gauge(
+        "gantry_broker_memory_bytes",
+        "Held for requests, answers and what waits; see limits.memory_bytes_max.",
+        [this] { return static_cast<double>(context_->memory.used() + parked_bytes(*context_)); });
     metrics_.gauge("gantry_broker_flow_clients", "Clients that a limit of rates counts.", [this] {
         return static_cast<double>(context_->flow.client_count());
     });

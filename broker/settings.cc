@@ -318,12 +318,13 @@ void bind_flow(SettingTable& table, BrokerOptions& o) {
               &o.flow_client_deliver_bytes,
               {0, kRateMax},
               "Bytes a second given to each client; 0: no limit.");
-    table.add("limits.memory_bytes_max",
-              &o.memory_bytes_max,
-              {0, 1024 * kGiB},
-              "Memory for requests that are being read, answers that wait to be written, and pulls "
-              "and sends that wait; beyond, sends, pulls and queries are refused with FLOW_CONTROL. "
-              "0: no limit.");
+    table.add(
+        "limits.memory_bytes_max",
+        &o.memory_bytes_max,
+        {0, 1024 * kGiB},
+        "Memory for requests that are being read, answers that wait to be written, and pulls "
+        "and sends that wait; beyond, sends, pulls and queries are refused with FLOW_CONTROL. "
+        "0: no limit.");
 }
 
 Status check_name(std::string_view setting, std::string_view value) {

@@ -31,7 +31,8 @@ namespace gantry::storage {
 ///           kRefused: an illegal change (queue numbers, perm), names field, value and limit.
 /// Limits    queue numbers 1..65536 a topic (0 allowed for one of read/write); perm 0..7; offsets
 ///           0 or more, also below an earlier one; names of 1 to 255 B, else checked by the broker.
-/// Deletion  a topic takes its queues, committed offsets, limits and what is popped of it with it, a
+/// Deletion  a topic takes its queues, committed offsets, limits and what is popped of it with it,
+/// a
 ///           group its offsets, limits and what it pops.
 class StateMachine {
 public:

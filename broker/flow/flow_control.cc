@@ -71,13 +71,12 @@ FlowBucketsPtr FlowControl::keep(const wire::FlowLimit& limit) {
     if (table_ != nullptr && limit.scope() == "broker") {
         buckets = table_->broker;
     } else if (table_ != nullptr) {
-        buckets =
-            find(limit.scope() == "topic" ? table_->topics : table_->groups, limit.name());
+        buckets = find(limit.scope() == "topic" ? table_->topics : table_->groups, limit.name());
     }
     if (buckets == nullptr) {
         buckets = std::make_shared<FlowBuckets>();
-        buckets->whose = limit.name().empty() ? "the " + limit.scope()
-                                              : limit.scope() + ' ' + limit.name();
+        buckets->whose =
+            limit.name().empty() ? "the " + limit.scope() : limit.scope() + ' ' + limit.name();
     }
     buckets->set(limit);
     return buckets;
@@ -110,9 +109,9 @@ void FlowControl::set(const std::vector<wire::FlowLimit>& limits) {
     for (const wire::FlowLimit& limit : all) {
         table->limits_sends = table->limits_sends || limits_sends(limit);
         table->limits_deliveries = table->limits_deliveries || limits_deliveries(limit);
-        table->limits_clients = table->limits_clients ||
-                                (limit.scope() == "client" &&
-                                 (limits_sends(limit) || limits_deliveries(limit)));
+        table->limits_clients =
+            table->limits_clients ||
+            (limit.scope() == "client" && (limits_sends(limit) || limits_deliveries(limit)));
     }
     table_ = std::move(table);
     version_.fetch_add(1, std::memory_order_acq_rel);

@@ -52,8 +52,7 @@ FlowGate::Buckets FlowGate::of(Peer* peer, std::string_view topic, std::string_v
     if (const auto at = table_->topics.find(topic); at != table_->topics.end()) {
         buckets[2] = at->second.get();
     }
-    if (const auto at = table_->groups.find(group);
-        !group.empty() && at != table_->groups.end()) {
+    if (const auto at = table_->groups.find(group); !group.empty() && at != table_->groups.end()) {
         buckets[3] = at->second.get();
     }
     return buckets;

@@ -56,8 +56,7 @@ std::optional<FlowRefusal> refuses_for_memory(const Context& context, RequestCod
     }
     return FlowRefusal{kRetryAfter,
                        "limits.memory_bytes_max " + std::to_string(context.memory.bytes_max()) +
-                           " B: " + std::to_string(context.memory.used() + parked) +
-                           " B are held"};
+                           " B: " + std::to_string(context.memory.used() + parked) + " B are held"};
 }
 
 wire::ResponseCode stock_memory_code(RequestCode code) noexcept {

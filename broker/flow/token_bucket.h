@@ -49,9 +49,8 @@ public:
         }
         const std::int64_t cost = cost_ns(count, rate);
         std::int64_t before = open_ns_.load(std::memory_order_relaxed);
-        while (!open_ns_.compare_exchange_weak(before,
-                                               std::max(before, now_ns - kBurstNs) + cost,
-                                               std::memory_order_relaxed)) {
+        while (!open_ns_.compare_exchange_weak(
+            before, std::max(before, now_ns - kBurstNs) + cost, std::memory_order_relaxed)) {
         }
     }
 
@@ -68,8 +67,7 @@ public:
         std::int64_t at = open;
         do {
             at = std::clamp(before, open, open + kPromiseMaxNs);
-        } while (
-            !promised_ns_.compare_exchange_weak(before, at + cost, std::memory_order_relaxed));
+        } while (!promised_ns_.compare_exchange_weak(before, at + cost, std::memory_order_relaxed));
         return at - now_ns;
     }
 

@@ -84,8 +84,8 @@ void PullHandler::pull(Call& call) {
 
 bool PullHandler::is_limited(const PullQuery& query) {
     LoopState& loop = loop_of(query);
-    const std::chrono::nanoseconds wait = loop.flow().delivery_wait(
-        loop.find_peer(query.to.peer), query.topic->name(), query.group);
+    const std::chrono::nanoseconds wait =
+        loop.flow().delivery_wait(loop.find_peer(query.to.peer), query.topic->name(), query.group);
     if (wait.count() == 0) {
         return false;
     }
@@ -111,10 +111,10 @@ void PullHandler::send_nothing(const PullQuery& query) {
     nothing.next = query.from;
     nothing.min = query.queue->min();
     nothing.max = context_.store->confirmed_max(*query.queue);
-    send_status(query,
-                nothing,
-                query.has_moved ? ResponseCode::kPullRetryImmediately
-                                : ResponseCode::kPullNotFound);
+    send_status(
+        query,
+        nothing,
+        query.has_moved ? ResponseCode::kPullRetryImmediately : ResponseCode::kPullNotFound);
 }
 
 bool PullHandler::is_refused(Call& call,
@@ -252,8 +252,8 @@ void PullHandler::set_limits(const Call& call,
     query.count_max = static_cast<std::uint32_t>(std::clamp(request.maxmsgnums(), 1, kCountMax));
     const FlowAmount most =
         call.loop.flow().delivery_max(&call.peer, request.topic(), request.consumergroup());
-    query.count_max = static_cast<std::uint32_t>(
-        std::min<std::int64_t>(query.count_max, most.messages));
+    query.count_max =
+        static_cast<std::uint32_t>(std::min<std::int64_t>(query.count_max, most.messages));
     query.bytes_max =
         static_cast<std::uint32_t>(std::min<std::int64_t>(query.bytes_max, most.bytes));
     const bool is_full = call.loop.long_poll().count() >=

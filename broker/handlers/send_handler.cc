@@ -380,8 +380,9 @@ void SendHandler::acknowledge(Call& call,
                               const wire::SendMessageResponse& response) {
     context_.counters.messages_in.add(appended.count);
     context_.counters.bytes_in.add(static_cast<std::uint64_t>(appended.end - appended.first));
-    call.loop.flow().sent(
-        call.peer, request.topic(), {appended.count, static_cast<std::int64_t>(call.body().size())});
+    call.loop.flow().sent(call.peer,
+                          request.topic(),
+                          {appended.count, static_cast<std::int64_t>(call.body().size())});
     const bool waits = wire::find_property(request.properties(), wire::property::kWait) != "false";
     if (!waits || context_.store->flush_mode() == storage::FlushMode::kAsync) {
         call.reply(&response);

@@ -137,9 +137,8 @@ void ReplyHandler::push(const Call& call,
         send(as_text(call.body()));
         return;
     }
-    home.post([send, body = std::make_shared<const std::string>(as_text(call.body()))] {
-        send(*body);
-    });
+    home.post(
+        [send, body = std::make_shared<const std::string>(as_text(call.body()))] { send(*body); });
 }
 
 void ReplyHandler::store(Call& call, const Request& request) {

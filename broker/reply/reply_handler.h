@@ -13,8 +13,9 @@ class Dispatcher;
 class TopicCreator;
 
 /// Takes replies to requests (324, 325) and pushes them to who asked (326), whose client id is in
-/// the reply's property REPLY_TO_CLIENT; then stores them in <cluster>_REPLY_TOPIC, when reply.store
-/// says so, and answers. Who asked has to be connected to this broker and known by its heartbeat.
+/// the reply's property REPLY_TO_CLIENT; then stores them in <cluster>_REPLY_TOPIC, when
+/// reply.store says so, and answers. Who asked has to be connected to this broker and known by its
+/// heartbeat.
 ///
 ///   error                               native   stock
 ///   nobody of that client id is here    206      1

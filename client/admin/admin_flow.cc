@@ -36,8 +36,8 @@ Status put_on_all(AdminCalls& calls, const wire::FlowLimit& limit) {
     wire::append_body(body, wire::Codec::kNative, limit);
     for (const BrokerAddress& broker : brokers) {
         if (broker.broker_id == 0) {
-            GANTRY_TRY(calls.ask_status(
-                broker.address, wire::RequestCode::kSetFlowLimit, nullptr, body));
+            GANTRY_TRY(
+                calls.ask_status(broker.address, wire::RequestCode::kSetFlowLimit, nullptr, body));
         }
     }
     return ok();

@@ -26,7 +26,8 @@ class LoopSlot;
 /// their subscriptions. Every 10 s, at once when a group or a route changes, and at once on every
 /// new connection. Each broker has its own deadline.
 ///
-/// Threads   add_producer, remove_producer, answer_checks, end_checks, receive_replies, end_replies:
+/// Threads   add_producer, remove_producer, answer_checks, end_checks, receive_replies,
+/// end_replies:
 ///           any. The rest: the control loop.
 class Heartbeats {
 public:

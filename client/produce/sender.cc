@@ -45,9 +45,9 @@ Sender::Sender(Runtime& runtime, LoopSlot& slot, const Producer::Options& option
                                              "Send requests, each with one message or more")),
       retry_count_(runtime.metrics().counter("gantry_client_send_retries_total",
                                              "Send requests that were repeated")),
-      limited_count_(runtime.metrics().counter(
-          "gantry_client_send_limited_total",
-          "Send requests that a broker's limit of rates has put off")) {}
+      limited_count_(
+          runtime.metrics().counter("gantry_client_send_limited_total",
+                                    "Send requests that a broker's limit of rates has put off")) {}
 
 Sender::~Sender() = default;
 

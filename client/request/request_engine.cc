@@ -53,8 +53,6 @@ RequestEngine::RequestEngine(Runtime& runtime,
                                           "Requests that got a reply.")),
       timed_out_(runtime.metrics().counter("gantry_client_requests_timed_out_total",
                                            "Requests without a reply in their time.")),
-      late_(runtime.metrics().counter("gantry_client_replies_dropped_total",
-                                      "Replies that nobody waits for: late, or sent twice.")),
       random_(random_seed()) {}
 
 RequestEngine::~RequestEngine() = default;
@@ -182,8 +180,7 @@ void RequestEngine::on_push(const net::Received& received) {
         return;
     }
     if (asked_.count(pushed->correlation_id) == 0) {
-        late_.add();
-        return;
+        return;  // another producer's, late, or here already
     }
     answered_.add();
     complete_in_loop(pushed->correlation_id, std::move(pushed->message));
@@ -212,9 +209,7 @@ void RequestEngine::tick_in_loop() {
     arm_in_loop();
 }
 
-Status RequestEngine::reply(const MessageView& request,
-                            Message message,
-                            Producer::ReplyDone done) {
+Status RequestEngine::reply(const MessageView& request, Message message, Producer::ReplyDone done) {
     const std::string_view who = request.property(wire::property::kReplyTo);
     const std::string_view id = request.property(wire::property::kCorrelationId);
     const std::string_view cluster = request.property(wire::property::kCluster);
@@ -285,7 +280,7 @@ void RequestEngine::answered_in_loop(const ReplyPtr& reply, Result<net::Received
     }
     const Status taken = result ? check_response(*result, reply->broker) : Status(result.error());
     if (taken) {
-        replied_in_loop(reply, Done{});
+        replied_in_loop(reply, ok());
         return;
     }
     const milliseconds pause = retry_after_of(result).value_or(

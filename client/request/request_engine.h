@@ -91,7 +91,6 @@ private:
     std::atomic<bool> is_closed_{false};
     Counter& answered_;
     Counter& timed_out_;
-    Counter& late_;
 
     Mutex mutex_;
     Random random_ GANTRY_GUARDED_BY(mutex_);

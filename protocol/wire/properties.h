@@ -28,8 +28,8 @@ inline constexpr std::string_view kCheckTimes = "TRANSACTION_CHECK_TIMES";
 inline constexpr std::string_view kExpiresAt = "GANTRY_EXPIRES_AT";  ///< ms since 1970
 inline constexpr std::string_view kCorrelationId = "CORRELATION_ID";
 inline constexpr std::string_view kReplyTo = "REPLY_TO_CLIENT";
-inline constexpr std::string_view kReplyTtl = "TTL";           ///< ms
-inline constexpr std::string_view kMessageType = "MSG_TYPE";   ///< "reply"
+inline constexpr std::string_view kReplyTtl = "TTL";          ///< ms
+inline constexpr std::string_view kMessageType = "MSG_TYPE";  ///< "reply"
 inline constexpr std::string_view kReplyPushedAt = "PUSH_REPLY_TIME";
 inline constexpr std::string_view kSendNumber = "GSEQ";  ///< Gantry's, see send_number.h
 }  // namespace property

@@ -194,8 +194,7 @@ std::string change_text(const wire::StateChange& change) {
             return "flow limits of " + limit.scope() + ' ' + limit.name() +
                    (limit.removed() ? std::string(": none")
                                     : ": sends " + std::to_string(limit.sendmessages()) + "/s, " +
-                                          std::to_string(limit.sendbytes()) +
-                                          " B/s, deliveries " +
+                                          std::to_string(limit.sendbytes()) + " B/s, deliveries " +
                                           std::to_string(limit.delivermessages()) + "/s, " +
                                           std::to_string(limit.deliverbytes()) + " B/s");
         }

@@ -55,7 +55,8 @@ std::string rate_text(std::int64_t rate) {
 Status list(Session& session, const cxxopts::ParseResult&, const Arguments&) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto limits, admin->list_flow_limits());
-    Table table({"BROKER", "SCOPE", "NAME", "SEND MSG/S", "SEND B/S", "GIVE MSG/S", "GIVE B/S", "FROM"});
+    Table table(
+        {"BROKER", "SCOPE", "NAME", "SEND MSG/S", "SEND B/S", "GIVE MSG/S", "GIVE B/S", "FROM"});
     ordered_json json = ordered_json::array();
     for (const FlowLimit& limit : limits) {
         json.push_back(json_of(limit));
