@@ -41,6 +41,7 @@ namespace gantry::broker {
 namespace {
 
 constexpr Logger kLog("broker");
+constexpr std::string_view kTraceTopic = "RMQ_SYS_TRACE_TOPIC";
 constexpr std::chrono::milliseconds kDrainLimit{2'000};
 constexpr std::chrono::milliseconds kStepLimit{5'000};
 constexpr std::chrono::milliseconds kRegistrationWait{2'000};
@@ -227,6 +228,10 @@ Status Broker::open_store() {
     handlers_->transaction_checker->open();
     handlers_->creator.reload_limits();
     GANTRY_TRY(handlers_->reply.open(*loop_states_[0]));
+    if (options_.trace_topic) {
+        constexpr std::int32_t kReadWrite = storage::perm::kRead | storage::perm::kWrite;
+        GANTRY_TRY(handlers_->creator.ensure(*loop_states_[0], kTraceTopic, 1, kReadWrite));
+    }
     context_->pops = &handlers_->pops;
     handlers_->pops.open();
     return ok();

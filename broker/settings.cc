@@ -281,6 +281,10 @@ void bind_pops(SettingTable& table, BrokerOptions& o) {
 
 void bind_flow(SettingTable& table, BrokerOptions& o) {
     constexpr std::int64_t kRateMax = 1'000'000'000'000;
+    table.add("trace.topic",
+              &o.trace_topic,
+              "Take traces of messages: make RMQ_SYS_TRACE_TOPIC, and tell stock clients to write "
+              "theirs. RocketMQ's traceTopicEnable.");
     table.add("reply.store",
               &o.reply_store,
               "Keep replies to requests in <cluster>_REPLY_TOPIC too. RocketMQ's "

@@ -78,6 +78,7 @@ struct BrokerOptions {
     std::int64_t pop_leases_max = 20'000;
     std::int64_t pop_write_interval_ms = 1'000;
 
+    bool trace_topic = false;  ///< RocketMQ's traceTopicEnable
     bool reply_store = true;  ///< RocketMQ's storeReplyMessageEnable
 
     std::int64_t flow_broker_send_messages = 0;  ///< rates: a second; 0: no limit

@@ -5,6 +5,7 @@
 #include "client/dead_letters.h"
 #include "client/flow_limits.h"
 #include "client/message.h"
+#include "client/message_trace.h"
 #include "common/result.h"
 
 #include <chrono>
@@ -224,6 +225,9 @@ public:
                                                      WallMs begin,
                                                      WallMs end,
                                                      std::uint32_t count_max);
+
+    /// What is known of a message with that UNIQ_KEY, by time. kNotFound: nothing.
+    Result<std::vector<TraceEvent>> trace(std::string_view message_id);
 
 private:
     struct State;

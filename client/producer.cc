@@ -6,6 +6,7 @@
 #include "client/core/runtime.h"
 #include "client/produce/sender.h"
 #include "client/request/request_engine.h"
+#include "client/trace/tracer.h"
 #include "common/checksum.h"
 #include "protocol/wire/names.h"
 
@@ -41,6 +42,9 @@ Status check_options(const Producer::Options& options) {
     if (options.message_bytes_max > kMessageBytesLimit) {
         return out_of_range("message_bytes_max", options.message_bytes_max, "at most 15 MiB");
     }
+    if (!(options.trace_sample >= 0 && options.trace_sample <= 1)) {
+        return Error{Errc::kRefused, "trace_sample is not within 0 to 1"};
+    }
     if (options.idempotent && options.deadline > kIdempotentDeadlineMax) {
         return out_of_range(
             "deadline", options.deadline.count(), "at most 300000 ms, for an idempotent producer");
@@ -54,13 +58,13 @@ struct Producer::State {
     std::shared_ptr<Client> client;
     std::shared_ptr<Sender> sender;
     std::shared_ptr<RequestEngine> requests;
+    std::shared_ptr<Tracer> tracer;  ///< null: nothing is traced
 };
 
 Producer::Producer(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 Producer::~Producer() {
-    state_->requests->close();
-    static_cast<void>(state_->sender->close(std::chrono::milliseconds{0}));
+    static_cast<void>(close(std::chrono::milliseconds{0}));
 }
 
 Result<std::unique_ptr<Producer>> Producer::create(std::shared_ptr<Client> client,
@@ -71,6 +75,12 @@ Result<std::unique_ptr<Producer>> Producer::create(std::shared_ptr<Client> clien
     Runtime& runtime = client->runtime();
     state->client = std::move(client);
     state->sender = std::make_shared<Sender>(runtime, runtime.next_slot(), options);
+    if (options.trace_sample > 0) {
+        state->tracer =
+            std::make_shared<Tracer>(runtime, options.group, "PRODUCE", options.trace_sample);
+        state->tracer->start();
+        state->sender->trace_by(state->tracer);
+    }
     state->sender->start();
     state->requests = std::make_shared<RequestEngine>(runtime, state->sender, options);
     state->requests->start();
@@ -171,6 +181,9 @@ Status Producer::flush(std::chrono::milliseconds limit) {
 Status Producer::close(std::chrono::milliseconds drain_limit) {
     const Status drained = state_->sender->close(drain_limit);
     state_->requests->close();
+    if (state_->tracer != nullptr) {
+        state_->tracer->close();
+    }
     return drained;
 }
 

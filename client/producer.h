@@ -68,6 +68,9 @@ public:
         std::chrono::microseconds linger{0};
         std::uint32_t message_bytes_max = 4U << 20U;  ///< of a body as given
         Compression compression;
+        /// Share of the messages whose fate is written to RMQ_SYS_TRACE_TOPIC, 0 to 1, chosen by
+        /// UNIQ_KEY; consumers that trace the same share trace the same messages.
+        double trace_sample = 0;
         bool own_connection = false;  ///< connections of its own, not the client's shared ones
     };
 

@@ -23,6 +23,7 @@ using wire::ResponseCode;
 
 constexpr std::uint32_t kBatchMessagesMax = 65'536;
 constexpr std::string_view kAutoCreateTopic = "TBW102";
+constexpr std::string_view kTraceTopic = "RMQ_SYS_TRACE_TOPIC";
 constexpr std::int32_t kReadWrite = storage::perm::kRead | storage::perm::kWrite;
 
 Error unknown_topic(std::string_view name) {
@@ -82,7 +83,8 @@ Result<storage::Topic*> SendHandler::find_topic(Call& call, std::string_view nam
         return peer.topic;
     }
     GANTRY_TRY(wire::check_topic_name(name));
-    if (wire::is_system_topic(name) && name != kAutoCreateTopic) {
+    const bool is_trace = name == kTraceTopic && context_.options.trace_topic;
+    if (wire::is_system_topic(name) && name != kAutoCreateTopic && !is_trace) {
         return Error{Errc::kDenied,
                      "Sending message to topic[" + std::string(name) + "] is forbidden."};
     }
@@ -415,7 +417,7 @@ wire::SendMessageResponse SendHandler::response_of(std::int32_t queue_id,
     response.set_queueid(queue_id);
     response.set_queueoffset(appended.queue_offset.value);
     response.set_msg_region("DefaultRegion");
-    response.set_trace_on("false");
+    response.set_trace_on(context_.options.trace_topic ? "true" : "false");
     return response;
 }
 

@@ -4,6 +4,7 @@
 #include "client/core/heartbeats.h"
 #include "client/core/runtime.h"
 #include "client/produce/compress.h"
+#include "client/trace/tracer.h"
 #include "common/checksum.h"
 #include "protocol/wire/names.h"
 
@@ -63,11 +64,16 @@ void Sender::start() {
         });
 }
 
+void Sender::trace_by(std::shared_ptr<Tracer> tracer) {
+    tracer_ = std::move(tracer);
+}
+
 Status Sender::accept(Message message, const SendTarget& target, Producer::Done done) {
     if (is_closed_.load(std::memory_order_acquire)) {
         return closed_error();
     }
     GANTRY_TRY(wire::check_topic_name(message.topic));
+    const bool is_traced = tracer_ != nullptr && tracer_->choose(message);
     GANTRY_TRY(check_message(message, limits_));
     GANTRY_TRY(take_slot());  // before the body is compressed for nothing
     Parked parked;
@@ -78,6 +84,7 @@ Status Sender::accept(Message message, const SendTarget& target, Producer::Done 
     GANTRY_TRY(charge(outgoing.record_bytes));
     outgoing.message = std::move(message);
     outgoing.done = std::move(done);
+    outgoing.is_traced = is_traced;
     outgoing.kind = target.kind;
     outgoing.key_hash = target.key_hash;
     if (target.queue != nullptr) {

@@ -26,6 +26,7 @@ namespace gantry::client {
 
 class LoopSlot;
 class Runtime;
+class Tracer;
 
 /// Where the caller wants a message.
 struct SendTarget {
@@ -43,6 +44,8 @@ struct SendTarget {
 class Sender final : public net::PassEnd, public std::enable_shared_from_this<Sender> {
 public:
     Sender(Runtime& runtime, LoopSlot& slot, const Producer::Options& options);
+    /// Before start: what becomes of messages is told to `tracer`.
+    void trace_by(std::shared_ptr<Tracer> tracer);
     ~Sender() override;
 
     /// Joins heartbeats and route changes; once, before anything else.
@@ -132,6 +135,7 @@ private:
     const std::uint64_t channel_owner_;
     const std::uint64_t producer_id_;  // of the numbers of its sends
     const MessageLimits limits_;
+    std::shared_ptr<Tracer> tracer_;  // null: nothing is traced
     std::atomic<std::uint64_t> in_flight_{0};  // messages accepted, not completed
     std::atomic<bool> is_closed_{false};
     std::atomic<bool> is_completing_{false};

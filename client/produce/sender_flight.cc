@@ -4,6 +4,7 @@
 #include "client/core/runtime.h"
 #include "client/produce/retry_after.h"
 #include "client/produce/sender.h"
+#include "client/trace/tracer.h"
 #include "common/log.h"
 #include "protocol/wire/message.pb.h"
 
@@ -232,6 +233,11 @@ void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_
 void Sender::complete_in_loop(Outgoing& outgoing, Result<SendReceipt>&& result) {
     const Completing completing(*this);
     discharge(outgoing);
+    if (outgoing.is_traced) {
+        tracer_->sent(outgoing.message,
+                      result,
+                      std::chrono::steady_clock::now() - (outgoing.deadline - options_.deadline));
+    }
     if (outgoing.done) {
         Producer::Done done = std::move(outgoing.done);
         done(std::move(result));

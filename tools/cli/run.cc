@@ -38,6 +38,7 @@ std::vector<Command> all_commands() {
                       transaction_commands(),
                       dead_letter_commands(),
                       flow_commands(),
+                      trace_commands(),
                       cluster_commands(),
                       message_commands(),
                       stream_commands(),
