@@ -7,6 +7,8 @@
 #include "broker/context.h"
 #include "broker/delivery/delay_service.h"
 #include "broker/dispatcher.h"
+#include "broker/flow/flow_handler.h"
+#include "broker/flow/memory_limit.h"
 #include "broker/handlers/describe_handler.h"
 #include "broker/handlers/group_admin_handler.h"
 #include "broker/handlers/group_handler.h"
@@ -23,6 +25,7 @@
 #include "broker/pop/pop_handler.h"
 #include "broker/pop/pop_service.h"
 #include "broker/registrar.h"
+#include "broker/reply/reply_handler.h"
 #include "broker/timers/timer_handler.h"
 #include "broker/timers/timer_service.h"
 #include "broker/topic_creator.h"
@@ -42,6 +45,7 @@ namespace gantry::broker {
 namespace {
 
 constexpr Logger kLog("broker");
+constexpr std::string_view kTraceTopic = "RMQ_SYS_TRACE_TOPIC";
 constexpr std::chrono::milliseconds kDrainLimit{2'000};
 constexpr std::chrono::milliseconds kStepLimit{5'000};
 constexpr std::chrono::milliseconds kRegistrationWait{2'000};
@@ -67,6 +71,8 @@ struct Broker::Handlers {
           transaction(context),
           timer(context),
           describe(context),
+          flow(context, creator),
+          reply(context, creator),
           pops(context, creator),
           pop(context, pops),
           shares(context),
@@ -86,6 +92,8 @@ struct Broker::Handlers {
         describe.add_to(dispatcher);
         pop.add_to(dispatcher);
         shares.add_to(dispatcher);
+        flow.add_to(dispatcher);
+        reply.add_to(dispatcher);
     }
 
     Dispatcher dispatcher;
@@ -103,6 +111,8 @@ struct Broker::Handlers {
     TransactionHandler transaction;
     TimerHandler timer;
     DescribeHandler describe;
+    FlowHandler flow;
+    ReplyHandler reply;
     PopService pops;
     PopHandler pop;
     ShareService shares;
@@ -189,6 +199,7 @@ Status Broker::listen() {
     options.connection.frame.frame_bytes_max = frame_bytes_max(options_);
     options.connection.output_bytes_max =
         static_cast<std::uint64_t>(options_.connection_output_bytes_max);
+    options.connection.memory = &context_->memory;
     options.connection.idle_max = std::chrono::milliseconds(options_.connection_idle_ms);
     GANTRY_ASSIGN_OR_RETURN(server_, net::Server::listen(options, loops, *this));
     GANTRY_ASSIGN_OR_RETURN(
@@ -234,6 +245,12 @@ Status Broker::open_store() {
     context_->transactions = &handlers_->transactions;
     GANTRY_TRY(handlers_->transactions.open(*loop_states_[0]));
     handlers_->transaction_checker->open();
+    handlers_->creator.reload_limits();
+    GANTRY_TRY(handlers_->reply.open(*loop_states_[0]));
+    if (options_.trace_topic) {
+        constexpr std::int32_t kReadWrite = storage::perm::kRead | storage::perm::kWrite;
+        GANTRY_TRY(handlers_->creator.ensure(*loop_states_[0], kTraceTopic, 1, kReadWrite));
+    }
     context_->pops = &handlers_->pops;
     handlers_->pops.open();
     context_->shares = &handlers_->shares;
@@ -280,6 +297,13 @@ void Broker::add_gauges() {
     });
     metrics_.gauge("gantry_broker_pop_leases", "Runs of such messages.", [this] {
         return static_cast<double>(store_->pops().table().size().leases);
+    });
+    metrics_.gauge(
+        "gantry_broker_memory_bytes",
+        "Held for requests, answers and what waits; see limits.memory_bytes_max.",
+        [this] { return static_cast<double>(context_->memory.used() + parked_bytes(*context_)); });
+    metrics_.gauge("gantry_broker_flow_clients", "Clients that a limit of rates counts.", [this] {
+        return static_cast<double>(context_->flow.client_count());
     });
     metrics_.gauge("gantry_broker_group_members", "Members of consumer groups.", [this] {
         return static_cast<double>(context_->groups.member_count());
@@ -434,6 +458,11 @@ void Broker::on_frame(const net::Received& frame) {
     }
     Peer& peer = *frame.connection.context<Peer>();
     Call call{*context_, *peer.loop, peer, frame, net::reply_to(frame)};
+    if (const auto refusal = refuses_for_memory(*context_, frame.header.request())) {
+        context_->counters.memory_refused.add();
+        refuse(call, *refusal, stock_memory_code(frame.header.request()));
+        return;
+    }
     handlers_->dispatcher.dispatch(call);
 }
 

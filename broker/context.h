@@ -5,11 +5,13 @@
 #include "broker/delivery/group_registry.h"
 #include "broker/delivery/lost_notices.h"
 #include "broker/delivery/out_of_range.h"
+#include "broker/flow/flow_control.h"
 #include "broker/order/queue_locks.h"
 #include "broker/settings.h"
 #include "broker/work_pool.h"
 #include "common/clock.h"
 #include "common/metrics.h"
+#include "protocol/net/memory_meter.h"
 #include "protocol/wire/record.h"
 #include "storage/store.h"
 
@@ -42,6 +44,8 @@ struct Context {
           locks(c),
           lost_notices(c),
           jump_notices(c),
+          flow(o),
+          memory(o.memory_bytes_max),
           pool(static_cast<std::size_t>(o.query_threads), kPoolTasksMax) {}
 
     static constexpr std::size_t kPoolTasksMax = 100'000;
@@ -55,6 +59,8 @@ struct Context {
     QueueLocks locks;
     LostNotices lost_notices;
     JumpNotices jump_notices;
+    FlowControl flow;
+    net::MemoryMeter memory;
     storage::Store* store = nullptr;
     Registrar* registrar = nullptr;
     TimerService* timers = nullptr;

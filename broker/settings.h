@@ -83,6 +83,19 @@ struct BrokerOptions {
     std::int64_t pop_leases_max = 20'000;
     std::int64_t pop_write_interval_ms = 1'000;
 
+    bool trace_topic = false;  ///< RocketMQ's traceTopicEnable
+    bool reply_store = true;  ///< RocketMQ's storeReplyMessageEnable
+
+    std::int64_t flow_broker_send_messages = 0;  ///< rates: a second; 0: no limit
+    std::int64_t flow_broker_send_bytes = 0;
+    std::int64_t flow_broker_deliver_messages = 0;
+    std::int64_t flow_broker_deliver_bytes = 0;
+    std::int64_t flow_client_send_messages = 0;
+    std::int64_t flow_client_send_bytes = 0;
+    std::int64_t flow_client_deliver_messages = 0;
+    std::int64_t flow_client_deliver_bytes = 0;
+    std::int64_t memory_bytes_max = std::int64_t{2} << 30U;
+
     std::int64_t message_bytes_max = std::int64_t{4} << 20;
     std::int64_t connections_max = 10'000;
     std::int64_t connection_output_bytes_max = std::int64_t{64} << 20;

@@ -3,7 +3,9 @@
 
 #include "client/client.h"
 #include "client/dead_letters.h"
+#include "client/flow_limits.h"
 #include "client/message.h"
+#include "client/message_trace.h"
 #include "common/result.h"
 
 #include <chrono>
@@ -240,6 +242,12 @@ public:
     /// such message is known, or no such broker. kConflict: it was delivered, or cancelled before.
     /// kRefused: the handle is none. kBusy: the broker's delay.cancelled_max.
     Status cancel_delayed(std::string_view recall_handle);
+    /// Every limit of rates that every master has, by broker.
+    Result<std::vector<FlowLimit>> list_flow_limits();
+    /// On every master, at once. kRefused: out of its range. kNotFound: no such topic.
+    Status set_flow_limit(const FlowLimit& limit);
+    /// Back to the settings' limit, or none.
+    Status remove_flow_limit(FlowLimit::Scope scope, std::string_view name);
 
     /// Every registered broker, sorted by cluster, name and id.
     Result<std::vector<BrokerAddress>> cluster();
@@ -253,6 +261,9 @@ public:
                                                      WallMs begin,
                                                      WallMs end,
                                                      std::uint32_t count_max);
+
+    /// What is known of a message with that UNIQ_KEY, by time. kNotFound: nothing.
+    Result<std::vector<TraceEvent>> trace(std::string_view message_id);
 
 private:
     struct State;

@@ -85,6 +85,7 @@ public:
         /// it; the offset behind it is committed after that.
         OnLost on_lost;
         bool check_crc = true;  ///< of each body; what fails twice is told by on_lost
+        double trace_sample = 0;  ///< as a producer's; of messages that have a UNIQ_KEY
     };
 
     using Listener = std::function<ConsumeResult(std::span<const MessageView>)>;

@@ -66,6 +66,9 @@ Result<std::unique_ptr<PushConsumer>> PushConsumer::create(std::shared_ptr<Clien
     if (options.commit_interval.count() <= 0 || options.poll_hold.count() < 0) {
         return Error{Errc::kRefused, "commit_interval must be above 0 ms, poll_hold not below"};
     }
+    if (!(options.trace_sample >= 0 && options.trace_sample <= 1)) {
+        return Error{Errc::kRefused, "trace_sample is not within 0 to 1"};
+    }
     auto state = std::make_shared<State>();
     state->client = std::move(client);
     state->options = options;

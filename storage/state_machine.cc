@@ -2,6 +2,7 @@
 #include "storage/state_machine.h"
 
 #include "common/check.h"
+#include "storage/flow/flow_limits.h"
 #include "storage/offset_table.h"
 #include "storage/pop/pop_table.h"
 #include "storage/topic_table.h"
@@ -111,6 +112,8 @@ Status check_change(const wire::StateChange& change) {
         case wire::StateChange::kParkedPut:
         case wire::StateChange::kParkedChange:
             return OrderTable::check(change);
+        case wire::StateChange::kFlowPut:
+            return check_flow_limit(change.flowput());
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
@@ -129,6 +132,9 @@ Status check_snapshot(const wire::StateSnapshot& snapshot) {
     }
     for (const wire::PopPut& put : snapshot.pops()) {
         GANTRY_TRY(check_pop_put(put));
+    }
+    for (const wire::FlowLimit& limit : snapshot.flowlimits()) {
+        GANTRY_TRY(check_flow_limit(limit));
     }
     return ok();
 }
@@ -165,6 +171,7 @@ struct LogStateMachine::State {
     std::map<std::string, wire::TopicConfig, std::less<>> topics;
     std::map<std::string, wire::SubscriptionGroupConfig, std::less<>> groups;
     OffsetTable offsets;
+    FlowLimits flows;
     wire::DataVersion version;
     LogOffset folded;  ///< records below it are in
     QueueOffset next;  ///< position of the next record in the state topic's queue
@@ -207,6 +214,9 @@ Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
         pops_->apply(put);
     }
     GANTRY_TRY(order_.restore(snapshot));
+    for (const wire::FlowLimit& limit : snapshot.flowlimits()) {
+        state_->flows.put(limit);
+    }
     GANTRY_TRY(transactions_.restore(snapshot));
     GANTRY_TRY(timers_.restore(snapshot));
     GANTRY_TRY(producers_.restore(snapshot.producers()));
@@ -355,6 +365,7 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
                 order_.remove_topic(change.topicdelete());
                 producers_.remove_topic(change.topicdelete());
                 pops_->remove_topic(change.topicdelete());
+                state.flows.remove("topic", change.topicdelete());
                 topics_.remove(change.topicdelete(), drop_queues);
                 count_version();
                 break;
@@ -366,6 +377,7 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
                 state.offsets.remove_group(change.groupdelete());
                 order_.remove_group(change.groupdelete());
                 pops_->remove_group(change.groupdelete());
+                state.flows.remove("group", change.groupdelete());
                 break;
             case wire::StateChange::kOffsetPut:
                 state.offsets.put(change.offsetput());
@@ -395,6 +407,9 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kParkedChange:
                 order_.apply(change, at_ms);
                 break;
+            case wire::StateChange::kFlowPut:
+                state.flows.put(change.flowput());
+                break;
             case wire::StateChange::CHANGE_NOT_SET:
                 break;
         }
@@ -421,6 +436,7 @@ wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& 
         transactions_.save(snapshot);
         timers_.save(snapshot);
         pops_->save(snapshot);
+        state_->flows.save(snapshot);
     }
     if (producers_.size() > 0) {
         producers_.save(*snapshot.mutable_producers());
@@ -467,6 +483,11 @@ std::optional<std::int64_t> LogStateMachine::offset(std::string_view group,
 std::vector<wire::OffsetPut> LogStateMachine::offsets_of_group(std::string_view group) const {
     const MutexLock lock(mutex_);
     return state_->offsets.of_group(group);
+}
+
+std::vector<wire::FlowLimit> LogStateMachine::flow_limits() const {
+    const MutexLock lock(mutex_);
+    return state_->flows.all();
 }
 
 std::vector<wire::OffsetPut> LogStateMachine::offsets_of_topic(std::string_view topic) const {

@@ -33,8 +33,8 @@ namespace gantry::storage {
 ///           kRefused: an illegal change (queue numbers, perm), names field, value and limit.
 /// Limits    queue numbers 1..65536 a topic (0 allowed for one of read/write); perm 0..7; offsets
 ///           0 or more, also below an earlier one; names of 1 to 255 B, else checked by the broker.
-/// Deletion  a topic takes its queues, committed offsets, locks and what is popped of it with it, a
-///           group its offsets, locks and what it pops.
+/// Deletion  a topic takes its queues, committed offsets, limits, locks and what is popped of it
+///           with it, a group its offsets, limits, locks and what it pops.
 class StateMachine {
 public:
     StateMachine() = default;
@@ -60,6 +60,8 @@ public:
     virtual std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const = 0;
     /// Who may consume queues in order, and what is parked.
     virtual const OrderTable& order() const = 0;
+    /// Limits of rates that were set, by scope and name.
+    virtual std::vector<wire::FlowLimit> flow_limits() const = 0;
 };
 
 class PopTable;
@@ -156,6 +158,7 @@ public:
                                        std::int32_t queue_id) const override;
     std::vector<wire::OffsetPut> offsets_of_group(std::string_view group) const override;
     std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const override;
+    std::vector<wire::FlowLimit> flow_limits() const override;
 
     const OrderTable& order() const override { return order_; }
 

@@ -93,7 +93,7 @@ std::optional<GroupRegistry::Change> GroupRegistry::join(const ClientInfo& clien
     member.is_by_broker = consumer.sharedbybroker();
     update_topics(member.topics, consumer);
     if (is_new) {
-        by_peer_[client.peer].consumers.insert(consumer.groupname());
+        memberships(client).consumers.insert(consumer.groupname());
     }
     const bool is_changed = gather_topics(group);
     if (!is_new && !is_changed) {
@@ -102,13 +102,39 @@ std::optional<GroupRegistry::Change> GroupRegistry::join(const ClientInfo& clien
     return change_of(consumer.groupname(), group);
 }
 
+GroupRegistry::Memberships& GroupRegistry::memberships(const ClientInfo& client) {
+    const auto [at, is_new] = by_peer_.try_emplace(client.peer);
+    if (is_new) {
+        at->second.client_id = client.client_id;
+        by_client_[client.client_id].push_back({client.peer, client.codec});
+    }
+    return at->second;
+}
+
+void GroupRegistry::forget_client(PeerId peer, const std::string& client_id) {
+    const auto at = by_client_.find(client_id);
+    if (at == by_client_.end()) {
+        return;
+    }
+    std::erase_if(at->second, [peer](const Receiver& each) { return each.peer == peer; });
+    if (at->second.empty()) {
+        by_client_.erase(at);
+    }
+}
+
+std::optional<GroupRegistry::Receiver> GroupRegistry::client(std::string_view client_id) const {
+    const MutexLock lock(mutex_);
+    const auto at = by_client_.find(client_id);
+    return at == by_client_.end() ? std::nullopt : std::optional(at->second.back());
+}
+
 bool GroupRegistry::join_producer(const ClientInfo& client, const std::string& group) {
     const MutexLock lock(mutex_);
     const auto [member, is_new] = producers_[group].try_emplace(client.peer);
     member->second.client = client;
     member->second.seen = clock_.steady();
     if (is_new) {
-        by_peer_[client.peer].producers.insert(group);
+        memberships(client).producers.insert(group);
     }
     return is_new;
 }
@@ -144,6 +170,7 @@ void GroupRegistry::forget(PeerId peer, Names Memberships::*kind, std::string_vi
         names.erase(name);
     }
     if (at->second.consumers.empty() && at->second.producers.empty()) {
+        forget_client(peer, at->second.client_id);
         by_peer_.erase(at);
     }
 }
@@ -177,6 +204,7 @@ std::vector<GroupRegistry::Change> GroupRegistry::remove_peer(PeerId peer) {
             changes.push_back(std::move(*change));
         }
     }
+    forget_client(peer, at->second.client_id);
     by_peer_.erase(at);
     return changes;
 }

@@ -104,6 +104,8 @@ public:
     std::optional<wire::ProducerConnection> producer_connections(std::string_view group) const;
     /// One member of a producer group, another one for the next `turn`; nothing when none is there.
     std::optional<Receiver> producer(std::string_view group, std::size_t turn) const;
+    /// The connection over which a client of that id came last; nothing when none is there.
+    std::optional<Receiver> client(std::string_view client_id) const;
     /// Topics a group that is online subscribes to.
     std::vector<std::string> topics_of(std::string_view group) const;
     /// Online consumer groups, by name; with a topic: those that subscribe to it.
@@ -137,6 +139,7 @@ private:
 
     /// The groups of one connection.
     struct Memberships {
+        std::string client_id;
         Names consumers;
         Names producers;
     };
@@ -156,12 +159,18 @@ private:
     void forget(PeerId peer, Names Memberships::*kind, std::string_view group)
         GANTRY_REQUIRES(mutex_);
 
+    /// The groups of a connection, which is known by its client's id from now on.
+    Memberships& memberships(const ClientInfo& client) GANTRY_REQUIRES(mutex_);
+    void forget_client(PeerId peer, const std::string& client_id) GANTRY_REQUIRES(mutex_);
+
     const Clock& clock_;
     filter::SqlFilters& filters_;
     mutable Mutex mutex_;
     Groups consumers_ GANTRY_GUARDED_BY(mutex_);
     Producers producers_ GANTRY_GUARDED_BY(mutex_);
     std::unordered_map<PeerId, Memberships> by_peer_ GANTRY_GUARDED_BY(mutex_);
+    /// Connections of each client, the newest last.
+    std::map<std::string, std::vector<Receiver>, std::less<>> by_client_ GANTRY_GUARDED_BY(mutex_);
 };
 
 }  // namespace gantry::broker

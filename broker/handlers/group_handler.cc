@@ -110,6 +110,10 @@ void GroupHandler::heartbeat(Call& call) {
         call.fail(checked.error(), ResponseCode::kSystemError);
         return;
     }
+    if (call.peer.client_id != data.clientid()) {
+        call.peer.client_id = data.clientid();
+        call.peer.flow_version = 0;  // limited as that client from now on
+    }
     const bool is_created = create_missing(call, data);
     const ClientInfo client = client_of(call, data.clientid());
     for (const wire::ConsumerData& consumer : data.consumerdataset()) {

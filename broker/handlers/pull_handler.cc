@@ -27,6 +27,7 @@ constexpr std::int32_t kHasSubscription = 4;
 constexpr std::uint32_t kStockBytesMax = 256U << 10U;
 constexpr std::uint32_t kNativeBytesMax = 8U << 20U;
 constexpr std::int32_t kCountMax = 65'536;
+constexpr std::chrono::milliseconds kLimitedHold{1'000};
 constexpr std::int64_t kSuspendMsMax = 120'000;
 
 /// Cold reads that an SQL92 filter may match nothing in, until the pull is answered with that.
@@ -72,10 +73,49 @@ void PullHandler::pull(Call& call) {
         call.loop.offsets().put(
             {request.consumergroup(), request.topic(), request.queueid(), request.commitoffset()});
     }
+    if (is_limited(query)) {
+        park_limited(call, std::move(query));
+        return;
+    }
     storage::ReadResult result = read(query, false);
     if (!answer(query, result, query.hold.count() == 0)) {
         call.loop.park(std::move(query));
     }
+}
+
+bool PullHandler::is_limited(const PullQuery& query) {
+    LoopState& loop = loop_of(query);
+    const std::chrono::nanoseconds wait =
+        loop.flow().delivery_wait(loop.find_peer(query.to.peer), query.topic->name(), query.group);
+    if (wait.count() == 0) {
+        return false;
+    }
+    context_.counters.flow_delayed.add();
+    loop.flow_wakes().wake_after(query.queue, wait);
+    return true;
+}
+
+/// Also one that does not want to wait does so for a moment, else it comes again at once.
+void PullHandler::park_limited(Call& call, PullQuery query) {
+    const bool is_full = call.loop.long_poll().count() >=
+                         static_cast<std::size_t>(context_.options.parked_pulls_max);
+    if (call.to.is_oneway || is_full || context_.is_stopping.load(std::memory_order_relaxed)) {
+        send_nothing(query);
+        return;
+    }
+    query.hold = std::max(query.hold, kLimitedHold);
+    call.loop.park(std::move(query));
+}
+
+void PullHandler::send_nothing(const PullQuery& query) {
+    storage::ReadResult nothing;
+    nothing.next = query.from;
+    nothing.min = query.queue->min();
+    nothing.max = context_.store->confirmed_max(*query.queue);
+    send_status(
+        query,
+        nothing,
+        query.has_moved ? ResponseCode::kPullRetryImmediately : ResponseCode::kPullNotFound);
 }
 
 bool PullHandler::is_refused(Call& call,
@@ -216,6 +256,12 @@ void PullHandler::set_limits(const Call& call,
     }
     query.bytes_max = std::min(query.bytes_max, bytes_max);
     query.count_max = static_cast<std::uint32_t>(std::clamp(request.maxmsgnums(), 1, kCountMax));
+    const FlowAmount most =
+        call.loop.flow().delivery_max(&call.peer, request.topic(), request.consumergroup());
+    query.count_max =
+        static_cast<std::uint32_t>(std::min<std::int64_t>(query.count_max, most.messages));
+    query.bytes_max =
+        static_cast<std::uint32_t>(std::min<std::int64_t>(query.bytes_max, most.bytes));
     const bool is_full = call.loop.long_poll().count() >=
                          static_cast<std::size_t>(context_.options.parked_pulls_max);
     if ((request.sysflag() & kMaySuspend) != 0 && !is_full && !call.to.is_oneway &&
@@ -261,6 +307,12 @@ bool PullHandler::try_answer(PullQuery& query, bool is_last) {
                              ResponseCode::kTopicNotExist,
                              "topic[" + query.topic->name() + "] was deleted");
         return true;
+    }
+    if (is_limited(query)) {
+        if (is_last) {
+            send_nothing(query);
+        }
+        return is_last;
     }
     // What wakes a parked pull was appended just now.
     storage::ReadResult result = read(query, true);
@@ -388,6 +440,11 @@ void PullHandler::send_found(net::Connection& connection,
     append_runs(connection.output(), result);
     context_.counters.messages_out.add(result.count);
     context_.counters.bytes_out.add(result.bytes);
+    LoopState& loop = loop_of(query);
+    loop.flow().delivered(loop.find_peer(query.to.peer),
+                          query.topic->name(),
+                          query.group,
+                          {result.count, static_cast<std::int64_t>(result.bytes)});
 }
 
 void PullHandler::read_cold(const PullQuery& query) {

@@ -7,6 +7,7 @@
 #include "client/core/loop_slot.h"
 #include "client/core/routes.h"
 #include "client/core/runtime.h"
+#include "client/trace/tracer.h"
 #include "common/log.h"
 #include "protocol/wire/message.pb.h"
 #include "protocol/wire/properties.h"
@@ -84,6 +85,11 @@ Status PushWorkers::start(const std::map<std::string, Subscription>& subscriptio
         return self == nullptr || self->may_release(queue);
     };
     assigner.hand_over_limit = options_.hand_over_limit;
+    if (options_.trace_sample > 0) {
+        tracer_ = std::make_shared<Tracer>(
+            runtime_, options_.group, "CONSUME", options_.trace_sample);
+        tracer_->start();
+    }
     assigner_ = std::make_shared<QueueAssigner>(runtime_, slot_, buffers_, std::move(assigner));
     GANTRY_TRY(assigner_->join(subscriptions));
     slot_.run_and_wait([this] {
@@ -122,6 +128,9 @@ void PushWorkers::stop() {
     assigner_->leave();
     buffers_->close();
     slot_.run_and_wait([] {});  // the fetchers' last work
+    if (tracer_ != nullptr) {
+        tracer_->close();
+    }
 }
 
 void PushWorkers::work() {
@@ -155,8 +164,18 @@ bool PushWorkers::next_batch(Batch& batch) {
     return true;
 }
 
+ConsumeResult PushWorkers::call_traced(const std::vector<MessageView>& messages) {
+    if (tracer_ == nullptr) {
+        return call_listener(listener_, messages);
+    }
+    const Tracer::Delivery delivery = tracer_->delivering(messages);
+    const ConsumeResult result = call_listener(listener_, messages);
+    tracer_->consumed(delivery, result == ConsumeResult::kSuccess);
+    return result;
+}
+
 void PushWorkers::consume(Batch batch) {
-    if (call_listener(listener_, batch.messages) == ConsumeResult::kSuccess) {
+    if (call_traced(batch.messages) == ConsumeResult::kSuccess) {
         buffers_->finish(batch.taken);
     } else if (local_ != nullptr) {
         failed_here(std::move(batch));

@@ -22,6 +22,8 @@
 
 namespace gantry::client {
 
+class Tracer;
+
 /// The engine of a PushConsumer: threads that take batches from the buffers and run the listener,
 /// commits, and the sending back of what failed.
 ///
@@ -59,6 +61,7 @@ private:
     void work();
     bool next_batch(Batch& batch);
     void consume(Batch batch);
+    ConsumeResult call_traced(const std::vector<MessageView>& messages);
     void failed_here(Batch batch);
     void send_back(Batch batch);
     void sent_back(Batch& batch);
@@ -78,6 +81,7 @@ private:
     std::shared_ptr<QueueAssigner> assigner_;
     const std::shared_ptr<LocalOffsets> local_;  ///< of a broadcast consumer; else null
     Counter& given_up_count_;
+    std::shared_ptr<Tracer> tracer_;  ///< null: nothing is traced
     std::vector<std::thread> threads_;
     std::unique_ptr<net::Timer> commit_timer_;  // the slot's loop
     bool has_stopped_ = false;

@@ -60,6 +60,9 @@ enum class RequestCode : std::int32_t {
     kSendBatchMessage = 320,
     kQueryDataVersion = 322,
     kResumeCheckHalfMessage = 323,
+    kSendReplyMessage = 324,
+    kSendReplyMessageV2 = 325,
+    kPushReplyMessageToClient = 326,
     kAddWritePermOfBroker = 327,
     kGetTopicConfig = 351,
     kGetSubscriptionGroupConfig = 352,
@@ -86,6 +89,8 @@ enum class RequestCode : std::int32_t {
     kUnlockQueues = 10071,
     kListParkedKeys = 10072,   ///< keys whose messages a group has put aside
     kChangeParkedKey = 10073,  ///< puts messages of a key aside, releases or drops them
+    kSetFlowLimit = 10080,         ///< sets or takes away limits of rates
+    kListFlowLimits = 10081,       ///< those that were set, and the defaults
 };
 
 /// How a request ended; RocketMQ's numbers, Gantry's own from 10000.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/client/fake_broker.h"
 
+#include "protocol/wire/flow.pb.h"
 #include "protocol/wire/properties.h"
 #include "protocol/wire/record.h"
 
@@ -161,6 +162,12 @@ void FakeBroker::carry_out(const Held& held, SendAction action) {
     net::Connection* connection = server_->find(held.to.connection);
     switch (action.kind) {
         case SendAction::Kind::kRefuse:
+            if (action.code == wire::ResponseCode::kFlowControl) {
+                wire::FlowControlResponse fields;
+                fields.set_retryaftermillis(action.retry_after_ms);
+                reply(held.to, action.code, &fields);
+                return;
+            }
             reply(held.to, action.code);
             return;
         case SendAction::Kind::kCut:

@@ -36,6 +36,7 @@ struct SendAction {
 
     Kind kind = Kind::kStore;
     wire::ResponseCode code = wire::ResponseCode::kSystemError;
+    std::int64_t retry_after_ms = 0;  ///< told with kFlowControl
 };
 
 /// One send request as the broker saw it.

@@ -38,6 +38,8 @@ std::vector<Command> all_commands() {
                       transaction_commands(),
                       delay_commands(),
                       dead_letter_commands(),
+                      flow_commands(),
+                      trace_commands(),
                       cluster_commands(),
                       message_commands(),
                       stream_commands(),

@@ -219,6 +219,15 @@ std::string change_text(const wire::StateChange& change) {
                    std::to_string(put.queueid()) + ", key " + put.key() + ": action " +
                    std::to_string(put.action());
         }
+        case wire::StateChange::kFlowPut: {
+            const wire::FlowLimit& limit = change.flowput();
+            return "flow limits of " + limit.scope() + ' ' + limit.name() +
+                   (limit.removed() ? std::string(": none")
+                                    : ": sends " + std::to_string(limit.sendmessages()) + "/s, " +
+                                          std::to_string(limit.sendbytes()) + " B/s, deliveries " +
+                                          std::to_string(limit.delivermessages()) + "/s, " +
+                                          std::to_string(limit.deliverbytes()) + " B/s");
+        }
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
