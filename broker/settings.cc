@@ -5,8 +5,8 @@
 #include "common/settings.h"
 #include "protocol/net/socket.h"
 #include "protocol/wire/record.h"
-#include "storage/topic_table.h"
 #include "storage/timers/timers.h"
+#include "storage/topic_table.h"
 #include "storage/transaction/transactions.h"
 
 #include <algorithm>
@@ -264,7 +264,7 @@ void bind_delays(SettingTable& table, BrokerOptions& o) {
               &o.delay_cancelled_max,
               {0, 100'000'000},
               "Delayed messages that are cancelled and not due yet, about 60 B of memory each; "
-              "further ones cannot be cancelled for now.");
+              "beyond that none can be cancelled.");
     table.add("delay.roll_seconds",
               &o.delay_roll_seconds,
               {1, 366 * 86'400},

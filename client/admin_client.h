@@ -3,6 +3,7 @@
 
 #include "client/client.h"
 #include "client/dead_letters.h"
+#include "client/delayed_messages.h"
 #include "client/flow_limits.h"
 #include "client/message.h"
 #include "client/message_trace.h"
@@ -115,25 +116,6 @@ struct OpenTransaction {
     WallMs store_ms = 0;
     WallMs asked_ms = 0;  ///< when a producer was asked last; 0: never
     std::int32_t asked = 0;
-};
-
-/// A delayed message that waits.
-struct DelayedMessage {
-    std::string broker;
-    std::string message_id;  ///< its UNIQ_KEY
-    std::string topic;
-    std::int32_t queue = 0;
-    WallMs due_ms = 0;
-    WallMs store_ms = 0;
-    std::string recall_handle;
-};
-
-/// Which delayed messages to list.
-struct DelayedQuery {
-    std::string topic;  ///< empty: of all
-    WallMs due_from_ms = 0;
-    WallMs due_until_ms = 0;          ///< without it; 0: no end
-    std::uint32_t count_max = 1'000;  ///< of each broker
 };
 
 /// One broker process; id 0 is the master of the brokers of that name.

@@ -187,8 +187,8 @@ Result<Appended> Store::Parts::append_messages(Queue& queue,
     if (messages.empty()) {
         return refused("no message to append");
     }
-    constexpr std::int32_t kMarks = wire::sys_flag::kNumbered | wire::sys_flag::kMoreFollow |
-                                    wire::sys_flag::kEndsTimer;
+    constexpr std::int32_t kMarks =
+        wire::sys_flag::kNumbered | wire::sys_flag::kMoreFollow | wire::sys_flag::kEndsTimer;
     std::vector<wire::Record> records(messages.begin(), messages.end());
     std::uint64_t total = 0;
     for (wire::Record& record : records) {

@@ -19,8 +19,8 @@ struct Context;
 class LoopState;
 class TopicCreator;
 
-/// Delivers what waits in the queues of RocketMQ's 18 delay levels (1 s to 2 h): of a store that was
-/// RocketMQ's, or an earlier version's. SCHEDULE_TOPIC_XXXX has a queue for each level, in due
+/// Delivers what waits in the queues of RocketMQ's 18 delay levels (1 s to 2 h): of a store that
+/// was RocketMQ's, or an earlier version's. SCHEDULE_TOPIC_XXXX has a queue for each level, in due
 /// order by itself; a timer copies due messages to their real queues and commits how far it got.
 /// What is delayed now waits elsewhere: see TimerService.
 ///

@@ -12,7 +12,6 @@
 #include "storage/state_machine.h"
 
 #include <algorithm>
-#include <span>
 #include <utility>
 
 namespace gantry::broker {
@@ -134,12 +133,10 @@ Result<LogOffset> SendBackHandler::append_copy(LoopState& loop, const Job& job, 
         loop.random().below(static_cast<std::uint64_t>(std::max(topic->write_queues(), 1))));
     copy.reconsume_times = record.reconsume_times + 1;
     copy.properties = properties;
-    WaitingMessage waiting =
+    const WaitingMessage waiting =
         wait_until_due(copy, context_.clock.wall_ms() + DelayService::level_ms(level), nullptr);
-    waiting.record.properties = waiting.properties;
-    storage::Queue* const queue = (*topic).queue(copy.queue_id);
     GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
-                            context_.timers->store(loop, *queue, {&waiting.record, 1}));
+                            context_.timers->store(loop, waiting));
     return appended.end;
 }
 

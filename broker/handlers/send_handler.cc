@@ -358,12 +358,11 @@ void SendHandler::store_stock(Call& call,
                               const Request& request,
                               storage::Queue& queue,
                               std::vector<wire::Record>& records) {
-    const bool may_wait =
-        !request.batch() && !queue.topic.starts_with(wire::kDeadLetterPrefix);
-    const auto due = may_wait ? due_of(request.properties(),
-                                       context_.clock.wall_ms(),
-                                       context_.options.delay_ms_max)
-                              : std::optional<WallMs>();
+    const bool may_wait = !request.batch() && !queue.topic.starts_with(wire::kDeadLetterPrefix);
+    Result<std::optional<WallMs>> due = std::optional<WallMs>();
+    if (may_wait) {
+        due = due_of(request.properties(), context_.clock.wall_ms(), context_.options.delay_ms_max);
+    }
     if (!due) {
         call.fail(due.error(), ResponseCode::kMessageIllegal);
         return;
@@ -375,7 +374,7 @@ void SendHandler::store_stock(Call& call,
         records[0].properties = waiting.properties;
     }
     const Result<storage::Appended> appended =
-        *due ? context_.timers->store(call.loop, queue, records)
+        *due ? context_.timers->store(call.loop, waiting)
              : context_.store->append_messages(queue, records);
     if (!appended) {
         call.fail(appended.error(), stock_code(appended.error().code));
@@ -392,8 +391,8 @@ void SendHandler::store_stock(Call& call,
 
 /// A delay of it counts from its commit on.
 void SendHandler::store_half(Call& call, const Request& request, const wire::Record& message) {
-    const auto due = due_of(
-        request.properties(), context_.clock.wall_ms(), context_.options.delay_ms_max);
+    const auto due =
+        due_of(request.properties(), context_.clock.wall_ms(), context_.options.delay_ms_max);
     if (!due) {
         call.fail(due.error(), ResponseCode::kMessageIllegal);
         return;

@@ -17,8 +17,8 @@ class Dispatcher;
 class TopicCreator;
 
 /// Takes messages from producers: records in stored form from Gantry's clients (10001), plain
-/// messages and batches from stock clients (10, 310, 320), those of them that are to wait, and half messages of transactions from
-/// either (10, 310 with sysFlag prepared or TRAN_MSG).
+/// messages and batches from stock clients (10, 310, 320), those of them that are to wait, and half
+/// messages of transactions from either (10, 310 with sysFlag prepared or TRAN_MSG).
 ///
 ///   error                                native          stock
 ///   unknown topic                        kTopicNotExist  17

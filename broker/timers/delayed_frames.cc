@@ -19,8 +19,9 @@ Error refused(std::size_t index, const std::string& why) {
 
 Status check(const wire::Record& record, std::size_t index, const storage::Queue& queue) {
     if (record.topic != queue.topic || record.queue_id != queue.queue_id) {
-        return refused(index, "it is of topic \"" + std::string(record.topic) + "\", queue " +
-                                  std::to_string(record.queue_id));
+        return refused(index,
+                       "it is of topic \"" + std::string(record.topic) + "\", queue " +
+                           std::to_string(record.queue_id));
     }
     if ((record.sys_flag & wire::sys_flag::kTransactionMask) != 0 ||
         (index > 0 && (record.sys_flag & wire::sys_flag::kNumbered) != 0)) {
@@ -41,8 +42,8 @@ Result<std::vector<WaitingMessage>> wait_all(Call& call,
     std::vector<WaitingMessage> waiting;
     const auto add = [&](const std::byte*, const wire::Record& record) -> Status {
         GANTRY_TRY(check(record, waiting.size(), queue));
-        GANTRY_ASSIGN_OR_RETURN(
-            const auto due, due_of(record.properties, now, call.context.options.delay_ms_max));
+        GANTRY_ASSIGN_OR_RETURN(const auto due,
+                                due_of(record.properties, now, call.context.options.delay_ms_max));
         waiting.push_back(wait_until_due(record, due.value_or(now), &call.loop.random()));
         return ok();
     };
@@ -93,7 +94,7 @@ Result<storage::Appended> store_delayed_frame(Call& call,
         records.back().store_host = context.store_host;
     }
     GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
-                            context.timers->store(call.loop, queue, records));
+                            context.timers->store_frame(call.loop, queue, records));
     response.set_queueoffset(appended.queue_offset.value);
     response.set_logoffset(appended.first.value);
     response.set_storetimestamp(appended.store_ms);

@@ -2,8 +2,8 @@
 #include "broker/timers/delayed_message.h"
 
 #include "broker/delivery/delay_service.h"
+#include "protocol/wire/delay/recall_handle.h"
 #include "protocol/wire/properties.h"
-#include "protocol/wire/recall_handle.h"
 #include "storage/timers/timers.h"
 
 #include <algorithm>
@@ -82,15 +82,14 @@ Status check_due(const Asked& asked,
                          std::to_string(due - now) + " ms ahead > delay.ms_max " +
                          std::to_string(ahead_ms_max) + " ms"};
     }
-    const std::string_view expires =
-        wire::find_property(properties, wire::property::kExpiresAt);
+    const std::string_view expires = wire::find_property(properties, wire::property::kExpiresAt);
     WallMs expires_at = 0;
     std::from_chars(expires.data(), expires.data() + expires.size(), expires_at);
     if (!expires.empty() && expires_at <= due) {
         return Error{Errc::kRefused,
                      "property " + std::string(asked.name) + ' ' + std::string(asked.value) +
-                         ": due at " + std::to_string(due) + ", behind the end of its time to live " +
-                         std::to_string(expires_at)};
+                         ": due at " + std::to_string(due) +
+                         ", behind the end of its time to live " + std::to_string(expires_at)};
     }
     return ok();
 }

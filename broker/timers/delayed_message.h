@@ -37,12 +37,13 @@ struct WaitingMessage {
 /// `random`: gives it a UNIQ_KEY to be cancelled by when it has none.
 WaitingMessage wait_until_due(const wire::Record& message, WallMs due, Random* random);
 
-/// Where a waiting message is really to go, and its properties there, appended to `properties`.
+/// Where a waiting message is really to go.
 struct RealPlace {
     std::string_view topic;  ///< in the waiting record
     std::int32_t queue_id = 0;
 };
 
+/// Of a waiting record's properties; those it has there are appended to `properties`.
 RealPlace real_place(std::string_view waiting, std::string& properties);
 
 /// The handle of a waiting record's properties; empty when it has no UNIQ_KEY.

@@ -3,8 +3,8 @@
 
 #include "broker/dispatcher.h"
 #include "broker/timers/delayed_message.h"
+#include "protocol/wire/delay/recall_handle.h"
 #include "protocol/wire/properties.h"
-#include "protocol/wire/recall_handle.h"
 #include "storage/timers/timers.h"
 
 #include <algorithm>
@@ -47,7 +47,9 @@ bool is_meant(const wire::Record& waiting, const wire::RecallHandle& handle) {
 }
 
 /// A message that was stored again has several records: the last one waits.
-Recalled recall_of(storage::Store& store, const wire::RecallHandle& handle, std::size_t cancelled_max) {
+Recalled recall_of(storage::Store& store,
+                   const wire::RecallHandle& handle,
+                   std::size_t cancelled_max) {
     storage::Store::KeyQuery query;
     query.topic = storage::kTimerTopic;
     query.key = handle.key;
@@ -174,14 +176,15 @@ void TimerHandler::recall(Call& call, const wire::RecallMessageRequest& request)
                   "recalling a message of topic[" + request.topic() + "] is forbidden");
         return;
     }
-    const Status submitted = context_.pool.submit(
-        [this, &loop = call.loop, to = call.addressee(), handle = *handle] {
+    const Status submitted =
+        context_.pool.submit([this, &loop = call.loop, to = call.addressee(), handle = *handle] {
             const auto most = static_cast<std::size_t>(context_.options.delay_cancelled_max);
             auto recalled = std::make_shared<Recalled>(recall_of(*context_.store, handle, most));
             if (recalled->code == ResponseCode::kSuccess && !recalled->error) {
                 context_.counters.delayed_cancelled.add();
             }
-            loop.post([&loop, to, recalled, key = handle.key] { answer(loop, to, *recalled, key); });
+            loop.post(
+                [&loop, to, recalled, key = handle.key] { answer(loop, to, *recalled, key); });
         });
     if (!submitted) {
         call.fail(submitted.error());

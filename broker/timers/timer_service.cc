@@ -56,9 +56,18 @@ void TimerService::stop() {
     }
 }
 
-Result<storage::Appended> TimerService::store(LoopState& loop,
-                                              const storage::Queue& real,
-                                              std::span<const wire::Record> waiting) {
+Result<storage::Appended> TimerService::store(LoopState& loop, const WaitingMessage& waiting) {
+    wire::Record record = waiting.record;
+    record.properties = waiting.properties;
+    GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
+                            context_.store->append_messages(*queue_, {&record, 1}));
+    stored(loop, appended);
+    return appended;
+}
+
+Result<storage::Appended> TimerService::store_frame(LoopState& loop,
+                                                    const storage::Queue& real,
+                                                    std::span<const wire::Record> waiting) {
     GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
                             context_.store->timers().append(*queue_, real, waiting));
     if (!appended.is_repeat) {
@@ -171,9 +180,9 @@ void TimerService::add(const storage::TimerEntry& timer, const Result<wire::Reco
     const RealPlace place = real_place(record->properties, properties_);
     storage::Queue* const queue = queue_of(place);
     if (queue == nullptr) {
-        drop(timer,
-             "no queue " + std::to_string(place.queue_id) + " of topic " +
-                 std::string(place.topic));
+        drop(
+            timer,
+            "no queue " + std::to_string(place.queue_id) + " of topic " + std::string(place.topic));
         return;
     }
     storage::TimerBatch& batch = batch_of(*queue);

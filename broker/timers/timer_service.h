@@ -55,10 +55,12 @@ public:
     /// The queue of waiting messages.
     storage::Queue& queue() noexcept { return *queue_; }
 
-    /// Stores messages that wait, for `real`, in one step. Any loop.
-    Result<storage::Appended> store(LoopState& loop,
-                                    const storage::Queue& real,
-                                    std::span<const wire::Record> waiting);
+    /// Stores a message that waits. Any loop.
+    Result<storage::Appended> store(LoopState& loop, const WaitingMessage& waiting);
+    /// Stores those of a native frame for `real`, which may be numbered, in one step. Any loop.
+    Result<storage::Appended> store_frame(LoopState& loop,
+                                          const storage::Queue& real,
+                                          std::span<const wire::Record> waiting);
     /// To be called after waiting messages were appended otherwise. Any loop.
     void stored(LoopState& loop, const storage::Appended& appended);
 

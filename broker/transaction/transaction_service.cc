@@ -241,8 +241,7 @@ Result<TransactionService::Outcome> TransactionService::outcome_of(LogOffset hal
     }
     const std::string_view real =
         wire::find_property(record.properties, wire::property::kRealTopic);
-    return is_followed(record, half, real) ||
-                   is_followed(record, half, storage::kTimerTopic) ||
+    return is_followed(record, half, real) || is_followed(record, half, storage::kTimerTopic) ||
                    is_followed(record, half, DelayService::kTopic)
                ? Outcome::kCommitted
                : Outcome::kNotCommitted;

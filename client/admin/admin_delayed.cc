@@ -2,8 +2,8 @@
 // The part of AdminClient that looks at delayed messages.
 #include "client/admin/admin_state.h"
 #include "client/admin_client.h"
+#include "protocol/wire/delay/recall_handle.h"
 #include "protocol/wire/message.pb.h"
-#include "protocol/wire/recall_handle.h"
 
 #include <algorithm>
 #include <utility>
@@ -22,10 +22,9 @@ Result<std::vector<DelayedMessage>> AdminClient::list_delayed(const DelayedQuery
         std::uint32_t left = broker.broker_id == 0 ? query.count_max : 0;
         while (left > 0) {
             request.set_count(std::min(left, kPage));
-            GANTRY_ASSIGN_OR_RETURN(
-                const wire::DelayedList list,
-                state_->calls.ask_body<wire::DelayedList>(
-                    broker.address, wire::RequestCode::kListDelayed, &request));
+            GANTRY_ASSIGN_OR_RETURN(const wire::DelayedList list,
+                                    state_->calls.ask_body<wire::DelayedList>(
+                                        broker.address, wire::RequestCode::kListDelayed, &request));
             for (const wire::DelayedList::Delayed& one : list.messages()) {
                 all.push_back({broker.broker,
                                one.messageid(),
@@ -56,8 +55,7 @@ Status AdminClient::cancel_delayed(std::string_view recall_handle) {
     wire::RecallMessageRequest request;
     request.set_topic(handle.topic);
     request.set_recallhandle(std::string(recall_handle));
-    return state_->calls.ask_status(
-        master->address, wire::RequestCode::kRecallMessage, &request);
+    return state_->calls.ask_status(master->address, wire::RequestCode::kRecallMessage, &request);
 }
 
 }  // namespace gantry::client

@@ -309,6 +309,25 @@ void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
     }
 }
 
+void Sender::encode_in_loop(const Frame& frame, std::string& body) {
+    RecordOrigin origin;
+    origin.queue_id = frame.lane->queue;
+    origin.born_ms = frame.born_ms;
+    origin.born_host = runtime_.local_host();
+    origin.store_v6 = frame.lane->broker->store_v6;
+    writer_.set_origin(origin);
+    body.reserve(frame.bytes);
+    auto next = frame.sends.begin();
+    if (frame.is_numbered) {
+        writer_.append_first(
+            body, next->message, next->body_flags, {producer_id_, frame.epoch, frame.first});
+        ++next;
+    }
+    for (; next != frame.sends.end(); ++next) {
+        writer_.append(body, next->message, next->body_flags);
+    }
+}
+
 void Sender::mark_busy_in_loop(Lane& lane) {
     slot_.loop().role().assert_held();
     if (!std::exchange(lane.is_busy, true)) {

@@ -19,7 +19,8 @@ namespace gantry::storage {
 ///
 /// Limits    a time before that is one at it, one beyond July 2058 is none.
 
-/// Of a message with these properties: TAGS, GANTRY_EXPIRES_AT, TIMER_OUT_MS. One that is no number is ignored.
+/// Of a message with these properties: TAGS, GANTRY_EXPIRES_AT, TIMER_OUT_MS. One that is no number
+/// is ignored.
 std::int64_t unit_tag(std::string_view properties) noexcept;
 
 /// Its tag hash as units without an expiry have it.

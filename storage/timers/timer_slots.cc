@@ -92,10 +92,11 @@ Result<std::vector<TimerEntry>> TimerSlots::next_of(const Key& key,
                                                     const Slot& slot,
                                                     std::size_t count) {
     if (slot.taken >= slot.written) {
-        const auto from = slot.tail.begin() + static_cast<std::ptrdiff_t>(slot.taken - slot.written);
+        const auto from =
+            slot.tail.begin() + static_cast<std::ptrdiff_t>(slot.taken - slot.written);
         const auto left = static_cast<std::size_t>(slot.tail.end() - from);
-        return std::vector<TimerEntry>(
-            from, from + static_cast<std::ptrdiff_t>(std::min(count, left)));
+        return std::vector<TimerEntry>(from,
+                                       from + static_cast<std::ptrdiff_t>(std::min(count, left)));
     }
     count = static_cast<std::size_t>(std::min<std::uint64_t>(count, slot.written - slot.taken));
     std::vector<std::byte> bytes(count * kEntryBytes);

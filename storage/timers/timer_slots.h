@@ -82,6 +82,7 @@ private:
     using Slots = std::map<Key, Slot>;
 
     std::filesystem::path path_of(const Key& key) const;
+
     Slots::const_iterator first_of(std::size_t kind) const { return slots_.lower_bound({kind, 0}); }
 
     Status write_slot(const Key& key, Slot& slot);

@@ -49,8 +49,7 @@ TimerTable::What TimerTable::what(const TimerEntry& timer) const {
         set_aside_.contains(timer.at.value)) {
         return What::kOver;
     }
-    const bool is_cancelled =
-        !cancelled_.empty() && cancelled_.contains({timer.tick(), timer.at});
+    const bool is_cancelled = !cancelled_.empty() && cancelled_.contains({timer.tick(), timer.at});
     return is_cancelled ? What::kCancelled : What::kWaiting;
 }
 

@@ -52,6 +52,7 @@ public:
         kOver,  ///< delivered, or cancelled and its time has come
     };
 
+    /// Of the message that waits, or waited, as `timer` says.
     What what(const TimerEntry& timer) const;
 
     bool is_waiting(const TimerEntry& timer) const { return what(timer) == What::kWaiting; }

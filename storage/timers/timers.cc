@@ -56,7 +56,6 @@ const TimerTable& Timers::table() const noexcept {
 }
 
 Status Timers::open(Queue& wheel, WallMs now) {
-    GANTRY_TRY(slots_.open(now));
     wheel_ = &wheel;
     const wire::TimerProgress progress = table().progress();
     const auto held = parts_.state->offset(kTimerGroup, kTimerTopic, wheel.queue_id);
@@ -71,6 +70,7 @@ Status Timers::open(Queue& wheel, WallMs now) {
     dead_.store(0, std::memory_order_relaxed);
     floor_ = std::max({now / kTimerTickMs * kTimerTickMs, progress.duebefore(), WallMs{0}});
     resume(progress);
+    GANTRY_TRY(slots_.open(floor_));
     GANTRY_ASSIGN_OR_RETURN(const auto imported,
                             ImportMark::load(parts_.files, parts_.options.directory));
     if (imported && rolled_ < imported->until()) {
@@ -117,8 +117,8 @@ Result<bool> Timers::fold(std::size_t units_max) {
     std::array<QueueUnit, kUnitsAtOnce> units;
     folded_ = std::max(folded_, wheel_->min());
     while (units_max > 0) {
-        const std::size_t count = wheel_->index->read(
-            folded_, std::span(units).first(std::min(units_max, units.size())));
+        const std::size_t count =
+            wheel_->index->read(folded_, std::span(units).first(std::min(units_max, units.size())));
         for (std::size_t i = 0; i < count; ++i) {
             const QueueUnit& unit = units[i];
             if (!unit.is_hole() && unit.end() > confirmed) {
@@ -215,9 +215,8 @@ void Timers::finish() {
     chunk_ = 0;
 }
 
-void Timers::read(
-    std::span<const TimerEntry> timers,
-    const std::function<void(const TimerEntry&, const Result<wire::Record>&)>& each) {
+void Timers::read(std::span<const TimerEntry> timers,
+                  const std::function<void(const TimerEntry&, const Result<wire::Record>&)>& each) {
     constexpr std::int64_t kGapMax = 16 << 10;
     constexpr std::int64_t kWindowMax = 1 << 20;
     LogOffset from;
@@ -242,18 +241,18 @@ void Timers::read(
         if (timer.at + timer.size > to) {
             to = from;  // across the end of a segment, or not there: by itself, and last
             const Result<std::string> bytes = parts_.record_at(timer.at);
-            each(timer,
-                 bytes ? wire::parse_record(as_bytes(*bytes))
-                       : Result<wire::Record>(bytes.error()));
+            each(
+                timer,
+                bytes ? wire::parse_record(as_bytes(*bytes)) : Result<wire::Record>(bytes.error()));
             continue;
         }
         const Bytes bytes = Bytes(window_).subspan(static_cast<std::size_t>(timer.at - from),
                                                    static_cast<std::size_t>(timer.size));
         Result<wire::Record> record = wire::parse_record(bytes);
         if (record && (record->log_offset != timer.at || !wire::body_crc_matches(*record))) {
-            record = Error{Errc::kCorrupt,
-                           "record at log offset " + std::to_string(timer.at.value) +
-                               " is not whole"};
+            record =
+                Error{Errc::kCorrupt,
+                      "record at log offset " + std::to_string(timer.at.value) + " is not whole"};
         }
         each(timer, record);
     }
@@ -293,10 +292,9 @@ Result<std::size_t> Timers::deliver_batch(TimerBatch& batch, std::uint64_t& drop
     std::size_t delivered = 0;
     // All at once; one by one when one of them is refused.
     const auto store = [&](std::size_t from, std::size_t count) -> Status {
-        const auto appended =
-            parts_.append_messages(*batch.queue,
-                                   std::span(batch.records).subspan(from, count),
-                                   wire::sys_flag::kEndsTimer);
+        const auto appended = parts_.append_messages(*batch.queue,
+                                                     std::span(batch.records).subspan(from, count),
+                                                     wire::sys_flag::kEndsTimer);
         if (!appended) {
             return appended.error();
         }

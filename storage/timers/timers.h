@@ -138,8 +138,8 @@ private:
     Store::Parts& parts_;
     TimerSlots slots_;
     Queue* wheel_ = nullptr;
-    QueueOffset folded_;    ///< of the wheel's queue
-    LogOffset folded_log_;  ///< waiting records below it are in the index
+    QueueOffset folded_;      ///< of the wheel's queue
+    LogOffset folded_log_;    ///< waiting records below it are in the index
     bool is_folded_ = false;  ///< once, since open
     WallMs floor_ = 0;        ///< no round begins with a tick below
     WallMs done_before_ = 0;  ///< ticks below are done, of what is stored below done_known_

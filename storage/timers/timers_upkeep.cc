@@ -29,8 +29,8 @@ std::string rolled_properties(std::string_view properties) {
     if (!rolled.empty() && rolled.back() != wire::kPropertySeparator) {
         rolled += wire::kPropertySeparator;
     }
-    static_cast<void>(wire::append_property(
-        rolled, wire::property::kTimerRollTimes, std::to_string(times + 1)));
+    static_cast<void>(
+        wire::append_property(rolled, wire::property::kTimerRollTimes, std::to_string(times + 1)));
     return rolled;
 }
 
@@ -61,8 +61,7 @@ std::int64_t Timers::scan(std::int64_t from,
                           std::size_t units_max,
                           const std::function<bool(const TimerEntry&)>& each) const {
     const auto held = parts_.state->offset(kTimerGroup, kTimerTopic, wheel_->queue_id);
-    QueueOffset at =
-        std::max({wheel_->min(), QueueOffset(held.value_or(0)), QueueOffset(from)});
+    QueueOffset at = std::max({wheel_->min(), QueueOffset(held.value_or(0)), QueueOffset(from)});
     const LogOffset confirmed = parts_.confirmed();
     std::array<QueueUnit, kUnitsAtOnce> units;
     while (units_max > 0) {

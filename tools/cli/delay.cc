@@ -15,9 +15,8 @@ using Arguments = std::vector<std::string>;
 using nlohmann::ordered_json;
 
 void add_list_options(cxxopts::Options& options) {
-    options.add_options()("topic",
-                          "only of this topic",
-                          cxxopts::value<std::string>()->default_value(""))(
+    options.add_options()(
+        "topic", "only of this topic", cxxopts::value<std::string>()->default_value(""))(
         "from", "due at this time or later", cxxopts::value<std::string>()->default_value("0"))(
         "until", "due before this time", cxxopts::value<std::string>()->default_value("0"))(
         "count",

@@ -177,8 +177,8 @@ TEST_SUITE("process/delay") {
         check_all_once(arrivals);
         const WallMs late = arrivals.last_ms - (storm.due + 999);
         MESSAGE(storm.count << " messages: the last one " << late
-                            << " ms behind the second; anonymous memory " << before << " MiB before, "
-                            << most << " MiB at most");
+                            << " ms behind the second; anonymous memory " << before
+                            << " MiB before, " << most << " MiB at most");
         CHECK(late < 10'000);  // how busy this machine is nobody knows
         CHECK(most < before + 128);
     }

@@ -68,8 +68,8 @@ void check_order(Fixture& f) {
     for (std::size_t i = 1; i < f.taken.size(); ++i) {
         const TimerEntry& before = f.taken[i - 1];
         const TimerEntry& after = f.taken[i];
-        const bool is_in_order = before.tick() < after.tick() ||
-                                 (before.tick() == after.tick() && before.at < after.at);
+        const bool is_in_order =
+            before.tick() < after.tick() || (before.tick() == after.tick() && before.at < after.at);
         REQUIRE(is_in_order);
     }
     CHECK(f.slots.size() == 0);
@@ -129,8 +129,12 @@ TEST_SUITE("storage/timers") {
             bytes.seekp(1'000);
             bytes.put('x');
         }
-        SUBCASE("cut") { fs::resize_file(file, 1'000); }
-        SUBCASE("gone") { fs::remove(file); }
+        SUBCASE("cut") {
+            fs::resize_file(file, 1'000);
+        }
+        SUBCASE("gone") {
+            fs::remove(file);
+        }
         const auto advanced = f.slots.advance(kNow + 86'400'000, 1'000'000);
         REQUIRE_FALSE(advanced);
         REQUIRE(f.slots.open(kNow));

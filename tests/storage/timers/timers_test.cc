@@ -200,17 +200,15 @@ TEST_SUITE("storage/timers") {
                 const WallMs due = now + 1 + static_cast<WallMs>(random.below(300));
                 const std::string body =
                     std::to_string(model.waiting.size()) + ' ' + std::to_string(due);
-                const Appended stored =
-                    live.wait(body, due, static_cast<int>(random.below(3)));
+                const Appended stored = live.wait(body, due, static_cast<int>(random.below(3)));
                 model.waiting[body] = stored.end;
-                model.entries[body] = {due,
-                                       stored.first,
-                                       static_cast<std::int32_t>(stored.end - stored.first)};
+                model.entries[body] = {
+                    due, stored.first, static_cast<std::int32_t>(stored.end - stored.first)};
             }
             if (random.below(5) == 0 && !model.entries.empty()) {
-                const auto some = std::next(
-                    model.entries.begin(),
-                    static_cast<std::ptrdiff_t>(random.below(model.entries.size())));
+                const auto some =
+                    std::next(model.entries.begin(),
+                              static_cast<std::ptrdiff_t>(random.below(model.entries.size())));
                 const auto end = live.timers().cancel(some->second, kCancelledMax);
                 if (end) {
                     model.cancelled[some->first] = *end;
@@ -308,8 +306,8 @@ TEST_SUITE("storage/timers") {
             }()));
             f.at.store->flush_soon();
             const LogOffset end = f.at.store->watermarks().appended;
-            REQUIRE(harness::wait_until(
-                kPatience, [&] { return f.at.store->watermarks().flushed >= end; }));
+            REQUIRE(harness::wait_until(kPatience,
+                                        [&] { return f.at.store->watermarks().flushed >= end; }));
         };
         fill();
         f.at.clock.set(kNow + 10'000);

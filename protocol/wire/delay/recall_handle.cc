@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "protocol/wire/recall_handle.h"
+#include "protocol/wire/delay/recall_handle.h"
 
 #include <array>
 #include <charconv>

@@ -18,6 +18,7 @@ struct RecallHandle {
     std::string key;  ///< UNIQ_KEY
 };
 
+/// The handle as text.
 std::string format_recall_handle(const RecallHandle& handle);
 /// kRefused: it is none.
 Result<RecallHandle> parse_recall_handle(std::string_view text);
