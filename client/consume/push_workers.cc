@@ -278,51 +278,45 @@ void PushWorkers::committed(const std::map<QueueId, std::int64_t>& offsets) {
 }
 
 void PushWorkers::commit_in_loop() {
-    if (is_committing_) {
-        return;
+    {
+        const MutexLock lock(mutex_);
+        if (std::exchange(is_committing_, true)) {
+            return;
+        }
     }
     // Before the offsets: a queue that is granted anew meanwhile is not committed under that grant.
     const std::map<QueueId, std::int64_t> tokens = assigner_->tokens();
-    std::map<QueueId, std::int64_t> offsets = uncommitted();
-    if (offsets.empty()) {
-        return;
-    }
-    if (local_ != nullptr) {
-        local_->put(offsets);
-        committed(offsets);
-        return;
-    }
-    is_committing_ = true;
-    {
-        const MutexLock lock(mutex_);
-        for (const auto& [queue, offset] : offsets) {
-            committing_.insert(queue);
+    const std::map<QueueId, std::int64_t> offsets = uncommitted();
+    if (offsets.empty() || local_ != nullptr) {
+        if (local_ != nullptr && !offsets.empty()) {
+            local_->put(offsets);
+            committed(offsets);
         }
+        const MutexLock lock(mutex_);
+        is_committing_ = false;
+        return;
     }
     Offsets(runtime_, slot_)
         .commit(
             options_.group,
             offsets,
             [self = shared_from_this(), offsets](const Status& status) {
-                self->is_committing_ = false;
-                {
-                    const MutexLock lock(self->mutex_);
-                    self->committing_.clear();
-                }
                 if (status) {
                     self->committed(offsets);
                 } else {
                     kLog.warn("commit_failed",
                               {{"group", self->options_.group}, {"error", status.error()}});
                 }
+                const MutexLock lock(self->mutex_);
+                self->is_committing_ = false;
             },
             {.of_locks = {}, .of_grants = tokens});
 }
 
-/// Not before what is being committed of it has arrived: it would move the offset back.
+/// Not before what is being committed has arrived: it would move the offset back.
 bool PushWorkers::may_release(const QueueId& queue) {
     const MutexLock lock(mutex_);
-    if (committing_.count(queue) != 0) {
+    if (is_committing_) {
         return false;
     }
     committed_.erase(queue);

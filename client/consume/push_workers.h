@@ -15,7 +15,6 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -92,8 +91,7 @@ private:
     std::map<QueueId, std::int64_t> committed_ GANTRY_GUARDED_BY(mutex_);
     std::size_t sending_back_ GANTRY_GUARDED_BY(mutex_) = 0;
     bool is_stopping_ GANTRY_GUARDED_BY(mutex_) = false;
-    bool is_committing_ = false;  // the slot's loop
-    std::set<QueueId> committing_ GANTRY_GUARDED_BY(mutex_);
+    bool is_committing_ GANTRY_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace gantry::client

@@ -159,8 +159,10 @@ void QueueAssigner::begin_release(const QueueId& queue) {
 
 std::optional<std::int64_t> QueueAssigner::end_release(const QueueId& queue, bool by_force) {
     const std::optional<std::int64_t> offset = buffers_->drained(queue, by_force);
-    const bool may_release = !options_.may_release || options_.may_release(queue);
-    if (!offset || (!may_release && !by_force)) {
+    if (!offset) {
+        return std::nullopt;
+    }
+    if (options_.may_release && !options_.may_release(queue) && !by_force) {
         return std::nullopt;
     }
     buffers_->remove(queue);
