@@ -152,6 +152,23 @@ struct BrokerStatus {
     std::map<std::string, double> counters;
 };
 
+/// A key whose messages a group has put aside, in one queue.
+struct ParkedKey {
+    QueueId queue;
+    std::string key;
+    std::int64_t count = 0;
+    std::int64_t first_offset = 0;  ///< of the oldest message
+    WallMs since_ms = 0;            ///< when it was parked
+    bool is_released = false;       ///< on its way back to the group
+};
+
+/// Which parked keys of a group.
+struct ParkedChoice {
+    std::string group;
+    std::string topic;  ///< empty: all
+    std::string key;    ///< empty: all
+};
+
 /// Administration of a cluster, as the CLI does it. Every call blocks, at most `timeout`.
 ///
 /// Threads   any but the client's own: not from a callback.
@@ -211,6 +228,15 @@ public:
     /// Gives up those that wait and were stored before `before`; returns how many. Their bytes go
     /// with the broker's retention.
     Result<std::uint64_t> purge_dead_letters(std::string_view group, WallMs before);
+
+    /// Keys whose messages the group has put aside, on all masters, sorted by queue and key.
+    Result<std::vector<ParkedKey>> list_parked(const ParkedChoice& which);
+    /// Lets the group's consumers have these messages again, in order, before newer ones of their
+    /// keys; returns how many keys. kNotFound: none is parked.
+    Result<std::size_t> release_parked(const ParkedChoice& which);
+    /// Gives these messages up: what comes later of their keys goes to the group again. As
+    /// release_parked.
+    Result<std::size_t> drop_parked(const ParkedChoice& which);
 
     /// Of every master, in the order they were begun there; at most `count_max` of each.
     Result<std::vector<OpenTransaction>> list_transactions(std::uint32_t count_max);

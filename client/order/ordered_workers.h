@@ -82,7 +82,7 @@ private:
               committed(opened.offset) {}
 
         const QueueId id;
-        const std::int64_t token = 0;
+        const std::int64_t token;
         std::uint64_t epoch = 0;  // 0: not read yet
         KeyScheduler scheduler;
         std::deque<Batch> batches;
@@ -122,7 +122,7 @@ private:
 
     void settled();
 
-    // ordered_parking.cc
+    // ordered_settling.cc, with bury, buried and settled
     bool parks() const noexcept { return options_.poisoned == Poisoned::kPark; }
 
     bool is_parked(const Job& job);

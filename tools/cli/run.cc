@@ -35,6 +35,7 @@ std::vector<Command> all_commands() {
     std::vector<Command> all;
     for (auto area : {topic_commands(),
                       group_commands(),
+                      order_commands(),
                       transaction_commands(),
                       delay_commands(),
                       dead_letter_commands(),

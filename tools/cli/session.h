@@ -84,6 +84,7 @@ std::vector<Command> cluster_commands();
 std::vector<Command> message_commands();
 std::vector<Command> stream_commands();
 std::vector<Command> store_commands();
+std::vector<Command> order_commands();
 std::vector<Command> transaction_commands();
 std::vector<Command> delay_commands();
 std::vector<Command> dead_letter_commands();

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The part of OrderedWorkers that parks keys and takes released ones up again.
+// The part of OrderedWorkers that gives messages up, parks keys, and takes released ones up again.
 #include "client/core/loop_slot.h"
+#include "client/core/routes.h"
+#include "client/core/runtime.h"
 #include "client/order/ordered_workers.h"
 #include "common/log.h"
+#include "protocol/wire/message.pb.h"
 
 #include <algorithm>
 #include <utility>
@@ -13,8 +16,74 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr Logger kLog("client");
+constexpr milliseconds kBuryLimit{3'000};
 
 }  // namespace
+
+/// A message on its way to the dead letters.
+struct OrderedWorkers::DeadLetters {
+    DeadLetters(std::shared_ptr<OrderedWorkers> w, Job j)
+        : workers(std::move(w)), job(std::move(j)) {}
+
+    ~DeadLetters() { workers->buried(std::move(job), status); }
+
+    DeadLetters(const DeadLetters&) = delete;
+    DeadLetters& operator=(const DeadLetters&) = delete;
+
+    std::shared_ptr<OrderedWorkers> workers;
+    Job job;
+    Status status = Error{Errc::kGone, "no route names the broker"};
+};
+
+void OrderedWorkers::bury(Job job) {
+    {
+        const MutexLock lock(mutex_);
+        ++settling_;
+    }
+    auto letter = std::make_shared<DeadLetters>(shared_from_this(), std::move(job));
+    slot_.post([this, letter] {
+        const MessageView& message = letter->job.work.held.front().message;
+        const std::string address = runtime_.routes().address_of(message.broker());
+        if (address.empty()) {
+            return;
+        }
+        wire::ConsumerSendMsgBackRequest fields;
+        fields.set_group(options_.group);
+        fields.set_offset(message.log_offset());
+        fields.set_delaylevel(-1);
+        fields.set_origintopic(std::string(message.topic()));
+        fields.set_locktoken(letter->job.queue->token);
+        slot_.channel(address).call({wire::RequestCode::kConsumerSendMsgBack, &fields, {}},
+                                    kBuryLimit,
+                                    [letter, address](Result<net::Received>& result) {
+                                        letter->status = result ? check_response(*result, address)
+                                                                : result.error();
+                                    });
+    });
+}
+
+void OrderedWorkers::buried(Job job, const Status& status) {
+    const MessageView message = job.work.held.front().message;
+    if (status) {
+        dead_count_.add();
+        kLog.error("ordered_given_up",
+                   {{"group", options_.group},
+                    {"topic", message.topic()},
+                    {"message_id", message.message_id()},
+                    {"attempts", job.work.attempts + 1}});
+        finish(job);
+    } else {
+        kLog.warn("dead_letter_failed", {{"group", options_.group}, {"error", status.error()}});
+        again(std::move(job), options_.retry_delay, false);
+    }
+    settled();
+}
+
+void OrderedWorkers::settled() {
+    const MutexLock lock(mutex_);
+    --settling_;
+    changed_.notify_all();
+}
 
 bool OrderedWorkers::is_parked(const Job& job) {
     const MutexLock lock(mutex_);
