@@ -2,25 +2,30 @@
 #include "broker/broker.h"
 
 #include "broker/address.h"
+#include "broker/assignment/share_service.h"
 #include "broker/call.h"
 #include "broker/context.h"
 #include "broker/delivery/delay_service.h"
 #include "broker/dispatcher.h"
+#include "broker/flow/flow_handler.h"
+#include "broker/flow/memory_limit.h"
 #include "broker/handlers/describe_handler.h"
 #include "broker/handlers/group_admin_handler.h"
 #include "broker/handlers/group_handler.h"
 #include "broker/handlers/message_handler.h"
 #include "broker/handlers/offset_handler.h"
 #include "broker/handlers/pull_handler.h"
-#include "broker/handlers/queue_lock_handler.h"
 #include "broker/handlers/send_back_handler.h"
 #include "broker/handlers/send_handler.h"
 #include "broker/handlers/topic_handler.h"
 #include "broker/handlers/transaction_handler.h"
 #include "broker/loop_state.h"
+#include "broker/order/parked_key_handler.h"
+#include "broker/order/queue_lock_handler.h"
 #include "broker/pop/pop_handler.h"
 #include "broker/pop/pop_service.h"
 #include "broker/registrar.h"
+#include "broker/reply/reply_handler.h"
 #include "broker/timers/timer_handler.h"
 #include "broker/timers/timer_service.h"
 #include "broker/topic_creator.h"
@@ -40,6 +45,7 @@ namespace gantry::broker {
 namespace {
 
 constexpr Logger kLog("broker");
+constexpr std::string_view kTraceTopic = "RMQ_SYS_TRACE_TOPIC";
 constexpr std::chrono::milliseconds kDrainLimit{2'000};
 constexpr std::chrono::milliseconds kStepLimit{5'000};
 constexpr std::chrono::milliseconds kRegistrationWait{2'000};
@@ -61,11 +67,15 @@ struct Broker::Handlers {
           message(context),
           send_back(context, creator),
           queue_lock(context),
+          parked_key(context),
           transaction(context),
           timer(context),
           describe(context),
+          flow(context, creator),
+          reply(context, creator),
           pops(context, creator),
           pop(context, pops),
+          shares(context),
           transactions(context, creator) {
         send.add_to(dispatcher);
         pull.add_to(dispatcher);
@@ -76,10 +86,14 @@ struct Broker::Handlers {
         message.add_to(dispatcher);
         send_back.add_to(dispatcher);
         queue_lock.add_to(dispatcher);
+        parked_key.add_to(dispatcher);
         transaction.add_to(dispatcher);
         timer.add_to(dispatcher);
         describe.add_to(dispatcher);
         pop.add_to(dispatcher);
+        shares.add_to(dispatcher);
+        flow.add_to(dispatcher);
+        reply.add_to(dispatcher);
     }
 
     Dispatcher dispatcher;
@@ -93,11 +107,15 @@ struct Broker::Handlers {
     MessageHandler message;
     SendBackHandler send_back;
     QueueLockHandler queue_lock;
+    ParkedKeyHandler parked_key;
     TransactionHandler transaction;
     TimerHandler timer;
     DescribeHandler describe;
+    FlowHandler flow;
+    ReplyHandler reply;
     PopService pops;
     PopHandler pop;
+    ShareService shares;
     TransactionService transactions;
     std::unique_ptr<TransactionChecker> transaction_checker;
     std::unique_ptr<DelayService> delay;
@@ -122,6 +140,7 @@ Broker::~Broker() {
         handlers_->timers.reset();
         handlers_->transaction_checker.reset();
         handlers_->pops.close();
+        handlers_->shares.close();
     }
     if (context_) {
         context_->pool.stop();
@@ -180,6 +199,7 @@ Status Broker::listen() {
     options.connection.frame.frame_bytes_max = frame_bytes_max(options_);
     options.connection.output_bytes_max =
         static_cast<std::uint64_t>(options_.connection_output_bytes_max);
+    options.connection.memory = &context_->memory;
     options.connection.idle_max = std::chrono::milliseconds(options_.connection_idle_ms);
     GANTRY_ASSIGN_OR_RETURN(server_, net::Server::listen(options, loops, *this));
     GANTRY_ASSIGN_OR_RETURN(
@@ -206,6 +226,7 @@ Status Broker::open_store() {
             files_, clock_, metrics_, store_options(options_, context_->store_host)));
     store_ = std::move(opened.store);
     context_->store = store_.get();
+    context_->locks.set_state(store_->state());
     store_->on_progress([this] {
         for (const auto& loop : loop_states_) {
             loop->on_store_progress();
@@ -224,8 +245,16 @@ Status Broker::open_store() {
     context_->transactions = &handlers_->transactions;
     GANTRY_TRY(handlers_->transactions.open(*loop_states_[0]));
     handlers_->transaction_checker->open();
+    handlers_->creator.reload_limits();
+    GANTRY_TRY(handlers_->reply.open(*loop_states_[0]));
+    if (options_.trace_topic) {
+        constexpr std::int32_t kReadWrite = storage::perm::kRead | storage::perm::kWrite;
+        GANTRY_TRY(handlers_->creator.ensure(*loop_states_[0], kTraceTopic, 1, kReadWrite));
+    }
     context_->pops = &handlers_->pops;
     handlers_->pops.open();
+    context_->shares = &handlers_->shares;
+    handlers_->shares.open(*loop_states_[0]);
     return ok();
 }
 
@@ -269,6 +298,13 @@ void Broker::add_gauges() {
     metrics_.gauge("gantry_broker_pop_leases", "Runs of such messages.", [this] {
         return static_cast<double>(store_->pops().table().size().leases);
     });
+    metrics_.gauge(
+        "gantry_broker_memory_bytes",
+        "Held for requests, answers and what waits; see limits.memory_bytes_max.",
+        [this] { return static_cast<double>(context_->memory.used() + parked_bytes(*context_)); });
+    metrics_.gauge("gantry_broker_flow_clients", "Clients that a limit of rates counts.", [this] {
+        return static_cast<double>(context_->flow.client_count());
+    });
     metrics_.gauge("gantry_broker_group_members", "Members of consumer groups.", [this] {
         return static_cast<double>(context_->groups.member_count());
     });
@@ -307,6 +343,7 @@ void Broker::start_serving() {
     handlers_->timers->start();
     handlers_->transaction_checker->start();
     handlers_->pops.start();
+    handlers_->shares.start();
     for (const auto& loop : loops_) {
         loop->start_thread();
     }
@@ -360,6 +397,7 @@ void Broker::settle() {
         handlers_->delay->stop();
         handlers_->transaction_checker->stop();
         handlers_->pops.stop();
+        handlers_->shares.stop();
         handlers_->expiry->cancel();
     });
     const SteadyTime deadline = clock_.steady() + kStepLimit;
@@ -420,6 +458,11 @@ void Broker::on_frame(const net::Received& frame) {
     }
     Peer& peer = *frame.connection.context<Peer>();
     Call call{*context_, *peer.loop, peer, frame, net::reply_to(frame)};
+    if (const auto refusal = refuses_for_memory(*context_, frame.header.request())) {
+        context_->counters.memory_refused.add();
+        refuse(call, *refusal, stock_memory_code(frame.header.request()));
+        return;
+    }
     handlers_->dispatcher.dispatch(call);
 }
 
@@ -430,6 +473,7 @@ void Broker::on_close(net::Connection& connection, const Error& why) {
     kLog.debug("connection_closed", {{"peer", connection.peer()}, {"reason", why}});
     loop.remove_peer(id);
     handlers_->group.connection_closed(loop, id);
+    handlers_->shares.connection_closed(id);
     context_->counters.connections.fetch_sub(1, std::memory_order_relaxed);
 }
 

@@ -4,7 +4,9 @@
 #include "client/client.h"
 #include "client/dead_letters.h"
 #include "client/delayed_messages.h"
+#include "client/flow_limits.h"
 #include "client/message.h"
+#include "client/message_trace.h"
 #include "common/result.h"
 
 #include <chrono>
@@ -64,7 +66,10 @@ struct GroupQueueProgress {
     QueueId queue;
     std::int64_t broker_offset = 0;
     std::int64_t consumer_offset = 0;
-    WallMs last_ms = 0;  ///< store time of the last consumed message
+    WallMs last_ms = 0;      ///< store time of the last consumed message
+    std::string owner;       ///< client id of whom the broker has granted it to; else empty
+    std::int64_t token = 0;  ///< of the last grant; greater with each
+    bool is_moving = false;  ///< its owner is to hand it over
 };
 
 /// Members, subscriptions and progress of a consumer group.
@@ -87,11 +92,19 @@ struct RetryBackoff {
     std::int64_t multiplier = 2;
 };
 
+/// Where a group goes on whose offset in a queue does not exist: at the end that is nearer, at the
+/// oldest message, behind the newest, or nowhere, until an operator commits another offset.
+enum class OutOfRangePolicy : std::uint8_t { kNearest, kEarliest, kLatest, kFail };
+
+/// "nearest", "earliest", "latest", "fail".
+std::string_view name_of(OutOfRangePolicy policy) noexcept;
+
 /// What an administrator decides about a consumer group.
 struct GroupSettings {
     std::string group;
     std::int32_t retry_max = 16;  ///< sent back so often, a message becomes a dead letter
     RetryBackoff backoff;
+    OutOfRangePolicy out_of_range = OutOfRangePolicy::kNearest;
 };
 
 /// A transaction without an outcome.
@@ -137,6 +150,23 @@ struct BrokerStatus {
     std::int64_t retention_bytes = 0;
     std::map<std::string, std::uint64_t> deleted_unconsumed;  ///< messages, by group
     std::map<std::string, double> counters;
+};
+
+/// A key whose messages a group has put aside, in one queue.
+struct ParkedKey {
+    QueueId queue;
+    std::string key;
+    std::int64_t count = 0;
+    std::int64_t first_offset = 0;  ///< of the oldest message
+    WallMs since_ms = 0;            ///< when it was parked
+    bool is_released = false;       ///< on its way back to the group
+};
+
+/// Which parked keys of a group.
+struct ParkedChoice {
+    std::string group;
+    std::string topic;  ///< empty: all
+    std::string key;    ///< empty: all
 };
 
 /// Administration of a cluster, as the CLI does it. Every call blocks, at most `timeout`.
@@ -199,6 +229,15 @@ public:
     /// with the broker's retention.
     Result<std::uint64_t> purge_dead_letters(std::string_view group, WallMs before);
 
+    /// Keys whose messages the group has put aside, on all masters, sorted by queue and key.
+    Result<std::vector<ParkedKey>> list_parked(const ParkedChoice& which);
+    /// Lets the group's consumers have these messages again, in order, before newer ones of their
+    /// keys; returns how many keys. kNotFound: none is parked.
+    Result<std::size_t> release_parked(const ParkedChoice& which);
+    /// Gives these messages up: what comes later of their keys goes to the group again. As
+    /// release_parked.
+    Result<std::size_t> drop_parked(const ParkedChoice& which);
+
     /// Of every master, in the order they were begun there; at most `count_max` of each.
     Result<std::vector<OpenTransaction>> list_transactions(std::uint32_t count_max);
     /// Lets the broker ask producers again about a transaction it gave up. `id`: offset message id
@@ -211,6 +250,12 @@ public:
     /// such message is known, or no such broker. kConflict: it was delivered, or cancelled before.
     /// kRefused: the handle is none. kBusy: the broker's delay.cancelled_max.
     Status cancel_delayed(std::string_view recall_handle);
+    /// Every limit of rates that every master has, by broker.
+    Result<std::vector<FlowLimit>> list_flow_limits();
+    /// On every master, at once. kRefused: out of its range. kNotFound: no such topic.
+    Status set_flow_limit(const FlowLimit& limit);
+    /// Back to the settings' limit, or none.
+    Status remove_flow_limit(FlowLimit::Scope scope, std::string_view name);
 
     /// Every registered broker, sorted by cluster, name and id.
     Result<std::vector<BrokerAddress>> cluster();
@@ -224,6 +269,9 @@ public:
                                                      WallMs begin,
                                                      WallMs end,
                                                      std::uint32_t count_max);
+
+    /// What is known of a message with that UNIQ_KEY, by time. kNotFound: nothing.
+    Result<std::vector<TraceEvent>> trace(std::string_view message_id);
 
 private:
     struct State;

@@ -62,9 +62,10 @@ struct SendReceipt {
 enum class LostReason : std::uint8_t {
     kDamagedInStore,   ///< the broker has them quarantined, or their bytes are gone
     kDamagedInAnswer,  ///< what the broker sends fails its checks, twice
+    kOutOfRange,       ///< the offset did not exist, and the group's policy is to go on behind them
 };
 
-/// "damaged_in_store", "damaged_in_answer".
+/// "damaged_in_store", "damaged_in_answer", "out_of_range".
 std::string_view name_of(LostReason reason) noexcept;
 
 /// Messages [from, to) of a queue that will never come; which of them a tag filter would have kept

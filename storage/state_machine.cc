@@ -2,6 +2,7 @@
 #include "storage/state_machine.h"
 
 #include "common/check.h"
+#include "storage/flow/flow_limits.h"
 #include "storage/offset_table.h"
 #include "storage/pop/pop_table.h"
 #include "storage/topic_table.h"
@@ -107,6 +108,12 @@ Status check_change(const wire::StateChange& change) {
             return check_timer_progress(change.timerprogress());
         case wire::StateChange::kTimerCancel:
             return check_timer_cancel(change.timercancel());
+        case wire::StateChange::kQueueLockPut:
+        case wire::StateChange::kParkedPut:
+        case wire::StateChange::kParkedChange:
+            return OrderTable::check(change);
+        case wire::StateChange::kFlowPut:
+            return check_flow_limit(change.flowput());
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
@@ -125,6 +132,9 @@ Status check_snapshot(const wire::StateSnapshot& snapshot) {
     }
     for (const wire::PopPut& put : snapshot.pops()) {
         GANTRY_TRY(check_pop_put(put));
+    }
+    for (const wire::FlowLimit& limit : snapshot.flowlimits()) {
+        GANTRY_TRY(check_flow_limit(limit));
     }
     return ok();
 }
@@ -161,6 +171,7 @@ struct LogStateMachine::State {
     std::map<std::string, wire::TopicConfig, std::less<>> topics;
     std::map<std::string, wire::SubscriptionGroupConfig, std::less<>> groups;
     OffsetTable offsets;
+    FlowLimits flows;
     wire::DataVersion version;
     LogOffset folded;  ///< records below it are in
     QueueOffset next;  ///< position of the next record in the state topic's queue
@@ -201,6 +212,10 @@ Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
     }
     for (const wire::PopPut& put : snapshot.pops()) {
         pops_->apply(put);
+    }
+    GANTRY_TRY(order_.restore(snapshot));
+    for (const wire::FlowLimit& limit : snapshot.flowlimits()) {
+        state_->flows.put(limit);
     }
     GANTRY_TRY(transactions_.restore(snapshot));
     GANTRY_TRY(timers_.restore(snapshot));
@@ -347,8 +362,10 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kTopicDelete:
                 state.topics.erase(change.topicdelete());
                 state.offsets.remove_topic(change.topicdelete());
+                order_.remove_topic(change.topicdelete());
                 producers_.remove_topic(change.topicdelete());
                 pops_->remove_topic(change.topicdelete());
+                state.flows.remove("topic", change.topicdelete());
                 topics_.remove(change.topicdelete(), drop_queues);
                 count_version();
                 break;
@@ -358,7 +375,9 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kGroupDelete:
                 state.groups.erase(change.groupdelete());
                 state.offsets.remove_group(change.groupdelete());
+                order_.remove_group(change.groupdelete());
                 pops_->remove_group(change.groupdelete());
+                state.flows.remove("group", change.groupdelete());
                 break;
             case wire::StateChange::kOffsetPut:
                 state.offsets.put(change.offsetput());
@@ -383,6 +402,14 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
             case wire::StateChange::kTimerCancel:
                 timers_.cancel(LogOffset(change.timercancel().at()), change.timercancel().due());
                 break;
+            case wire::StateChange::kQueueLockPut:
+            case wire::StateChange::kParkedPut:
+            case wire::StateChange::kParkedChange:
+                order_.apply(change, at_ms);
+                break;
+            case wire::StateChange::kFlowPut:
+                state.flows.put(change.flowput());
+                break;
             case wire::StateChange::CHANGE_NOT_SET:
                 break;
         }
@@ -405,9 +432,11 @@ wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& 
         }
         state_->offsets.for_each(
             [&](const wire::OffsetPut& put) { *snapshot.add_offsets() = put; });
+        order_.save(snapshot);
         transactions_.save(snapshot);
         timers_.save(snapshot);
         pops_->save(snapshot);
+        state_->flows.save(snapshot);
     }
     if (producers_.size() > 0) {
         producers_.save(*snapshot.mutable_producers());
@@ -454,6 +483,11 @@ std::optional<std::int64_t> LogStateMachine::offset(std::string_view group,
 std::vector<wire::OffsetPut> LogStateMachine::offsets_of_group(std::string_view group) const {
     const MutexLock lock(mutex_);
     return state_->offsets.of_group(group);
+}
+
+std::vector<wire::FlowLimit> LogStateMachine::flow_limits() const {
+    const MutexLock lock(mutex_);
+    return state_->flows.all();
 }
 
 std::vector<wire::OffsetPut> LogStateMachine::offsets_of_topic(std::string_view topic) const {

@@ -7,6 +7,7 @@
 #include "common/unique_function.h"
 #include "protocol/wire/record.h"
 #include "protocol/wire/state.pb.h"
+#include "storage/order/order_table.h"
 #include "storage/producers/producer_table.h"
 #include "storage/timers/timer_table.h"
 #include "storage/transaction/transaction_table.h"
@@ -22,8 +23,8 @@
 
 namespace gantry::storage {
 
-/// Topics, groups, committed offsets, open transactions and what is popped: a fold over the records
-/// of the state topic in the log.
+/// Topics, groups, committed offsets, open transactions, what is popped and who may consume queues
+/// in order: a fold over the records of the state topic in the log.
 ///
 ///   commit(changes) -> one record in the log -> applied to memory -> Appended (ack when durable)
 ///
@@ -32,8 +33,8 @@ namespace gantry::storage {
 ///           kRefused: an illegal change (queue numbers, perm), names field, value and limit.
 /// Limits    queue numbers 1..65536 a topic (0 allowed for one of read/write); perm 0..7; offsets
 ///           0 or more, also below an earlier one; names of 1 to 255 B, else checked by the broker.
-/// Deletion  a topic takes its queues, committed offsets and what is popped of it with it, a group
-///           its offsets and what it pops.
+/// Deletion  a topic takes its queues, committed offsets, limits, locks and what is popped of it
+///           with it, a group its offsets, limits, locks and what it pops.
 class StateMachine {
 public:
     StateMachine() = default;
@@ -57,6 +58,10 @@ public:
                                                std::int32_t queue_id) const = 0;
     virtual std::vector<wire::OffsetPut> offsets_of_group(std::string_view group) const = 0;
     virtual std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const = 0;
+    /// Who may consume queues in order, and what is parked.
+    virtual const OrderTable& order() const = 0;
+    /// Limits of rates that were set, by scope and name.
+    virtual std::vector<wire::FlowLimit> flow_limits() const = 0;
 };
 
 class PopTable;
@@ -153,6 +158,9 @@ public:
                                        std::int32_t queue_id) const override;
     std::vector<wire::OffsetPut> offsets_of_group(std::string_view group) const override;
     std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const override;
+    std::vector<wire::FlowLimit> flow_limits() const override;
+
+    const OrderTable& order() const override { return order_; }
 
 private:
     struct State;
@@ -162,6 +170,7 @@ private:
     TopicTable& topics_;
     TransactionTable transactions_;
     TimerTable timers_;
+    OrderTable order_;
     mutable ProducerTable producers_;  ///< locks inside; a snapshot forgets what is over
     const std::unique_ptr<PopTable> pops_;
     mutable Mutex commit_mutex_;  ///< order of commits = order of the log; before mutex_

@@ -19,7 +19,8 @@ constexpr int kChangesPerRecordMax = 4'096;
 }  // namespace
 
 void OffsetCommits::put(const Commit& commit) {
-    dirty_.insert_or_assign(Key(commit.group, commit.topic, commit.queue_id), commit.offset);
+    dirty_.insert_or_assign(Key(commit.group, commit.topic, commit.queue_id),
+                            Value{commit.offset, commit.lock_token});
     loop_.want_pass_end();
 }
 
@@ -35,7 +36,7 @@ std::optional<std::int64_t> OffsetCommits::find(std::string_view group,
         return std::nullopt;
     }
     const auto at = dirty_.find(Key(group, topic, queue_id));
-    return at == dirty_.end() ? std::nullopt : std::optional(at->second);
+    return at == dirty_.end() ? std::nullopt : std::optional(at->second.offset);
 }
 
 Status OffsetCommits::log_changes(LogOffset& end) {
@@ -52,16 +53,17 @@ Status OffsetCommits::log_changes(LogOffset& end) {
         record.clear_changes();
         return ok();
     };
-    for (const auto& [key, offset] : dirty) {
+    for (const auto& [key, value] : dirty) {
         const auto& [group, topic, queue_id] = key;
-        if (state.offset(group, topic, queue_id) == offset) {
+        if (state.offset(group, topic, queue_id) == value.offset ||
+            context_.locks.is_fenced({group, topic, queue_id}, value.lock_token)) {
             continue;
         }
         wire::OffsetPut& put = *record.add_changes()->mutable_offsetput();
         put.set_group(group);
         put.set_topic(topic);
         put.set_queueid(queue_id);
-        put.set_offset(offset);
+        put.set_offset(value.offset);
         if (record.changes_size() == kChangesPerRecordMax) {
             GANTRY_TRY(log());
         }

@@ -31,6 +31,7 @@ public:
         std::string_view topic;
         std::int32_t queue_id = 0;
         std::int64_t offset = 0;
+        std::int64_t lock_token = 0;  ///< not 0: dropped unless the queue is locked under it
     };
 
     OffsetCommits(Context& context, LoopState& loop) : context_(context), loop_(loop) {}
@@ -49,11 +50,16 @@ public:
 private:
     using Key = std::tuple<std::string, std::string, std::int32_t>;
 
+    struct Value {
+        std::int64_t offset = 0;
+        std::int64_t lock_token = 0;
+    };
+
     Status log_changes(LogOffset& end);
 
     Context& context_;
     LoopState& loop_;
-    std::map<Key, std::int64_t> dirty_;
+    std::map<Key, Value> dirty_;
     std::vector<PendingAcks::Done> acks_;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/offset_handler.h"
 
+#include "broker/assignment/share_service.h"
 #include "broker/dispatcher.h"
 #include "protocol/wire/names.h"
 #include "storage/state_machine.h"
@@ -117,6 +118,16 @@ void OffsetHandler::update(Call& call, const wire::UpdateConsumerOffsetRequest& 
         });
 }
 
+std::string OffsetHandler::fenced(const wire::CommitOffsetsRequest& request) const {
+    for (const auto& entry : request.offsets()) {
+        const QueueLocks::Name name{request.consumergroup(), entry.topic(), entry.queueid()};
+        if (context_.locks.is_fenced(name, entry.locktoken())) {
+            return context_.locks.remark(name, entry.locktoken());
+        }
+    }
+    return {};
+}
+
 void OffsetHandler::commit(Call& call, const wire::CommitOffsetsRequest& request) {
     for (const auto& entry : request.offsets()) {
         const Status checked =
@@ -126,20 +137,36 @@ void OffsetHandler::commit(Call& call, const wire::CommitOffsetsRequest& request
             return;
         }
     }
+    std::string remark = fenced(request);
+    if (!remark.empty()) {
+        context_.counters.fenced.add();
+    }
     for (const auto& entry : request.offsets()) {
+        const std::string& group = request.consumergroup();
+        if (context_.locks.is_fenced({group, entry.topic(), entry.queueid()}, entry.locktoken())) {
+            continue;
+        }
+        if (!context_.shares->may_commit(
+                group, entry.topic(), entry.queueid(), entry.granttoken())) {
+            remark = "queue " + std::to_string(entry.queueid()) + " of topic " + entry.topic() +
+                     " is no longer granted to the sender";
+            continue;
+        }
         call.loop.offsets().put(
-            {request.consumergroup(), entry.topic(), entry.queueid(), entry.offset()});
+            {group, entry.topic(), entry.queueid(), entry.offset(), entry.locktoken()});
     }
     if (call.to.is_oneway) {
         return;
     }
     call.loop.offsets().acknowledge(
-        [&loop = call.loop, to = call.addressee()](const Status& status) {
-            if (status) {
-                loop.reply(to, ResponseCode::kSuccess, {});
-            } else {
+        [this, &loop = call.loop, to = call.addressee(), request, remark](const Status& status) {
+            if (!status) {
                 loop.fail(to, status.error());
+                return;
             }
+            // A lock may have changed hands before the end of the pass: then it was dropped.
+            const std::string why = remark.empty() ? fenced(request) : remark;
+            loop.reply(to, why.empty() ? ResponseCode::kSuccess : ResponseCode::kFenced, why);
         });
 }
 

@@ -5,6 +5,7 @@
 #include "protocol/wire/message.pb.h"
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace gantry::broker {
@@ -16,7 +17,8 @@ class Dispatcher;
 ///
 /// Threads   any loop. By-time searches read the log and run in the pool.
 /// Errors    stock clients get RocketMQ's answers for unknown topics and queues (offset 0); native
-///           ones kTopicNotExist and kInvalidParameter.
+///           ones kTopicNotExist and kInvalidParameter. kFenced: 10002 with a lock token that is
+///           not the current one of its queue; the request's other offsets are committed.
 class OffsetHandler {
 public:
     explicit OffsetHandler(Context& context) : context_(context) {}
@@ -35,6 +37,8 @@ private:
 
     Result<storage::Queue*> find_queue(std::string_view topic, std::int32_t queue_id) const;
     Status check_commit(const OffsetCommits::Commit& commit) const;
+    /// What of the commits the locks refuse, told in a remark; empty: nothing.
+    std::string fenced(const wire::CommitOffsetsRequest& request) const;
     void reply_offset(const Call& call, std::int64_t offset) const;
     /// Stock clients: offset 0, as RocketMQ answers for what it does not know.
     void fail_lookup(const Call& call, const Error& error) const;

@@ -68,12 +68,31 @@ void SendBackHandler::send_back(Call& call, const Request& request) {
                         "look message by offset failed, " + std::to_string(job.request.offset()));
                     return;
                 }
-                store_copy(loop, to, job, as_bytes(**record));
+                if (!is_fenced(loop, to, job, as_bytes(**record))) {
+                    store_copy(loop, to, job, as_bytes(**record));
+                }
             });
         });
     if (!submitted) {
         call.fail(submitted.error());
     }
+}
+
+bool SendBackHandler::is_fenced(LoopState& loop,
+                                const Addressee& to,
+                                const Job& job,
+                                Bytes original) {
+    const Result<wire::Record> record = wire::parse_record(original);
+    if (job.request.locktoken() == 0 || !record) {
+        return false;
+    }
+    const QueueLocks::Name name{job.request.group(), record->topic, record->queue_id};
+    if (!context_.locks.is_fenced(name, job.request.locktoken())) {
+        return false;
+    }
+    context_.counters.fenced.add();
+    loop.reply(to, ResponseCode::kFenced, context_.locks.remark(name, job.request.locktoken()));
+    return true;
 }
 
 void SendBackHandler::store_copy(LoopState& loop,

@@ -20,7 +20,8 @@ class TopicCreator;
 ///   delayLevel   < 0: dead letter now; 0: as the group's retry policy says; > 0: that level
 ///
 /// Threads   any loop; the original is read in the pool.
-/// Errors    26: no such group. 1, natively kQueryNotFound: no message at that offset.
+/// Errors    26: no such group. 1, natively kQueryNotFound: no message at that offset. kFenced: a
+///           lock token that is not the current one of the message's queue.
 class SendBackHandler {
 public:
     SendBackHandler(Context& context, TopicCreator& creator)
@@ -39,6 +40,8 @@ private:
     };
 
     void send_back(Call& call, const Request& request);
+    /// Answers a request whose lock token is not that of the message's queue.
+    bool is_fenced(LoopState& loop, const Addressee& to, const Job& job, Bytes original);
     void store_copy(LoopState& loop, const Addressee& to, const Job& job, Bytes original);
     Result<LogOffset> append_copy(LoopState& loop, const Job& job, Bytes original);
 

@@ -25,6 +25,7 @@ using wire::ResponseCode;
 
 constexpr std::uint32_t kBatchMessagesMax = 65'536;
 constexpr std::string_view kAutoCreateTopic = "TBW102";
+constexpr std::string_view kTraceTopic = "RMQ_SYS_TRACE_TOPIC";
 constexpr std::int32_t kReadWrite = storage::perm::kRead | storage::perm::kWrite;
 
 Error unknown_topic(std::string_view name) {
@@ -84,7 +85,8 @@ Result<storage::Topic*> SendHandler::find_topic(Call& call, std::string_view nam
         return peer.topic;
     }
     GANTRY_TRY(wire::check_topic_name(name));
-    if (wire::is_system_topic(name) && name != kAutoCreateTopic) {
+    const bool is_trace = name == kTraceTopic && context_.options.trace_topic;
+    if (wire::is_system_topic(name) && name != kAutoCreateTopic && !is_trace) {
         return Error{Errc::kDenied,
                      "Sending message to topic[" + std::string(name) + "] is forbidden."};
     }
@@ -121,10 +123,16 @@ void SendHandler::send_records(Call& call) {
         return;
     }
     wire::SendRecordsResponse delayed;
+    const FlowAmount amount{request.count(), static_cast<std::int64_t>(call.body().size())};
+    std::optional<FlowRefusal> limited;
     const auto append = [&]() -> Result<storage::Appended> {
         GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic, find_topic(call, request.topic()));
         GANTRY_TRY(check_writable(context_, *topic));
         GANTRY_TRY(call.loop.room_for_message());
+        limited = call.loop.flow().refuses(call.peer, request.topic(), amount);
+        if (limited) {
+            return Error{Errc::kBusy, {}};
+        }
         GANTRY_ASSIGN_OR_RETURN(storage::Queue* const queue, find_queue(*topic, request.queueid()));
         GANTRY_TRY(check_body_sizes(call.body(), context_.options.message_bytes_max));
         if (request.isdelayed()) {
@@ -139,6 +147,10 @@ void SendHandler::send_records(Call& call) {
         return appended;
     };
     const Result<storage::Appended> appended = append();
+    if (limited) {
+        refuse(call, *limited, ResponseCode::kSystemBusy);
+        return;
+    }
     if (!appended) {
         refuse_records(call, appended.error());
         return;
@@ -149,6 +161,7 @@ void SendHandler::send_records(Call& call) {
     }
     context_.counters.messages_in.add(appended->count);
     context_.counters.bytes_in.add(call.body().size());
+    call.loop.flow().sent(call.peer, request.topic(), amount);
     if (request.isdelayed()) {
         reply_when_durable(call, appended->end, delayed);
     } else if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
@@ -282,6 +295,12 @@ void SendHandler::send_message(Call& call, const Request& request) {
         record.topic = (*queue)->topic;
         record.queue_id = (*queue)->queue_id;
     }
+    const FlowAmount amount{static_cast<std::int64_t>(records->size()),
+                            static_cast<std::int64_t>(call.body().size())};
+    if (const auto limited = call.loop.flow().refuses(call.peer, request.topic(), amount)) {
+        refuse(call, *limited, ResponseCode::kSystemBusy);
+        return;
+    }
     if (is_half) {
         store_half(call, request, records->front());
     } else {
@@ -396,6 +415,9 @@ void SendHandler::acknowledge(Call& call,
                               const wire::SendMessageResponse& response) {
     context_.counters.messages_in.add(appended.count);
     context_.counters.bytes_in.add(static_cast<std::uint64_t>(appended.end - appended.first));
+    call.loop.flow().sent(call.peer,
+                          request.topic(),
+                          {appended.count, static_cast<std::int64_t>(call.body().size())});
     const bool waits = wire::find_property(request.properties(), wire::property::kWait) != "false";
     if (!waits || context_.store->flush_mode() == storage::FlushMode::kAsync) {
         call.reply(&response);
@@ -428,7 +450,7 @@ wire::SendMessageResponse SendHandler::response_of(std::int32_t queue_id,
     response.set_queueid(queue_id);
     response.set_queueoffset(appended.queue_offset.value);
     response.set_msg_region("DefaultRegion");
-    response.set_trace_on("false");
+    response.set_trace_on(context_.options.trace_topic ? "true" : "false");
     return response;
 }
 

@@ -30,6 +30,7 @@ class TopicCreator;
 ///   stored, its sync failed              10004           10, with a send's fields
 ///   numbered, one before it is missing   10007
 ///   numbered, its numbers are unknown    10008
+///   a limit of rates is reached          215             2, both with retryAfterMillis
 ///
 /// A numbered send that was stored before is answered as it was then, and no sooner: once the first
 /// one is durable.

@@ -36,6 +36,7 @@ struct Outgoing {
     std::uint32_t record_bytes = 0;  ///< charged to the memory budget
     std::int32_t body_flags = 0;     ///< of sysFlag: whether and how the body is compressed
     SendKind kind = SendKind::kFree;
+    bool is_traced = false;
 };
 
 struct Lane;

@@ -2,7 +2,9 @@
 // The part of a producer's engine that deals with frames in flight: encoding, answers, retries,
 // deadlines, and routes.
 #include "client/core/runtime.h"
+#include "client/produce/retry_after.h"
 #include "client/produce/sender.h"
+#include "client/trace/tracer.h"
 #include "common/log.h"
 #include "protocol/wire/message.pb.h"
 
@@ -178,6 +180,8 @@ void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
         misnumbered_in_loop(std::move(frame), answer.error(), true);
     } else if (is_told(wire::ResponseCode::kNumbersUnknown)) {
         misnumbered_in_loop(std::move(frame), answer.error(), false);
+    } else if (const auto wait = retry_after_of(result)) {
+        limited_in_loop(std::move(frame), answer.error(), *wait);
     } else {
         failed_in_loop(std::move(frame), std::move(answer).error());
     }
@@ -219,6 +223,11 @@ void Sender::stored_in_loop(Frame& frame, const wire::SendRecordsResponse& answe
 void Sender::complete_in_loop(Outgoing& outgoing, Result<SendReceipt>&& result) {
     const Completing completing(*this);
     discharge(outgoing);
+    if (outgoing.is_traced) {
+        tracer_->sent(outgoing.message,
+                      result,
+                      std::chrono::steady_clock::now() - (outgoing.deadline - options_.deadline));
+    }
     if (outgoing.done) {
         Producer::Done done = std::move(outgoing.done);
         done(std::move(result));
@@ -471,20 +480,6 @@ void Sender::move_frames_in_loop(TopicSender& topic, Lane& dropped) {
         pool_.give(std::move(frame));
     }
     dropped.waiting = std::move(staying);
-}
-
-SendBroker& Sender::broker_in_loop(const BrokerRoute& route) {
-    std::unique_ptr<SendBroker>& broker = brokers_[route.name];
-    if (broker == nullptr) {
-        broker = std::make_unique<SendBroker>();
-        broker->name = route.name;
-    }
-    if (broker->address != route.master()) {
-        broker->set_address(route.master());
-        broker->channel = &slot_.channel(broker->address, channel_owner_);
-        broker->succeeded();
-    }
-    return *broker;
 }
 
 }  // namespace gantry::client

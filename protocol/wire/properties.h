@@ -31,6 +31,11 @@ inline constexpr std::string_view kTimerDelayMs = "TIMER_DELAY_MS";
 inline constexpr std::string_view kTimerDeliverMs = "TIMER_DELIVER_MS";
 inline constexpr std::string_view kTimerOutMs = "TIMER_OUT_MS";  ///< of a waiting record: its due
 inline constexpr std::string_view kTimerRollTimes = "TIMER_ROLL_TIMES";
+inline constexpr std::string_view kCorrelationId = "CORRELATION_ID";
+inline constexpr std::string_view kReplyTo = "REPLY_TO_CLIENT";
+inline constexpr std::string_view kReplyTtl = "TTL";          ///< ms
+inline constexpr std::string_view kMessageType = "MSG_TYPE";  ///< "reply"
+inline constexpr std::string_view kReplyPushedAt = "PUSH_REPLY_TIME";
 inline constexpr std::string_view kSendNumber = "GSEQ";  ///< Gantry's, see send_number.h
 }  // namespace property
 

@@ -79,12 +79,14 @@ Errc errc_of(ResponseCode code) noexcept {
         case ResponseCode::kNoMessage:
         case ResponseCode::kPollingTimeout:
         case ResponseCode::kDelayedUnknown:
+        case ResponseCode::kOffsetOutOfRange:
             return Errc::kNotFound;
         case ResponseCode::kSubscriptionNotLatest:
         case ResponseCode::kConflict:
         case ResponseCode::kSequenceGap:
         case ResponseCode::kNumbersUnknown:
         case ResponseCode::kDelayedOver:
+        case ResponseCode::kFenced:
             return Errc::kConflict;
         case ResponseCode::kServiceNotAvailable:
         case ResponseCode::kReadOnly:

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/delivery/queue_locks.h"
 #include "broker/delivery/tag_filter.h"
 #include "broker/work_pool.h"
 #include "protocol/wire/properties.h"
@@ -12,19 +11,6 @@ namespace gantry::broker {
 
 TEST_SUITE_BEGIN("broker/delivery");
 
-namespace {
-
-class ManualClock final : public Clock {
-public:
-    WallMs wall_ms() const noexcept override { return 0; }
-
-    SteadyTime steady() const noexcept override { return now; }
-
-    SteadyTime now{};
-};
-
-}  // namespace
-
 TEST_CASE("tag expressions become hashes, stars and blanks everything") {
     for (const char* const all : {"", "*", "  ", " * "}) {
         const auto filter = parse_tag_expression(all);
@@ -36,23 +22,6 @@ TEST_CASE("tag expressions become hashes, stars and blanks everything") {
     CHECK(**some == std::vector<std::int64_t>{wire::tag_hash("TagA"), wire::tag_hash("TagB")});
     CHECK_FALSE(parse_tag_expression("||"));
     CHECK_FALSE(parse_tag_expression(" || || "));
-}
-
-TEST_CASE("a lock lapses when its holder does not renew it") {
-    ManualClock clock;
-    QueueLocks locks(clock);
-    const QueueLocks::Name name{"G", "T", 0};
-    CHECK(locks.lock(name, "a"));
-    clock.now += std::chrono::seconds(59);
-    CHECK_FALSE(locks.lock(name, "b"));
-    CHECK(locks.lock(name, "a"));
-    clock.now += std::chrono::seconds(59);
-    CHECK_FALSE(locks.lock(name, "b"));
-    clock.now += std::chrono::seconds(1);
-    CHECK(locks.lock(name, "b"));
-    locks.unlock(name, "a");
-    CHECK_FALSE(locks.lock(name, "a"));
-    CHECK(locks.lock({"G2", "T", 0}, "a"));
 }
 
 TEST_CASE("a full pool refuses, a stopped one too") {

@@ -313,6 +313,7 @@ TEST_CASE("a client's expression is checked when it asks") {
 
 TEST_CASE("one client at a time holds the lock of a queue") {
     BrokerFixture f;
+    REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
     wire::LockBatchRequestBody body;
     body.set_clientid("c1");
     body.set_consumergroup("G");

@@ -35,9 +35,12 @@ std::vector<Command> all_commands() {
     std::vector<Command> all;
     for (auto area : {topic_commands(),
                       group_commands(),
+                      order_commands(),
                       transaction_commands(),
                       delay_commands(),
                       dead_letter_commands(),
+                      flow_commands(),
+                      trace_commands(),
                       cluster_commands(),
                       message_commands(),
                       stream_commands(),

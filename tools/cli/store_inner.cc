@@ -200,6 +200,34 @@ std::string change_text(const wire::StateChange& change) {
         case wire::StateChange::kTimerCancel:
             return "the delayed message at " + std::to_string(change.timercancel().at()) +
                    " is cancelled";
+        case wire::StateChange::kQueueLockPut: {
+            const wire::QueueLockPut& put = change.queuelockput();
+            return "lock of group " + put.group() + " for topic " + put.topic() + " queue " +
+                   std::to_string(put.queueid()) + ": " +
+                   (put.client().empty() ? "nobody" : put.client()) + ", token " +
+                   std::to_string(put.token()) + ", lease " + std::to_string(put.lease()) + " ms";
+        }
+        case wire::StateChange::kParkedPut: {
+            const wire::ParkedPut& put = change.parkedput();
+            return "group " + put.group() + " parks " + std::to_string(put.offsets_size()) +
+                   " messages of topic " + put.topic() + " queue " + std::to_string(put.queueid()) +
+                   ", key " + put.key();
+        }
+        case wire::StateChange::kParkedChange: {
+            const wire::ParkedChange& put = change.parkedchange();
+            return "parked by group " + put.group() + " of topic " + put.topic() + " queue " +
+                   std::to_string(put.queueid()) + ", key " + put.key() + ": action " +
+                   std::to_string(put.action());
+        }
+        case wire::StateChange::kFlowPut: {
+            const wire::FlowLimit& limit = change.flowput();
+            return "flow limits of " + limit.scope() + ' ' + limit.name() +
+                   (limit.removed() ? std::string(": none")
+                                    : ": sends " + std::to_string(limit.sendmessages()) + "/s, " +
+                                          std::to_string(limit.sendbytes()) + " B/s, deliveries " +
+                                          std::to_string(limit.delivermessages()) + "/s, " +
+                                          std::to_string(limit.deliverbytes()) + " B/s");
+        }
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }

@@ -101,6 +101,7 @@ constexpr std::array kPullFields = {
     int64_field<Pull, &Pull::set_subversion>("subVersion", Need::kRequired),
     text_field<Pull, &Pull::mutable_expressiontype>("expressionType", Need::kOptional),
     int32_field<Pull, &Pull::set_maxmsgbytes>("maxMsgBytes", Need::kOptional),
+    int64_field<Pull, &Pull::set_locktoken>("lockToken", Need::kOptional),
 };
 
 constexpr std::string_view kTextType = "string";
