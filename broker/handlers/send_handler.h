@@ -50,6 +50,7 @@ private:
     void send_message(Call& call, const Request& request);
 
     void refuse_records(Call& call, const Error& error);
+    void answer_records(Call& call, const storage::Appended& stored);
     void answer_repeat(Call& call, const storage::Appended& stored, bool is_delayed);
     void reply_when_durable(Call& call, LogOffset end, const wire::SendRecordsResponse& response);
 

@@ -153,6 +153,17 @@ Status dump_checkpoint(Session& session, FileSystem& files, const std::filesyste
     return ok();
 }
 
+/// How far delayed messages are delivered.
+std::string progress_text(const wire::TimerProgress& progress) {
+    std::string text = "delayed messages due before " + std::to_string(progress.duebefore()) +
+                       " and stored before " + std::to_string(progress.known()) + " are delivered";
+    if (progress.roundknown() > 0) {
+        text += ", further to " + std::to_string(progress.lasttick()) + ", stored at " +
+                std::to_string(progress.lastat());
+    }
+    return text;
+}
+
 }  // namespace
 
 std::string change_text(const wire::StateChange& change) {
@@ -189,14 +200,8 @@ std::string change_text(const wire::StateChange& change) {
                    " leases, " + std::to_string(put.done_size()) + " runs done, committed " +
                    std::to_string(put.committed()) + ", next " + std::to_string(put.next());
         }
-        case wire::StateChange::kTimerProgress: {
-            const wire::TimerProgress& put = change.timerprogress();
-            return "delayed messages due before " + std::to_string(put.duebefore()) +
-                   " and stored before " + std::to_string(put.known()) + " are delivered" +
-                   (put.roundknown() == 0 ? std::string()
-                                          : ", further to " + std::to_string(put.lasttick()) +
-                                                ", stored at " + std::to_string(put.lastat()));
-        }
+        case wire::StateChange::kTimerProgress:
+            return progress_text(change.timerprogress());
         case wire::StateChange::kTimerCancel:
             return "the delayed message at " + std::to_string(change.timercancel().at()) +
                    " is cancelled";
