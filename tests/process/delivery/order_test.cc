@@ -2,6 +2,7 @@
 #include "client/admin_client.h"
 #include "client/client.h"
 #include "client/producer.h"
+#include "protocol/wire/topic.pb.h"
 #include "tests/harness/broker_calls.h"
 #include "tests/harness/build.h"
 #include "tests/harness/cluster.h"
