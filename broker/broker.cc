@@ -2,10 +2,13 @@
 #include "broker/broker.h"
 
 #include "broker/address.h"
+#include "broker/assignment/share_service.h"
 #include "broker/call.h"
 #include "broker/context.h"
 #include "broker/delivery/delay_service.h"
 #include "broker/dispatcher.h"
+#include "broker/flow/flow_handler.h"
+#include "broker/flow/memory_limit.h"
 #include "broker/handlers/describe_handler.h"
 #include "broker/handlers/group_admin_handler.h"
 #include "broker/handlers/group_handler.h"
@@ -22,6 +25,9 @@
 #include "broker/pop/pop_handler.h"
 #include "broker/pop/pop_service.h"
 #include "broker/registrar.h"
+#include "broker/reply/reply_handler.h"
+#include "broker/timers/timer_handler.h"
+#include "broker/timers/timer_service.h"
 #include "broker/topic_creator.h"
 #include "broker/transaction/transaction_checker.h"
 #include "broker/transaction/transaction_service.h"
@@ -39,6 +45,7 @@ namespace gantry::broker {
 namespace {
 
 constexpr Logger kLog("broker");
+constexpr std::string_view kTraceTopic = "RMQ_SYS_TRACE_TOPIC";
 constexpr std::chrono::milliseconds kDrainLimit{2'000};
 constexpr std::chrono::milliseconds kStepLimit{5'000};
 constexpr std::chrono::milliseconds kRegistrationWait{2'000};
@@ -62,9 +69,13 @@ struct Broker::Handlers {
           queue_lock(context),
           parked_key(context),
           transaction(context),
+          timer(context),
           describe(context),
+          flow(context, creator),
+          reply(context, creator),
           pops(context, creator),
           pop(context, pops),
+          shares(context),
           transactions(context, creator) {
         send.add_to(dispatcher);
         pull.add_to(dispatcher);
@@ -77,8 +88,12 @@ struct Broker::Handlers {
         queue_lock.add_to(dispatcher);
         parked_key.add_to(dispatcher);
         transaction.add_to(dispatcher);
+        timer.add_to(dispatcher);
         describe.add_to(dispatcher);
         pop.add_to(dispatcher);
+        shares.add_to(dispatcher);
+        flow.add_to(dispatcher);
+        reply.add_to(dispatcher);
     }
 
     Dispatcher dispatcher;
@@ -94,12 +109,17 @@ struct Broker::Handlers {
     QueueLockHandler queue_lock;
     ParkedKeyHandler parked_key;
     TransactionHandler transaction;
+    TimerHandler timer;
     DescribeHandler describe;
+    FlowHandler flow;
+    ReplyHandler reply;
     PopService pops;
     PopHandler pop;
+    ShareService shares;
     TransactionService transactions;
     std::unique_ptr<TransactionChecker> transaction_checker;
     std::unique_ptr<DelayService> delay;
+    std::unique_ptr<TimerService> timers;
     std::unique_ptr<Registrar> registrar;
     std::unique_ptr<net::Timer> expiry;
 };
@@ -117,8 +137,10 @@ Broker::~Broker() {
         handlers_->expiry.reset();
         handlers_->registrar.reset();
         handlers_->delay.reset();
+        handlers_->timers.reset();
         handlers_->transaction_checker.reset();
         handlers_->pops.close();
+        handlers_->shares.close();
     }
     if (context_) {
         context_->pool.stop();
@@ -177,6 +199,7 @@ Status Broker::listen() {
     options.connection.frame.frame_bytes_max = frame_bytes_max(options_);
     options.connection.output_bytes_max =
         static_cast<std::uint64_t>(options_.connection_output_bytes_max);
+    options.connection.memory = &context_->memory;
     options.connection.idle_max = std::chrono::milliseconds(options_.connection_idle_ms);
     GANTRY_ASSIGN_OR_RETURN(server_, net::Server::listen(options, loops, *this));
     GANTRY_ASSIGN_OR_RETURN(
@@ -212,16 +235,26 @@ Status Broker::open_store() {
     handlers_->registrar = std::make_unique<Registrar>(*context_, *loops_[0]);
     context_->registrar = handlers_->registrar.get();
     handlers_->delay = std::make_unique<DelayService>(*context_, *loop_states_[0]);
-    context_->delay = handlers_->delay.get();
     GANTRY_TRY(handlers_->delay->open(handlers_->creator));
+    handlers_->timers = std::make_unique<TimerService>(*context_, *loop_states_[0]);
+    context_->timers = handlers_->timers.get();
+    GANTRY_TRY(handlers_->timers->open(handlers_->creator));
     handlers_->transaction_checker =
         std::make_unique<TransactionChecker>(*context_, *loop_states_[0]);
     context_->transaction_checker = handlers_->transaction_checker.get();
     context_->transactions = &handlers_->transactions;
     GANTRY_TRY(handlers_->transactions.open(*loop_states_[0]));
     handlers_->transaction_checker->open();
+    handlers_->creator.reload_limits();
+    GANTRY_TRY(handlers_->reply.open(*loop_states_[0]));
+    if (options_.trace_topic) {
+        constexpr std::int32_t kReadWrite = storage::perm::kRead | storage::perm::kWrite;
+        GANTRY_TRY(handlers_->creator.ensure(*loop_states_[0], kTraceTopic, 1, kReadWrite));
+    }
     context_->pops = &handlers_->pops;
     handlers_->pops.open();
+    context_->shares = &handlers_->shares;
+    handlers_->shares.open(*loop_states_[0]);
     return ok();
 }
 
@@ -265,9 +298,22 @@ void Broker::add_gauges() {
     metrics_.gauge("gantry_broker_pop_leases", "Runs of such messages.", [this] {
         return static_cast<double>(store_->pops().table().size().leases);
     });
+    metrics_.gauge(
+        "gantry_broker_memory_bytes",
+        "Held for requests, answers and what waits; see limits.memory_bytes_max.",
+        [this] { return static_cast<double>(context_->memory.used() + parked_bytes(*context_)); });
+    metrics_.gauge("gantry_broker_flow_clients", "Clients that a limit of rates counts.", [this] {
+        return static_cast<double>(context_->flow.client_count());
+    });
     metrics_.gauge("gantry_broker_group_members", "Members of consumer groups.", [this] {
         return static_cast<double>(context_->groups.member_count());
     });
+    metrics_.gauge("gantry_broker_delayed_waiting", "Delayed messages that wait.", [this] {
+        return static_cast<double>(store_->timers().waiting());
+    });
+    metrics_.gauge("gantry_broker_delayed_late_ms",
+                   "How much later than due the last delayed messages were stored.",
+                   [this] { return static_cast<double>(handlers_->timers->late_ms()); });
     metrics_.gauge("gantry_broker_transactions_open", "Transactions without an outcome.", [this] {
         return static_cast<double>(store_->transactions().table().size());
     });
@@ -294,8 +340,10 @@ void Broker::start_serving() {
     handlers_->expiry->start_every(kExpiryPeriod);
     handlers_->registrar->start();
     handlers_->delay->start();
+    handlers_->timers->start();
     handlers_->transaction_checker->start();
     handlers_->pops.start();
+    handlers_->shares.start();
     for (const auto& loop : loops_) {
         loop->start_thread();
     }
@@ -344,10 +392,12 @@ void Broker::settle() {
     finished.wait_for(kStepLimit);
     context_->pool.stop();
     store_->stop_cold_reads();
+    handlers_->timers->stop();
     run_on(*loop_states_[0], [this] {
         handlers_->delay->stop();
         handlers_->transaction_checker->stop();
         handlers_->pops.stop();
+        handlers_->shares.stop();
         handlers_->expiry->cancel();
     });
     const SteadyTime deadline = clock_.steady() + kStepLimit;
@@ -408,6 +458,11 @@ void Broker::on_frame(const net::Received& frame) {
     }
     Peer& peer = *frame.connection.context<Peer>();
     Call call{*context_, *peer.loop, peer, frame, net::reply_to(frame)};
+    if (const auto refusal = refuses_for_memory(*context_, frame.header.request())) {
+        context_->counters.memory_refused.add();
+        refuse(call, *refusal, stock_memory_code(frame.header.request()));
+        return;
+    }
     handlers_->dispatcher.dispatch(call);
 }
 
@@ -418,6 +473,7 @@ void Broker::on_close(net::Connection& connection, const Error& why) {
     kLog.debug("connection_closed", {{"peer", connection.peer()}, {"reason", why}});
     loop.remove_peer(id);
     handlers_->group.connection_closed(loop, id);
+    handlers_->shares.connection_closed(id);
     context_->counters.connections.fetch_sub(1, std::memory_order_relaxed);
 }
 

@@ -4,11 +4,14 @@
 #include "broker/counters.h"
 #include "broker/delivery/group_registry.h"
 #include "broker/delivery/lost_notices.h"
+#include "broker/delivery/out_of_range.h"
+#include "broker/flow/flow_control.h"
 #include "broker/order/queue_locks.h"
 #include "broker/settings.h"
 #include "broker/work_pool.h"
 #include "common/clock.h"
 #include "common/metrics.h"
+#include "protocol/net/memory_meter.h"
 #include "protocol/wire/record.h"
 #include "storage/store.h"
 
@@ -22,8 +25,9 @@ namespace gantry::broker {
 
 class LoopState;
 class Registrar;
-class DelayService;
 class PopService;
+class ShareService;
+class TimerService;
 class TransactionChecker;
 class TransactionService;
 
@@ -39,6 +43,9 @@ struct Context {
           groups(c, sql_filters),
           locks(c),
           lost_notices(c),
+          jump_notices(c),
+          flow(o),
+          memory(o.memory_bytes_max),
           pool(static_cast<std::size_t>(o.query_threads), kPoolTasksMax) {}
 
     static constexpr std::size_t kPoolTasksMax = 100'000;
@@ -51,10 +58,14 @@ struct Context {
     GroupRegistry groups;
     QueueLocks locks;
     LostNotices lost_notices;
+    JumpNotices jump_notices;
+    FlowControl flow;
+    net::MemoryMeter memory;
     storage::Store* store = nullptr;
     Registrar* registrar = nullptr;
-    DelayService* delay = nullptr;
+    TimerService* timers = nullptr;
     PopService* pops = nullptr;
+    ShareService* shares = nullptr;
     TransactionService* transactions = nullptr;
     TransactionChecker* transaction_checker = nullptr;
     std::vector<LoopState*> loops;

@@ -17,6 +17,15 @@ PopCounters::PopCounters(MetricRegistry& r)
       unwritten(r.counter("gantry_broker_pops_unwritten_total",
                           "Times that the store did not take what was handed out.")) {}
 
+ShareCounters::ShareCounters(MetricRegistry& r)
+    : granted(r.counter("gantry_broker_shares_granted_total", "Queues granted to group members.")),
+      members_expired(r.counter("gantry_broker_share_members_expired_total",
+                                "Members that lost their queues by silence.")),
+      commits_fenced(r.counter("gantry_broker_commits_fenced_total",
+                               "Offsets refused because the queue has another owner.")),
+      out_of_range(r.counter("gantry_broker_offsets_out_of_range_total",
+                             "Pulls from an offset that does not exist.")) {}
+
 Counters::Counters(MetricRegistry& r)
     : requests(r.counter("gantry_broker_requests_total", "Requests received.")),
       messages_in(r.counter("gantry_broker_messages_in_total", "Messages stored for producers.")),
@@ -48,6 +57,8 @@ Counters::Counters(MetricRegistry& r)
                              "One-way offset commits the store refused.")),
       delayed_in(r.counter("gantry_broker_delayed_in_total", "Messages stored for later.")),
       delayed_out(r.counter("gantry_broker_delayed_out_total", "Delayed messages delivered.")),
+      delayed_cancelled(
+          r.counter("gantry_broker_delayed_cancelled_total", "Delayed messages taken back.")),
       delayed_dropped(r.counter("gantry_broker_delayed_dropped_total",
                                 "Due messages dropped because their topic is gone.")),
       sent_back(r.counter("gantry_broker_sent_back_total", "Messages consumers sent back.")),
@@ -68,9 +79,20 @@ Counters::Counters(MetricRegistry& r)
                                       "Transactions ended because nobody knew the outcome.")),
       transactions_lost(r.counter("gantry_broker_transactions_lost_total",
                                   "Transactions whose half message cannot be read any more.")),
+      replies_pushed(r.counter("gantry_broker_replies_pushed_total",
+                               "Replies sent to the client that asked.")),
+      replies_unserved(r.counter("gantry_broker_replies_unserved_total",
+                                 "Replies whose client was not connected.")),
+      flow_refused(r.counter("gantry_broker_flow_refused_total",
+                             "Requests refused by a limit of rates or of memory.")),
+      flow_delayed(r.counter("gantry_broker_flow_delayed_total",
+                             "Times that pulls and pops had to wait for a limit of rates.")),
+      memory_refused(r.counter("gantry_broker_memory_refused_total",
+                               "Requests refused because limits.memory_bytes_max is held.")),
       member_changes(r.counter("gantry_broker_member_changes_total", "Changes of group members.")),
       requests_failed(r.counter("gantry_broker_requests_failed_total", "Requests refused.")),
-      pops(r) {
+      pops(r),
+      shares(r) {
     add_failures(r);
     add_gauges(r);
 }

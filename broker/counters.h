@@ -22,6 +22,16 @@ struct PopCounters {
     Counter& unwritten;  ///< passes whose leases the store did not take
 };
 
+/// What the broker counts of queues that it deals out to members. Threads: any.
+struct ShareCounters {
+    explicit ShareCounters(MetricRegistry& registry);
+
+    Counter& granted;
+    Counter& members_expired;
+    Counter& commits_fenced;  ///< offsets committed under a grant that was over
+    Counter& out_of_range;    ///< pulls from an offset that does not exist
+};
+
 /// The broker's own metrics. Threads: any.
 struct Counters {
     explicit Counters(MetricRegistry& registry);
@@ -46,6 +56,7 @@ struct Counters {
     Counter& offsets_lost;  ///< one-way commits the store refused
     Counter& delayed_in;
     Counter& delayed_out;
+    Counter& delayed_cancelled;
     Counter& delayed_dropped;  ///< due messages whose topic is gone
     Counter& sent_back;
     Counter& dead_letters;
@@ -57,10 +68,16 @@ struct Counters {
     Counter& transactions_unserved;  ///< questions with nobody to ask
     Counter& transactions_given_up;
     Counter& transactions_lost;  ///< their half messages cannot be read any more
+    Counter& replies_pushed;
+    Counter& replies_unserved;  ///< nobody of that client id was connected
+    Counter& flow_refused;      ///< sends and others, by limits of rates and of memory
+    Counter& flow_delayed;      ///< pulls and pops that waited for tokens
+    Counter& memory_refused;    ///< of flow_refused, for want of memory
     Counter& member_changes;
     Counter& requests_failed;
     std::array<Counter*, kErrcCount> failed_by_class{};
     PopCounters pops;
+    ShareCounters shares;
 
     std::atomic<std::int64_t> connections{0};
     std::atomic<std::int64_t> pending_acks{0};

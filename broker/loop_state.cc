@@ -26,9 +26,11 @@ LoopState::LoopState(Context& context,
       index_(index),
       random_(random_seed()),
       offsets_(context, *this),
+      flow_(context),
       long_poll_(loop, context.clock, readers.pulls),
       pop_parking_(loop, context.clock, readers.pops),
-      cold_replies_(context.clock, [this](net::Task task) { post(std::move(task)); }) {}
+      cold_replies_(context.clock, [this](net::Task task) { post(std::move(task)); }),
+      flow_wakes_(loop, context.clock, [this](const storage::Queue* queue) { touch_own(queue); }) {}
 
 LoopState::~LoopState() {
     loop_.role().assert_held();

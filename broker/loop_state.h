@@ -5,6 +5,8 @@
 #include "broker/delivery/long_poll.h"
 #include "broker/delivery/offset_commits.h"
 #include "broker/delivery/pending_acks.h"
+#include "broker/flow/flow_gate.h"
+#include "broker/flow/flow_wakes.h"
 #include "broker/peer.h"
 #include "broker/pop/pop_parking.h"
 #include "common/random.h"
@@ -119,6 +121,10 @@ public:
 
     PopParking& pop_parking() noexcept { return pop_parking_; }
 
+    FlowGate& flow() noexcept { return flow_; }
+
+    FlowWakes& flow_wakes() noexcept { return flow_wakes_; }
+
     OffsetCommits& offsets() noexcept { return offsets_; }
 
     Random& random() noexcept { return random_; }
@@ -147,9 +153,11 @@ private:
     PendingAcks acks_;
     std::int64_t pending_counted_ = 0;  ///< of acks_, as the gauge has them
     OffsetCommits offsets_;
+    FlowGate flow_;
     LongPoll long_poll_;
     PopParking pop_parking_;
     ColdReplies cold_replies_;
+    FlowWakes flow_wakes_;
     /// Appended or asked for, but not yet visible to readers: end offset and queue, in log order.
     std::deque<std::pair<LogOffset, const storage::Queue*>> unconfirmed_;
     /// Queues fed in this pass that other loops have parked pulls for.

@@ -5,11 +5,13 @@
 #include "storage/topic_table.h"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace gantry::broker {
 
 class LoopState;
+struct FlowBuckets;
 
 /// Names a client connection of this broker, over all its loops and listening ports. Never reused.
 using PeerId = std::uint64_t;
@@ -25,6 +27,11 @@ struct Peer {
     /// The topic it sent to last: a lookup saved for every further send.
     std::string send_topic;
     storage::Topic* topic = nullptr;
+
+    std::string client_id;  ///< empty until a heartbeat tells it
+    /// What limits the client, as of that version of the limits.
+    std::shared_ptr<FlowBuckets> flow;
+    std::uint64_t flow_version = 0;
 };
 
 /// Where a reply goes after its request's bytes are gone.

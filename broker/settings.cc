@@ -5,6 +5,7 @@
 #include "common/settings.h"
 #include "protocol/net/socket.h"
 #include "protocol/wire/record.h"
+#include "storage/timers/timers.h"
 #include "storage/topic_table.h"
 #include "storage/transaction/transactions.h"
 
@@ -89,6 +90,11 @@ void bind_identity(SettingTable& table, BrokerOptions& o) {
     table.add("group.auto_create",
               &o.group_auto_create,
               "Create a consumer group, and its retry topic, when its first member comes.");
+    table.add("group.share_heartbeat_ms",
+              &o.share_heartbeat_ms,
+              {100, 60'000},
+              "A member that shares its queues by the broker and is silent for two of these has "
+              "lost them; in milliseconds.");
     table.add("filter.sql",
               &o.filter_sql,
               "Let consumers filter by SQL92 expressions over properties. RocketMQ's "
@@ -248,6 +254,24 @@ void bind_transactions(SettingTable& table, BrokerOptions& o) {
               "are refused as busy.");
 }
 
+void bind_delays(SettingTable& table, BrokerOptions& o) {
+    constexpr std::int64_t kYearMs = std::int64_t{366} * 86'400'000;
+    table.add("delay.ms_max",
+              &o.delay_ms_max,
+              {1'000, kYearMs},
+              "How far ahead a delayed message may be due; those further ahead are refused.");
+    table.add("delay.cancelled_max",
+              &o.delay_cancelled_max,
+              {0, 100'000'000},
+              "Delayed messages that are cancelled and not due yet, about 60 B of memory each; "
+              "beyond that none can be cancelled.");
+    table.add("delay.roll_seconds",
+              &o.delay_roll_seconds,
+              {1, 366 * 86'400},
+              "A delayed message that waited so long is stored again, so that the log need not be "
+              "kept for it.");
+}
+
 void bind_producers(SettingTable& table, BrokerOptions& o) {
     table.add("producer.idle_seconds",
               &o.producer_idle_seconds,
@@ -277,6 +301,58 @@ void bind_pops(SettingTable& table, BrokerOptions& o) {
               {1, 60'000},
               "Acknowledgements of popped messages are written at the latest after that time; a "
               "broker that is killed delivers what was not written again.");
+}
+
+void bind_flow(SettingTable& table, BrokerOptions& o) {
+    constexpr std::int64_t kRateMax = 1'000'000'000'000;
+    table.add("trace.topic",
+              &o.trace_topic,
+              "Take traces of messages: make RMQ_SYS_TRACE_TOPIC, and tell stock clients to write "
+              "theirs. RocketMQ's traceTopicEnable.");
+    table.add("reply.store",
+              &o.reply_store,
+              "Keep replies to requests in <cluster>_REPLY_TOPIC too. RocketMQ's "
+              "storeReplyMessageEnable.");
+    table.add("flow.broker_send_messages",
+              &o.flow_broker_send_messages,
+              {0, kRateMax},
+              "Messages a second that the broker takes from all producers; 0: no limit. This and "
+              "the other limits of flow can be changed at run time, by gantry flow set.");
+    table.add("flow.broker_send_bytes",
+              &o.flow_broker_send_bytes,
+              {0, kRateMax},
+              "Bytes a second that the broker takes from all producers; 0: no limit.");
+    table.add("flow.broker_deliver_messages",
+              &o.flow_broker_deliver_messages,
+              {0, kRateMax},
+              "Messages a second that the broker gives to all consumers; 0: no limit.");
+    table.add("flow.broker_deliver_bytes",
+              &o.flow_broker_deliver_bytes,
+              {0, kRateMax},
+              "Bytes a second that the broker gives to all consumers; 0: no limit.");
+    table.add("flow.client_send_messages",
+              &o.flow_client_send_messages,
+              {0, kRateMax},
+              "Messages a second taken from each client, by its client id; 0: no limit.");
+    table.add("flow.client_send_bytes",
+              &o.flow_client_send_bytes,
+              {0, kRateMax},
+              "Bytes a second taken from each client; 0: no limit.");
+    table.add("flow.client_deliver_messages",
+              &o.flow_client_deliver_messages,
+              {0, kRateMax},
+              "Messages a second given to each client; 0: no limit.");
+    table.add("flow.client_deliver_bytes",
+              &o.flow_client_deliver_bytes,
+              {0, kRateMax},
+              "Bytes a second given to each client; 0: no limit.");
+    table.add(
+        "limits.memory_bytes_max",
+        &o.memory_bytes_max,
+        {0, 1024 * kGiB},
+        "Memory for requests that are being read, answers that wait to be written, and pulls "
+        "and sends that wait; beyond, sends, pulls and queries are refused with FLOW_CONTROL. "
+        "0: no limit.");
 }
 
 Status check_name(std::string_view setting, std::string_view value) {
@@ -318,8 +394,10 @@ void bind_settings(SettingTable& table, BrokerOptions& options) {
     bind_reading(table, options);
     bind_retention(table, options);
     bind_transactions(table, options);
+    bind_delays(table, options);
     bind_producers(table, options);
     bind_pops(table, options);
+    bind_flow(table, options);
 }
 
 Status check_options(const BrokerOptions& options) {
@@ -371,7 +449,9 @@ storage::RetentionOptions retention_options(const BrokerOptions& options) {
     retention.force = options.retention_force;
     retention.alarm_percent = static_cast<std::uint32_t>(options.retention_alarm_percent);
     // Whose messages the broker itself still has to deliver.
-    retention.held_topics = {std::string(DelayService::kTopic), std::string(storage::kHalfTopic)};
+    retention.held_topics = {std::string(DelayService::kTopic),
+                             std::string(storage::kTimerTopic),
+                             std::string(storage::kHalfTopic)};
     return retention;
 }
 

@@ -64,6 +64,7 @@ struct BrokerOptions {
     bool topic_auto_create = false;
     std::int64_t topic_auto_create_queues = 8;
     bool group_auto_create = true;
+    std::int64_t share_heartbeat_ms = 5'000;
     bool filter_sql = true;  ///< RocketMQ's enablePropertyFilter
 
     std::int64_t transaction_check_immunity_ms = 6'000;
@@ -72,11 +73,28 @@ struct BrokerOptions {
     std::int64_t transaction_open_ms_max = 86'400'000;
     std::int64_t transaction_open_max = 500'000;
 
+    std::int64_t delay_ms_max = std::int64_t{366} * 86'400'000;
+    std::int64_t delay_cancelled_max = 100'000;
+    std::int64_t delay_roll_seconds = 172'800;
+
     std::int64_t producer_idle_seconds = 86'400;
     std::int64_t producer_queues_max = 100'000;
     std::int64_t pop_invisible_ms_max = 43'200'000;
     std::int64_t pop_leases_max = 20'000;
     std::int64_t pop_write_interval_ms = 1'000;
+
+    bool trace_topic = false;  ///< RocketMQ's traceTopicEnable
+    bool reply_store = true;  ///< RocketMQ's storeReplyMessageEnable
+
+    std::int64_t flow_broker_send_messages = 0;  ///< rates: a second; 0: no limit
+    std::int64_t flow_broker_send_bytes = 0;
+    std::int64_t flow_broker_deliver_messages = 0;
+    std::int64_t flow_broker_deliver_bytes = 0;
+    std::int64_t flow_client_send_messages = 0;
+    std::int64_t flow_client_send_bytes = 0;
+    std::int64_t flow_client_deliver_messages = 0;
+    std::int64_t flow_client_deliver_bytes = 0;
+    std::int64_t memory_bytes_max = std::int64_t{2} << 30U;
 
     std::int64_t message_bytes_max = std::int64_t{4} << 20;
     std::int64_t connections_max = 10'000;

@@ -50,6 +50,7 @@ Result<storage::Appended> TopicCreator::commit(LoopState& loop, const wire::Stat
     GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
                             context_.store->state().commit(changes));
     bool has_topics = false;
+    bool has_limits = false;
     for (const wire::StateChange& change : changes.changes()) {
         if (change.has_topicput()) {
             has_topics = true;
@@ -68,11 +69,22 @@ Result<storage::Appended> TopicCreator::commit(LoopState& loop, const wire::Stat
             kLog.info("topic_delete", {{"topic", change.topicdelete()}});
             context_.registrar->topic_deleted(change.topicdelete());
         }
+        has_limits = has_limits || change.has_flowput() || !change.topicdelete().empty() ||
+                     !change.groupdelete().empty();
+    }
+    if (has_limits) {
+        reload_limits();
     }
     if (has_topics) {
         context_.registrar->topics_changed();
     }
     return appended;
+}
+
+/// One at a time: the newest limits are the last to be set.
+void TopicCreator::reload_limits() {
+    const MutexLock lock(limits_mutex_);
+    context_.flow.set(context_.store->state().flow_limits());
 }
 
 Result<storage::Topic*> TopicCreator::ensure(LoopState& loop,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "common/mutex.h"
 #include "common/result.h"
 #include "protocol/wire/state.pb.h"
 #include "storage/types.h"
@@ -39,8 +40,12 @@ public:
     /// %DLQ%group with one queue.
     Result<storage::Topic*> ensure_dead_letter(LoopState& loop, std::string_view group);
 
+    /// Lets limits of rates that the state machine has take effect.
+    void reload_limits();
+
 private:
     Context& context_;
+    Mutex limits_mutex_;
 };
 
 /// The configuration a new topic starts from.

@@ -3,7 +3,10 @@
 
 #include "client/client.h"
 #include "client/dead_letters.h"
+#include "client/delayed_messages.h"
+#include "client/flow_limits.h"
 #include "client/message.h"
+#include "client/message_trace.h"
 #include "common/result.h"
 
 #include <chrono>
@@ -63,7 +66,10 @@ struct GroupQueueProgress {
     QueueId queue;
     std::int64_t broker_offset = 0;
     std::int64_t consumer_offset = 0;
-    WallMs last_ms = 0;  ///< store time of the last consumed message
+    WallMs last_ms = 0;      ///< store time of the last consumed message
+    std::string owner;       ///< client id of whom the broker has granted it to; else empty
+    std::int64_t token = 0;  ///< of the last grant; greater with each
+    bool is_moving = false;  ///< its owner is to hand it over
 };
 
 /// Members, subscriptions and progress of a consumer group.
@@ -86,11 +92,19 @@ struct RetryBackoff {
     std::int64_t multiplier = 2;
 };
 
+/// Where a group goes on whose offset in a queue does not exist: at the end that is nearer, at the
+/// oldest message, behind the newest, or nowhere, until an operator commits another offset.
+enum class OutOfRangePolicy : std::uint8_t { kNearest, kEarliest, kLatest, kFail };
+
+/// "nearest", "earliest", "latest", "fail".
+std::string_view name_of(OutOfRangePolicy policy) noexcept;
+
 /// What an administrator decides about a consumer group.
 struct GroupSettings {
     std::string group;
     std::int32_t retry_max = 16;  ///< sent back so often, a message becomes a dead letter
     RetryBackoff backoff;
+    OutOfRangePolicy out_of_range = OutOfRangePolicy::kNearest;
 };
 
 /// A transaction without an outcome.
@@ -230,6 +244,19 @@ public:
     /// of the message in TRANS_CHECK_MAX_TIME_TOPIC. Repeating it is success. kNotFound.
     Status resume_transaction(std::string_view id);
 
+    /// Of every master, in the order they were stored there.
+    Result<std::vector<DelayedMessage>> list_delayed(const DelayedQuery& query);
+    /// Takes a delayed message back, by the handle of its receipt or of list_delayed. kNotFound: no
+    /// such message is known, or no such broker. kConflict: it was delivered, or cancelled before.
+    /// kRefused: the handle is none. kBusy: the broker's delay.cancelled_max.
+    Status cancel_delayed(std::string_view recall_handle);
+    /// Every limit of rates that every master has, by broker.
+    Result<std::vector<FlowLimit>> list_flow_limits();
+    /// On every master, at once. kRefused: out of its range. kNotFound: no such topic.
+    Status set_flow_limit(const FlowLimit& limit);
+    /// Back to the settings' limit, or none.
+    Status remove_flow_limit(FlowLimit::Scope scope, std::string_view name);
+
     /// Every registered broker, sorted by cluster, name and id.
     Result<std::vector<BrokerAddress>> cluster();
     /// `broker`: a broker name or "host:port".
@@ -242,6 +269,9 @@ public:
                                                      WallMs begin,
                                                      WallMs end,
                                                      std::uint32_t count_max);
+
+    /// What is known of a message with that UNIQ_KEY, by time. kNotFound: nothing.
+    Result<std::vector<TraceEvent>> trace(std::string_view message_id);
 
 private:
     struct State;

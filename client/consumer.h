@@ -65,7 +65,10 @@ public:
         Model model = Model::kClustering;
         /// kBroadcasting: where this member's offsets are; its folder is made when it is missing.
         std::string offsets_file;
-        Sharing sharing;
+        Sharing sharing = Sharing::by_broker();
+        /// kBroker: a queue that is to be handed over is given up at the latest after that time,
+        /// what the listener has of it then comes again at its next reader.
+        std::chrono::milliseconds hand_over_limit{30'000};
         StartFrom start_from;
         std::uint32_t threads = 1;
         std::uint32_t batch_messages_max = 1;  ///< given to one listener call
@@ -82,6 +85,7 @@ public:
         /// it; the offset behind it is committed after that.
         OnLost on_lost;
         bool check_crc = true;  ///< of each body; what fails twice is told by on_lost
+        double trace_sample = 0;  ///< as a producer's; of messages that have a UNIQ_KEY
     };
 
     using Listener = std::function<ConsumeResult(std::span<const MessageView>)>;

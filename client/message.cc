@@ -23,7 +23,15 @@ const std::string kNoBroker;
 }  // namespace
 
 std::string_view name_of(LostReason reason) noexcept {
-    return reason == LostReason::kDamagedInStore ? "damaged_in_store" : "damaged_in_answer";
+    switch (reason) {
+        case LostReason::kDamagedInStore:
+            return "damaged_in_store";
+        case LostReason::kDamagedInAnswer:
+            return "damaged_in_answer";
+        case LostReason::kOutOfRange:
+            break;
+    }
+    return "out_of_range";
 }
 
 std::string_view MessageView::property(std::string_view name) const noexcept {

@@ -31,6 +31,12 @@ struct Message {
     std::int32_t flag = 0;  ///< free for the application
     /// From the send on; consumers do not get it later. At most 10 years; 0: no end.
     std::chrono::milliseconds time_to_live{0};
+    /// When it is to be delivered, at most a year ahead, to 10 ms, by the broker's clock: so long
+    /// after the broker has it, or at that time, in ms since 1970. One of the two; 0: at once.
+    std::chrono::milliseconds deliver_after{0};
+    WallMs deliver_at = 0;
+
+    bool is_delayed() const noexcept { return deliver_after.count() != 0 || deliver_at != 0; }
 };
 
 /// Names one queue in the cluster.
@@ -47,15 +53,19 @@ struct SendReceipt {
     QueueId queue;
     std::int64_t queue_offset = 0;
     std::string message_id;  ///< offset message id: 32 or 56 hex characters
+    /// Of a delayed message: AdminClient::cancel_delayed takes it. message_id and queue_offset are
+    /// then those of the record that waits.
+    std::string recall_handle;
 };
 
 /// Why messages will never come.
 enum class LostReason : std::uint8_t {
     kDamagedInStore,   ///< the broker has them quarantined, or their bytes are gone
     kDamagedInAnswer,  ///< what the broker sends fails its checks, twice
+    kOutOfRange,       ///< the offset did not exist, and the group's policy is to go on behind them
 };
 
-/// "damaged_in_store", "damaged_in_answer".
+/// "damaged_in_store", "damaged_in_answer", "out_of_range".
 std::string_view name_of(LostReason reason) noexcept;
 
 /// Messages [from, to) of a queue that will never come; which of them a tag filter would have kept

@@ -68,6 +68,10 @@ Status check_options(const OrderedConsumer::Options& options) {
     if (options.order_by == OrderBy::kQueue && options.poisoned == Poisoned::kPark) {
         return Error{Errc::kRefused, "poisoned is kPark: order by queue has no keys to park"};
     }
+    if (options.sharing.kind == Sharing::Kind::kBroker) {
+        return Error{Errc::kRefused,
+                     "sharing.kind kBroker: an ordered consumer locks queues instead"};
+    }
     GANTRY_TRY(check_times(options));
     return check_sharing(options.sharing);
 }

@@ -5,6 +5,8 @@
 #include "client/core/routes.h"
 #include "client/core/runtime.h"
 #include "client/produce/sender.h"
+#include "client/request/request_engine.h"
+#include "client/trace/tracer.h"
 #include "common/checksum.h"
 #include "protocol/wire/names.h"
 
@@ -40,6 +42,9 @@ Status check_options(const Producer::Options& options) {
     if (options.message_bytes_max > kMessageBytesLimit) {
         return out_of_range("message_bytes_max", options.message_bytes_max, "at most 15 MiB");
     }
+    if (!(options.trace_sample >= 0 && options.trace_sample <= 1)) {
+        return Error{Errc::kRefused, "trace_sample is not within 0 to 1"};
+    }
     if (options.idempotent && options.deadline > kIdempotentDeadlineMax) {
         return out_of_range(
             "deadline", options.deadline.count(), "at most 300000 ms, for an idempotent producer");
@@ -52,12 +57,14 @@ Status check_options(const Producer::Options& options) {
 struct Producer::State {
     std::shared_ptr<Client> client;
     std::shared_ptr<Sender> sender;
+    std::shared_ptr<RequestEngine> requests;
+    std::shared_ptr<Tracer> tracer;  ///< null: nothing is traced
 };
 
 Producer::Producer(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 Producer::~Producer() {
-    static_cast<void>(state_->sender->close(std::chrono::milliseconds{0}));
+    static_cast<void>(close(std::chrono::milliseconds{0}));
 }
 
 Result<std::unique_ptr<Producer>> Producer::create(std::shared_ptr<Client> client,
@@ -68,7 +75,15 @@ Result<std::unique_ptr<Producer>> Producer::create(std::shared_ptr<Client> clien
     Runtime& runtime = client->runtime();
     state->client = std::move(client);
     state->sender = std::make_shared<Sender>(runtime, runtime.next_slot(), options);
+    if (options.trace_sample > 0) {
+        state->tracer =
+            std::make_shared<Tracer>(runtime, options.group, "PRODUCE", options.trace_sample);
+        state->tracer->start();
+        state->sender->trace_by(state->tracer);
+    }
     state->sender->start();
+    state->requests = std::make_shared<RequestEngine>(runtime, state->sender, options);
+    state->requests->start();
     return std::unique_ptr<Producer>(new Producer(std::move(state)));
 }
 
@@ -123,6 +138,31 @@ Status Producer::send_oneway(Message message) {
     return state_->sender->accept(std::move(message), target, {});
 }
 
+Result<MessageView> Producer::request(Message message, std::chrono::milliseconds timeout) {
+    auto awaited = std::make_shared<Awaited<Result<MessageView>>>();
+    GANTRY_TRY(state_->requests->request(
+        std::move(message), timeout, [awaited](Result<MessageView> result) {
+            awaited->set(std::move(result));
+        }));
+    return awaited->wait();
+}
+
+Status Producer::request_async(Message message, std::chrono::milliseconds timeout, OnReply done) {
+    return state_->requests->request(std::move(message), timeout, std::move(done));
+}
+
+Status Producer::reply(const MessageView& request, Message message) {
+    auto awaited = std::make_shared<Awaited<Status>>();
+    GANTRY_TRY(state_->requests->reply(request, std::move(message), [awaited](Status result) {
+        awaited->set(std::move(result));
+    }));
+    return awaited->wait();
+}
+
+Status Producer::reply_async(const MessageView& request, Message message, ReplyDone done) {
+    return state_->requests->reply(request, std::move(message), std::move(done));
+}
+
 void Producer::set_selector(Selector selector) {
     state_->sender->set_selector(std::move(selector));
 }
@@ -139,7 +179,12 @@ Status Producer::flush(std::chrono::milliseconds limit) {
 }
 
 Status Producer::close(std::chrono::milliseconds drain_limit) {
-    return state_->sender->close(drain_limit);
+    const Status drained = state_->sender->close(drain_limit);
+    state_->requests->close();
+    if (state_->tracer != nullptr) {
+        state_->tracer->close();
+    }
+    return drained;
 }
 
 }  // namespace gantry::client

@@ -22,7 +22,8 @@ namespace gantry::client {
 ///   kRefused    no        fix the message (too large, illegal name; see detail)
 ///   kNotFound   no        create the topic
 ///   kDenied     no        the topic takes no writes
-///   kBusy       no        in_flight_max or memory limit reached; retry after a reply arrived
+///   kBusy       no        in_flight_max or memory limit reached: retry after a reply arrived. Or
+///                         the broker's limit of rates leaves no room before the deadline
 ///   kDiskFull   no        retries elsewhere are exhausted; later
 ///   kReadOnly   no        as kDiskFull
 ///   kGone       no        no broker reachable by the deadline
@@ -43,6 +44,8 @@ namespace gantry::client {
 ///           with an idempotent producer.
 ///           Messages with a key or a given queue are repeated on their own queue, others
 ///           preferably on another broker.
+/// Limits    a broker that takes no more for the moment says how long: the producer waits and sends
+///           again, in order, until the deadline; that costs no retry.
 /// Batches   with batch_bytes_max > 0, messages to one queue that are waiting anyway leave in one
 ///           frame: a lone message is sent at once, later ones gather while max_batches_in_flight
 ///           frames to the same broker are unanswered, or for `linger` (in whole milliseconds).
@@ -65,6 +68,9 @@ public:
         std::chrono::microseconds linger{0};
         std::uint32_t message_bytes_max = 4U << 20U;  ///< of a body as given
         Compression compression;
+        /// Share of the messages whose fate is written to RMQ_SYS_TRACE_TOPIC, 0 to 1, chosen by
+        /// UNIQ_KEY; consumers that trace the same share trace the same messages.
+        double trace_sample = 0;
         bool own_connection = false;  ///< connections of its own, not the client's shared ones
     };
 
@@ -93,6 +99,23 @@ public:
 
     /// No answer, no retry: stored or not.
     Status send_oneway(Message message);
+
+    /// Sends a message that asks whoever consumes it for a reply (`reply`), and waits for that. The
+    /// outcome kTimeout: no reply came by then, whatever became of the request; else as of a send.
+    Result<MessageView> request(Message message, std::chrono::milliseconds timeout);
+
+    using OnReply = UniqueFunction<void(Result<MessageView>)>;
+    /// The same without waiting: `done` is called exactly once, in a loop thread, at the latest
+    /// inside close(), with the first reply, kTimeout, or why the request is not stored.
+    /// kRefused: a timeout outside 1 ms to 1 day. kBusy: in_flight_max of them are under way.
+    Status request_async(Message message, std::chrono::milliseconds timeout, OnReply done);
+
+    using ReplyDone = UniqueFunction<void(Status)>;
+    /// Replies to a request that a consumer was given; the topic of `message` does not count. Tries
+    /// again until the deadline while its broker, or who asked, cannot be reached.
+    /// kRefused: `request` is no request. kNotFound: who asked is not connected to its broker.
+    Status reply(const MessageView& request, Message message);
+    Status reply_async(const MessageView& request, Message message, ReplyDone done);
 
     /// Replaces the round robin of send and send_async without a key.
     void set_selector(Selector selector);

@@ -94,6 +94,10 @@ Result<std::unique_ptr<PullConsumer>> PullConsumer::create(std::shared_ptr<Clien
     if (!options.group.empty()) {
         GANTRY_TRY(wire::check_group_name(options.group));
     }
+    if (options.sharing.kind == Sharing::Kind::kBroker) {
+        return Error{Errc::kRefused,
+                     "sharing.kind kBroker: only a push consumer hands over queues"};
+    }
     GANTRY_TRY(check_sharing(options.sharing));
     if (options.pull_messages_max == 0 || options.pull_bytes_max == 0) {
         return Error{Errc::kRefused, "pull_messages_max and pull_bytes_max must be above 0"};

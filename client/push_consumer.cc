@@ -26,8 +26,13 @@ Status check_model(const PushConsumer::Options& options) {
                                   : "offsets_file " + options.offsets_file +
                                         ": only a broadcast consumer has one"};
     }
-    if (is_broadcast && options.sharing.kind != Sharing::Kind::kAverage) {
+    const bool is_default = options.sharing.kind == Sharing::Kind::kAverage ||
+                            options.sharing.kind == Sharing::Kind::kBroker;
+    if (is_broadcast && !is_default) {
         return Error{Errc::kRefused, "sharing: a broadcast consumer reads all queues"};
+    }
+    if (options.hand_over_limit.count() < 0) {
+        return Error{Errc::kRefused, "hand_over_limit must not be below 0 ms"};
     }
     if (options.retry_delay.count() <= 0 || options.attempts_max == 0) {
         return Error{Errc::kRefused, "retry_delay and attempts_max must be above 0"};
@@ -60,6 +65,9 @@ Result<std::unique_ptr<PushConsumer>> PushConsumer::create(std::shared_ptr<Clien
     }
     if (options.commit_interval.count() <= 0 || options.poll_hold.count() < 0) {
         return Error{Errc::kRefused, "commit_interval must be above 0 ms, poll_hold not below"};
+    }
+    if (!(options.trace_sample >= 0 && options.trace_sample <= 1)) {
+        return Error{Errc::kRefused, "trace_sample is not within 0 to 1"};
     }
     auto state = std::make_shared<State>();
     state->client = std::move(client);

@@ -139,6 +139,7 @@ std::vector<QueueId> share_of(const Sharing& sharing,
     const auto index = static_cast<std::size_t>(found - members.begin());
     switch (sharing.kind) {
         case Sharing::Kind::kAverage:
+        case Sharing::Kind::kBroker:
             break;
         case Sharing::Kind::kCircle:
             return circle(queues, members, index);

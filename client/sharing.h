@@ -25,11 +25,23 @@ namespace gantry::client {
 ///                    zone without members to all; average within
 ///
 /// The right column names the stock client's strategy with the same result.
+///
+/// kBroker (push consumers): each broker deals its own queues out, and hands one over when its
+/// owner has finished what it was given. While members are there that share in another way, and at
+/// brokers that cannot, it is kAverage.
 struct Sharing {
     /// The way, see above.
-    enum class Kind : std::uint8_t { kAverage, kCircle, kConsistentHash, kFixed, kZone };
+    enum class Kind : std::uint8_t { kAverage, kCircle, kConsistentHash, kFixed, kZone, kBroker };
 
     Kind kind = Kind::kAverage;
+
+    /// With kind kBroker.
+    static Sharing by_broker() {
+        Sharing sharing;
+        sharing.kind = Kind::kBroker;
+        return sharing;
+    }
+
     /// kFixed: this member's queues. Those that do not exist wait until they do. A topic none of
     /// whose queues is named, such as the group's retry topic, is shared by average.
     std::vector<QueueId> fixed;

@@ -2,6 +2,7 @@
 #include "storage/state_machine.h"
 
 #include "common/check.h"
+#include "storage/flow/flow_limits.h"
 #include "storage/offset_table.h"
 #include "storage/pop/pop_table.h"
 #include "storage/topic_table.h"
@@ -103,10 +104,16 @@ Status check_change(const wire::StateChange& change) {
             return check_half(change.transactionend().half());
         case wire::StateChange::kPopPut:
             return check_pop_put(change.popput());
+        case wire::StateChange::kTimerProgress:
+            return check_timer_progress(change.timerprogress());
+        case wire::StateChange::kTimerCancel:
+            return check_timer_cancel(change.timercancel());
         case wire::StateChange::kQueueLockPut:
         case wire::StateChange::kParkedPut:
         case wire::StateChange::kParkedChange:
             return OrderTable::check(change);
+        case wire::StateChange::kFlowPut:
+            return check_flow_limit(change.flowput());
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
@@ -125,6 +132,9 @@ Status check_snapshot(const wire::StateSnapshot& snapshot) {
     }
     for (const wire::PopPut& put : snapshot.pops()) {
         GANTRY_TRY(check_pop_put(put));
+    }
+    for (const wire::FlowLimit& limit : snapshot.flowlimits()) {
+        GANTRY_TRY(check_flow_limit(limit));
     }
     return ok();
 }
@@ -161,6 +171,7 @@ struct LogStateMachine::State {
     std::map<std::string, wire::TopicConfig, std::less<>> topics;
     std::map<std::string, wire::SubscriptionGroupConfig, std::less<>> groups;
     OffsetTable offsets;
+    FlowLimits flows;
     wire::DataVersion version;
     LogOffset folded;  ///< records below it are in
     QueueOffset next;  ///< position of the next record in the state topic's queue
@@ -203,7 +214,11 @@ Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
         pops_->apply(put);
     }
     GANTRY_TRY(order_.restore(snapshot));
+    for (const wire::FlowLimit& limit : snapshot.flowlimits()) {
+        state_->flows.put(limit);
+    }
     GANTRY_TRY(transactions_.restore(snapshot));
+    GANTRY_TRY(timers_.restore(snapshot));
     GANTRY_TRY(producers_.restore(snapshot.producers()));
     state_->version.MergeFrom(snapshot.topicversion());
     state_->folded = LogOffset(snapshot.logoffset());
@@ -251,6 +266,8 @@ void LogStateMachine::replay_transaction(const wire::Record& record, LogOffset a
     }
     if (opens) {
         transactions_.open(transaction_of(record));
+    } else if ((record.sys_flag & wire::sys_flag::kEndsTimer) != 0) {
+        timers_.delivered(LogOffset(record.prepared_transaction_offset));
     } else {
         transactions_.close(LogOffset(record.prepared_transaction_offset));
     }
@@ -348,6 +365,7 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
                 order_.remove_topic(change.topicdelete());
                 producers_.remove_topic(change.topicdelete());
                 pops_->remove_topic(change.topicdelete());
+                state.flows.remove("topic", change.topicdelete());
                 topics_.remove(change.topicdelete(), drop_queues);
                 count_version();
                 break;
@@ -359,6 +377,7 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
                 state.offsets.remove_group(change.groupdelete());
                 order_.remove_group(change.groupdelete());
                 pops_->remove_group(change.groupdelete());
+                state.flows.remove("group", change.groupdelete());
                 break;
             case wire::StateChange::kOffsetPut:
                 state.offsets.put(change.offsetput());
@@ -377,10 +396,19 @@ void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool
                 pops_->apply(change.popput());
                 state.offsets.put(committed_of(change.popput()));
                 break;
+            case wire::StateChange::kTimerProgress:
+                timers_.progress(change.timerprogress());
+                break;
+            case wire::StateChange::kTimerCancel:
+                timers_.cancel(LogOffset(change.timercancel().at()), change.timercancel().due());
+                break;
             case wire::StateChange::kQueueLockPut:
             case wire::StateChange::kParkedPut:
             case wire::StateChange::kParkedChange:
                 order_.apply(change, at_ms);
+                break;
+            case wire::StateChange::kFlowPut:
+                state.flows.put(change.flowput());
                 break;
             case wire::StateChange::CHANGE_NOT_SET:
                 break;
@@ -406,7 +434,9 @@ wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& 
             [&](const wire::OffsetPut& put) { *snapshot.add_offsets() = put; });
         order_.save(snapshot);
         transactions_.save(snapshot);
+        timers_.save(snapshot);
         pops_->save(snapshot);
+        state_->flows.save(snapshot);
     }
     if (producers_.size() > 0) {
         producers_.save(*snapshot.mutable_producers());
@@ -453,6 +483,11 @@ std::optional<std::int64_t> LogStateMachine::offset(std::string_view group,
 std::vector<wire::OffsetPut> LogStateMachine::offsets_of_group(std::string_view group) const {
     const MutexLock lock(mutex_);
     return state_->offsets.of_group(group);
+}
+
+std::vector<wire::FlowLimit> LogStateMachine::flow_limits() const {
+    const MutexLock lock(mutex_);
+    return state_->flows.all();
 }
 
 std::vector<wire::OffsetPut> LogStateMachine::offsets_of_topic(std::string_view topic) const {

@@ -9,6 +9,7 @@
 #include "protocol/wire/state.pb.h"
 #include "storage/order/order_table.h"
 #include "storage/producers/producer_table.h"
+#include "storage/timers/timer_table.h"
 #include "storage/transaction/transaction_table.h"
 #include "storage/types.h"
 
@@ -32,8 +33,8 @@ namespace gantry::storage {
 ///           kRefused: an illegal change (queue numbers, perm), names field, value and limit.
 /// Limits    queue numbers 1..65536 a topic (0 allowed for one of read/write); perm 0..7; offsets
 ///           0 or more, also below an earlier one; names of 1 to 255 B, else checked by the broker.
-/// Deletion  a topic takes its queues, committed offsets, locks and what is popped of it with it, a
-///           group its offsets, locks and what it pops.
+/// Deletion  a topic takes its queues, committed offsets, limits, locks and what is popped of it
+///           with it, a group its offsets, limits, locks and what it pops.
 class StateMachine {
 public:
     StateMachine() = default;
@@ -59,6 +60,8 @@ public:
     virtual std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const = 0;
     /// Who may consume queues in order, and what is parked.
     virtual const OrderTable& order() const = 0;
+    /// Limits of rates that were set, by scope and name.
+    virtual std::vector<wire::FlowLimit> flow_limits() const = 0;
 };
 
 class PopTable;
@@ -103,8 +106,9 @@ public:
     /// (queues as of there have seen the earlier ones). kCorrupt: the body does not parse.
     Status replay(const LoggedChange& logged, bool drop_queues);
 
-    /// Folds a record of another topic in that opens or ends a transaction: see transactions.h.
-    /// Others change nothing, and none below the restored snapshot's log offset does.
+    /// Folds a record of another topic in that opens or ends a transaction, or ends the waiting of
+    /// a delayed message: see transactions.h, timers.h. Others change nothing, and none below the
+    /// restored snapshot's log offset does.
     void replay_transaction(const wire::Record& record, LogOffset at);
 
     /// The state, with its log offset: every commit below that is in, none above. `published`
@@ -134,6 +138,10 @@ public:
 
     const TransactionTable& transactions() const noexcept { return transactions_; }
 
+    TimerTable& timers() noexcept { return timers_; }
+
+    const TimerTable& timers() const noexcept { return timers_; }
+
     ProducerTable& producers() noexcept { return producers_; }
 
     PopTable& pops() noexcept { return *pops_; }
@@ -150,6 +158,7 @@ public:
                                        std::int32_t queue_id) const override;
     std::vector<wire::OffsetPut> offsets_of_group(std::string_view group) const override;
     std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const override;
+    std::vector<wire::FlowLimit> flow_limits() const override;
 
     const OrderTable& order() const override { return order_; }
 
@@ -160,6 +169,7 @@ private:
 
     TopicTable& topics_;
     TransactionTable transactions_;
+    TimerTable timers_;
     OrderTable order_;
     mutable ProducerTable producers_;  ///< locks inside; a snapshot forgets what is over
     const std::unique_ptr<PopTable> pops_;

@@ -9,6 +9,7 @@
 #include "storage/scrub/scrubber.h"
 #include "storage/state_snapshot.h"
 #include "storage/store_parts.h"
+#include "storage/timers/timers.h"
 
 #include <algorithm>
 #include <utility>
@@ -87,6 +88,7 @@ Status Store::Parts::open(RecoveryReport& report) {
             return append_messages(queue, {&record, 1});
         });
     pops = std::make_unique<Pops>(*state);
+    timers = std::make_unique<Timers>(*this);
     log->on_progress([this] {
         checkpointer->flushed(log->flushed());
         std::function<void()> report_to;
@@ -240,6 +242,10 @@ std::size_t Store::numbered_queues() const noexcept {
 
 Pops& Store::pops() noexcept {
     return *parts_->pops;
+}
+
+Timers& Store::timers() noexcept {
+    return *parts_->timers;
 }
 
 void Checkpointer::set_due(LogOffset last) {

@@ -22,6 +22,7 @@
 namespace gantry::storage {
 
 class Pops;
+class Timers;
 
 /// The storage engine of one broker: the commit log, its consume queues, key index and state
 /// machine, and the threads that flush and prepare segments.
@@ -143,6 +144,9 @@ public:
     std::size_t numbered_queues() const noexcept;
     /// What groups that pop have in flight. Lives as long as the store.
     Pops& pops() noexcept;
+
+    /// Delayed messages. Lives as long as the store.
+    Timers& timers() noexcept;
 
     /// What it is made of; for the room's own sources.
     struct Parts;

@@ -182,16 +182,18 @@ Result<Appended> Store::Parts::append_batch(Queue& queue, const Batch& batch) {
 }
 
 Result<Appended> Store::Parts::append_messages(Queue& queue,
-                                               std::span<const wire::Record> messages) {
+                                               std::span<const wire::Record> messages,
+                                               std::int32_t marks) {
     if (messages.empty()) {
         return refused("no message to append");
     }
-    constexpr std::int32_t kMarks = wire::sys_flag::kNumbered | wire::sys_flag::kMoreFollow;
+    constexpr std::int32_t kMarks =
+        wire::sys_flag::kNumbered | wire::sys_flag::kMoreFollow | wire::sys_flag::kEndsTimer;
     std::vector<wire::Record> records(messages.begin(), messages.end());
     std::uint64_t total = 0;
     for (wire::Record& record : records) {
         // Copies of records bring the marks of the frame that they were stored in.
-        record.sys_flag &= ~kMarks;
+        record.sys_flag &= ~(kMarks & ~marks);
         record.sys_flag |= &record != &records.back() ? wire::sys_flag::kMoreFollow : 0;
         record.topic = queue.topic;
         record.queue_id = queue.queue_id;

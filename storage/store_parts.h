@@ -26,6 +26,7 @@ namespace gantry::storage {
 
 class Pops;
 class Scrubber;
+class Timers;
 
 /// Writes a checkpoint whenever checkpoint_bytes of log became durable since the last one, and at
 /// close. Its cost grows with the queues that were written to, so one that took long is followed by
@@ -106,7 +107,10 @@ struct Store::Parts {
                                     std::uint32_t count,
                                     bool has_keys);
     Result<Appended> append_batch(Queue& queue, const Batch& batch);
-    Result<Appended> append_messages(Queue& queue, std::span<const wire::Record> messages);
+    /// `marks`: Gantry's bits of sysFlag that the messages bring and keep.
+    Result<Appended> append_messages(Queue& queue,
+                                     std::span<const wire::Record> messages,
+                                     std::int32_t marks = 0);
     /// Adds the keys of a message to the key index. A key that cannot be added costs its search,
     /// never the message.
     void index_keys(std::string_view topic,
@@ -148,6 +152,7 @@ struct Store::Parts {
     std::unique_ptr<LogStateMachine> state;
     std::unique_ptr<Transactions> transactions;
     std::unique_ptr<Pops> pops;
+    std::unique_ptr<Timers> timers;
     std::unique_ptr<CommitLog> log;
     std::unique_ptr<LostRanges> lost;
     std::unique_ptr<Checkpointer> checkpointer;

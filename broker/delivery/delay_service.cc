@@ -93,49 +93,6 @@ std::int64_t DelayService::level_ms(std::int32_t level) noexcept {
     return kLevelSeconds[static_cast<std::size_t>(level - 1)] * 1'000;
 }
 
-DelayedRecord DelayService::delay(const wire::Record& record, std::int32_t level) const {
-    DelayedRecord delayed;
-    delayed.queue = levels_[static_cast<std::size_t>(level - 1)].queue;
-    delayed.properties = wire::without_property(record.properties, wire::property::kRealTopic);
-    delayed.properties = wire::without_property(delayed.properties, wire::property::kRealQueueId);
-    if (!delayed.properties.empty() && delayed.properties.back() != wire::kPropertySeparator) {
-        delayed.properties += wire::kPropertySeparator;
-    }
-    const std::string queue_id = std::to_string(record.queue_id);
-    (void)wire::append_property(delayed.properties, wire::property::kRealTopic, record.topic);
-    (void)wire::append_property(delayed.properties, wire::property::kRealQueueId, queue_id);
-    delayed.record = record;
-    delayed.record.topic = kTopic;
-    delayed.record.queue_id = level - 1;
-    return delayed;
-}
-
-void DelayService::stored(std::int32_t level) {
-    context_.counters.delayed_in.add();
-    const WallMs due = context_.clock.wall_ms() + level_ms(level);
-    const auto note = [this, level, due] {
-        Level& at = levels_[static_cast<std::size_t>(level - 1)];
-        if (at.look_at == kIdle) {
-            at.look_at = due;
-            arm();
-        }
-    };
-    if (loop_.loop().in_loop()) {
-        note();
-    } else {
-        loop_.post(note);
-    }
-}
-
-std::int64_t DelayService::progress(std::int32_t level) const {
-    return levels_[static_cast<std::size_t>(level - 1)].next.value;
-}
-
-std::int64_t DelayService::waiting(std::int32_t level) const {
-    const Level& at = levels_[static_cast<std::size_t>(level - 1)];
-    return at.queue->max() - at.next;
-}
-
 void DelayService::arm() {
     if (!is_started_) {
         return;

@@ -19,20 +19,14 @@ struct Context;
 class LoopState;
 class TopicCreator;
 
-/// A message rewritten to wait in a delay level's queue.
-struct DelayedRecord {
-    wire::Record record;     ///< its properties view `properties` once the caller has set them
-    std::string properties;  ///< the message's own and where it is really to go
-    storage::Queue* queue = nullptr;
-};
-
-/// Delivers messages later, by RocketMQ's 18 levels (1 s to 2 h). A delayed message is stored in
-/// the queue of its level of SCHEDULE_TOPIC_XXXX, which is in due order by itself; a timer copies
-/// due messages to their real queues and commits how far it got.
+/// Delivers what waits in the queues of RocketMQ's 18 delay levels (1 s to 2 h): of a store that
+/// was RocketMQ's, or an earlier version's. SCHEDULE_TOPIC_XXXX has a queue for each level, in due
+/// order by itself; a timer copies due messages to their real queues and commits how far it got.
+/// What is delayed now waits elsewhere: see TimerService.
 ///
 /// Delivery  at least once: after a crash the messages since the last committed progress come
 ///           again.
-/// Threads   level_of, delay, stored: any loop. Delivery: the first loop, a bounded number of
+/// Threads   level_of: any. Delivery: the first loop, a bounded number of
 ///           messages a pass. Messages that left the page cache are read in the pool.
 /// Lifetime  destroyed after its loop has stopped.
 class DelayService {
@@ -53,16 +47,6 @@ public:
     /// The level a message's properties ask for: 0 for none, at most kLevels.
     static std::int32_t level_of(std::string_view properties) noexcept;
     static std::int64_t level_ms(std::int32_t level) noexcept;
-
-    /// `record`, addressed to its real queue, rewritten for `level` (1 to kLevels).
-    DelayedRecord delay(const wire::Record& record, std::int32_t level) const;
-    /// To be called after a delayed record was appended.
-    void stored(std::int32_t level);
-
-    /// Stored and not yet delivered. Threads: the first loop.
-    std::int64_t waiting(std::int32_t level) const;
-    /// Queue offset of the next message of `level`. Threads: the first loop.
-    std::int64_t progress(std::int32_t level) const;
 
 private:
     static constexpr WallMs kIdle = INT64_MAX;

@@ -38,28 +38,36 @@ std::shared_ptr<const Subscription> make_subscription(const wire::SubscriptionDa
 
 }  // namespace
 
-bool GroupRegistry::update_topics(Group& group, const wire::ConsumerData& consumer) {
-    bool is_changed = false;
+void GroupRegistry::update_topics(Topics& topics, const wire::ConsumerData& consumer) const {
     std::set<std::string_view> named;
     for (const wire::SubscriptionData& data : consumer.subscriptiondataset()) {
         named.insert(data.topic());
-        auto& held = group.topics[data.topic()];
-        if (!held) {
-            is_changed = true;
-        }
+        auto& held = topics[data.topic()];
         if (!held || data.subversion() > held->data.subversion()) {
             held = make_subscription(data, filters_);
         }
     }
-    for (auto at = group.topics.begin(); at != group.topics.end();) {
-        if (named.contains(at->first)) {
-            ++at;
-        } else {
-            is_changed = true;
-            at = group.topics.erase(at);
+    std::erase_if(topics, [&named](const auto& each) { return !named.contains(each.first); });
+}
+
+bool GroupRegistry::gather_topics(Group& group) {
+    Topics all;
+    for (const auto& [peer, member] : group.members) {
+        for (const auto& [topic, subscription] : member.topics) {
+            auto& newest = all[topic];
+            if (!newest || subscription->data.subversion() > newest->data.subversion()) {
+                newest = subscription;
+            }
         }
     }
-    return is_changed;
+    const bool is_same =
+        std::equal(all.begin(),
+                   all.end(),
+                   group.topics.begin(),
+                   group.topics.end(),
+                   [](const auto& a, const auto& b) { return a.first == b.first; });
+    group.topics = std::move(all);
+    return !is_same;
 }
 
 GroupRegistry::Change GroupRegistry::change_of(const std::string& name, const Group& group) {
@@ -78,24 +86,55 @@ std::optional<GroupRegistry::Change> GroupRegistry::join(const ClientInfo& clien
     group.consume_type = consumer.consumetype();
     group.message_model = consumer.messagemodel();
     group.consume_from = consumer.consumefromwhere();
-    const auto [member, is_new] = group.members.try_emplace(client.peer);
-    member->second = {client, clock_.steady()};
+    const auto [at, is_new] = group.members.try_emplace(client.peer);
+    Member& member = at->second;
+    member.client = client;
+    member.seen = clock_.steady();
+    member.is_by_broker = consumer.sharedbybroker();
+    update_topics(member.topics, consumer);
     if (is_new) {
-        by_peer_[client.peer].consumers.insert(consumer.groupname());
+        memberships(client).consumers.insert(consumer.groupname());
     }
-    const bool is_changed = update_topics(group, consumer);
+    const bool is_changed = gather_topics(group);
     if (!is_new && !is_changed) {
         return std::nullopt;
     }
     return change_of(consumer.groupname(), group);
 }
 
+GroupRegistry::Memberships& GroupRegistry::memberships(const ClientInfo& client) {
+    const auto [at, is_new] = by_peer_.try_emplace(client.peer);
+    if (is_new) {
+        at->second.client_id = client.client_id;
+        by_client_[client.client_id].push_back({client.peer, client.codec});
+    }
+    return at->second;
+}
+
+void GroupRegistry::forget_client(PeerId peer, const std::string& client_id) {
+    const auto at = by_client_.find(client_id);
+    if (at == by_client_.end()) {
+        return;
+    }
+    std::erase_if(at->second, [peer](const Receiver& each) { return each.peer == peer; });
+    if (at->second.empty()) {
+        by_client_.erase(at);
+    }
+}
+
+std::optional<GroupRegistry::Receiver> GroupRegistry::client(std::string_view client_id) const {
+    const MutexLock lock(mutex_);
+    const auto at = by_client_.find(client_id);
+    return at == by_client_.end() ? std::nullopt : std::optional(at->second.back());
+}
+
 bool GroupRegistry::join_producer(const ClientInfo& client, const std::string& group) {
     const MutexLock lock(mutex_);
     const auto [member, is_new] = producers_[group].try_emplace(client.peer);
-    member->second = {client, clock_.steady()};
+    member->second.client = client;
+    member->second.seen = clock_.steady();
     if (is_new) {
-        by_peer_[client.peer].producers.insert(group);
+        memberships(client).producers.insert(group);
     }
     return is_new;
 }
@@ -106,6 +145,7 @@ std::optional<GroupRegistry::Change> GroupRegistry::remove_consumer(PeerId peer,
     if (at == consumers_.end() || at->second.members.erase(peer) == 0) {
         return std::nullopt;
     }
+    gather_topics(at->second);
     Change change = change_of(at->first, at->second);
     if (at->second.members.empty()) {
         consumers_.erase(at);
@@ -130,6 +170,7 @@ void GroupRegistry::forget(PeerId peer, Names Memberships::*kind, std::string_vi
         names.erase(name);
     }
     if (at->second.consumers.empty() && at->second.producers.empty()) {
+        forget_client(peer, at->second.client_id);
         by_peer_.erase(at);
     }
 }
@@ -163,6 +204,7 @@ std::vector<GroupRegistry::Change> GroupRegistry::remove_peer(PeerId peer) {
             changes.push_back(std::move(*change));
         }
     }
+    forget_client(peer, at->second.client_id);
     by_peer_.erase(at);
     return changes;
 }
@@ -188,6 +230,7 @@ std::vector<GroupRegistry::Change> GroupRegistry::expire() {
     std::vector<Change> changes;
     for (auto at = consumers_.begin(); at != consumers_.end();) {
         if (remove_silent(at->second.members, &Memberships::consumers, at->first)) {
+            gather_topics(at->second);
             changes.push_back(change_of(at->first, at->second));
         }
         at = at->second.members.empty() ? consumers_.erase(at) : std::next(at);
@@ -200,7 +243,8 @@ std::vector<GroupRegistry::Change> GroupRegistry::expire() {
 }
 
 GroupRegistry::Found GroupRegistry::subscription(std::string_view group,
-                                                 std::string_view topic) const {
+                                                 std::string_view topic,
+                                                 PeerId peer) const {
     const MutexLock lock(mutex_);
     const auto at = consumers_.find(group);
     if (at == consumers_.end()) {
@@ -208,12 +252,33 @@ GroupRegistry::Found GroupRegistry::subscription(std::string_view group,
     }
     Found found;
     found.is_broadcast = at->second.message_model == "BROADCASTING";
+    if (const auto member = at->second.members.find(peer); member != at->second.members.end()) {
+        const auto own = member->second.topics.find(topic);
+        if (own != member->second.topics.end()) {
+            found.status = Lookup::kFound;
+            found.subscription = own->second;
+            return found;
+        }
+    }
     const auto held = at->second.topics.find(topic);
     found.status = held == at->second.topics.end() ? Lookup::kNoTopic : Lookup::kFound;
     if (found.status == Lookup::kFound) {
         found.subscription = held->second;
     }
     return found;
+}
+
+ShareCoordinator::GroupView GroupRegistry::view(std::string_view group) const {
+    const MutexLock lock(mutex_);
+    ShareCoordinator::GroupView view;
+    const auto at = consumers_.find(group);
+    if (at != consumers_.end()) {
+        for (const auto& [peer, member] : at->second.members) {
+            view.has_client_side = view.has_client_side || !member.is_by_broker;
+            view.members.insert(member.client.client_id);
+        }
+    }
+    return view;
 }
 
 std::vector<std::string> GroupRegistry::client_ids(std::string_view group) const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "broker/assignment/share_coordinator.h"
 #include "broker/filter/message_filter.h"
 #include "broker/peer.h"
 #include "common/clock.h"
@@ -91,15 +92,20 @@ public:
         std::shared_ptr<const Subscription> subscription;
     };
 
-    /// What the group reads of `topic`, as its heartbeats said.
-    Found subscription(std::string_view group, std::string_view topic) const;
+    /// What a member reads of `topic`, as its heartbeats said; of a peer that is no member, or does
+    /// not subscribe to it: what the newest subscription of any member says.
+    Found subscription(std::string_view group, std::string_view topic, PeerId peer = 0) const;
 
+    /// Who is in a group, and whether some compute their shares of the queues themselves.
+    ShareCoordinator::GroupView view(std::string_view group) const;
     /// Client ids of a group, sorted, each once.
     std::vector<std::string> client_ids(std::string_view group) const;
     std::optional<wire::ConsumerConnection> consumer_connections(std::string_view group) const;
     std::optional<wire::ProducerConnection> producer_connections(std::string_view group) const;
     /// One member of a producer group, another one for the next `turn`; nothing when none is there.
     std::optional<Receiver> producer(std::string_view group, std::size_t turn) const;
+    /// The connection over which a client of that id came last; nothing when none is there.
+    std::optional<Receiver> client(std::string_view client_id) const;
     /// Topics a group that is online subscribes to.
     std::vector<std::string> topics_of(std::string_view group) const;
     /// Online consumer groups, by name; with a topic: those that subscribe to it.
@@ -107,9 +113,13 @@ public:
     std::uint64_t member_count() const;
 
 private:
+    using Topics = std::map<std::string, std::shared_ptr<const Subscription>, std::less<>>;
+
     struct Member {
         ClientInfo client;
         SteadyTime seen;
+        bool is_by_broker = false;  ///< asks the broker for its queues
+        Topics topics;              ///< of a consumer
     };
 
     using Members = std::map<PeerId, Member>;
@@ -119,7 +129,7 @@ private:
         std::string message_model;
         std::string consume_from;
         Members members;
-        std::map<std::string, std::shared_ptr<const Subscription>, std::less<>> topics;
+        Topics topics;  ///< of all members: the newest version of each
     };
 
     using Groups = std::map<std::string, Group, std::less<>>;
@@ -129,11 +139,14 @@ private:
 
     /// The groups of one connection.
     struct Memberships {
+        std::string client_id;
         Names consumers;
         Names producers;
     };
 
-    bool update_topics(Group& group, const wire::ConsumerData& consumer);
+    void update_topics(Topics& topics, const wire::ConsumerData& consumer) const;
+    /// Whether the set of topics became another.
+    static bool gather_topics(Group& group);
     static Change change_of(const std::string& name, const Group& group);
     /// The change, when `peer` was a member of that consumer group.
     std::optional<Change> remove_consumer(PeerId peer, std::string_view group)
@@ -146,12 +159,18 @@ private:
     void forget(PeerId peer, Names Memberships::*kind, std::string_view group)
         GANTRY_REQUIRES(mutex_);
 
+    /// The groups of a connection, which is known by its client's id from now on.
+    Memberships& memberships(const ClientInfo& client) GANTRY_REQUIRES(mutex_);
+    void forget_client(PeerId peer, const std::string& client_id) GANTRY_REQUIRES(mutex_);
+
     const Clock& clock_;
     filter::SqlFilters& filters_;
     mutable Mutex mutex_;
     Groups consumers_ GANTRY_GUARDED_BY(mutex_);
     Producers producers_ GANTRY_GUARDED_BY(mutex_);
     std::unordered_map<PeerId, Memberships> by_peer_ GANTRY_GUARDED_BY(mutex_);
+    /// Connections of each client, the newest last.
+    std::map<std::string, std::vector<Receiver>, std::less<>> by_client_ GANTRY_GUARDED_BY(mutex_);
 };
 
 }  // namespace gantry::broker

@@ -2,6 +2,7 @@
 #include "broker/handlers/group_admin_handler.h"
 
 #include "broker/delivery/delay_service.h"
+#include "broker/delivery/out_of_range.h"
 #include "broker/delivery/retry_policy.h"
 #include "broker/dispatcher.h"
 #include "broker/topic_creator.h"
@@ -35,6 +36,7 @@ Status check_group(const wire::SubscriptionGroupConfig& config) {
                      "retryMaxTimes " + std::to_string(config.retrymaxtimes()) +
                          " is outside -1.." + std::to_string(kRetryTimesMax)};
     }
+    GANTRY_TRY(check_out_of_range(config));
     return check_retry_policy(config.groupretrypolicy());
 }
 

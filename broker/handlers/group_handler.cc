@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/group_handler.h"
 
+#include "broker/assignment/share_service.h"
 #include "broker/dispatcher.h"
 #include "broker/registrar.h"
 #include "broker/topic_creator.h"
@@ -109,6 +110,10 @@ void GroupHandler::heartbeat(Call& call) {
         call.fail(checked.error(), ResponseCode::kSystemError);
         return;
     }
+    if (call.peer.client_id != data.clientid()) {
+        call.peer.client_id = data.clientid();
+        call.peer.flow_version = 0;  // limited as that client from now on
+    }
     const bool is_created = create_missing(call, data);
     const ClientInfo client = client_of(call, data.clientid());
     for (const wire::ConsumerData& consumer : data.consumerdataset()) {
@@ -196,6 +201,7 @@ void GroupHandler::announce(LoopState& loop, const std::vector<GroupRegistry::Ch
 
 void GroupHandler::announce(LoopState& loop, const GroupRegistry::Change& change) {
     context_.counters.member_changes.add();
+    context_.shares->group_changed(change.group);
     const auto config = context_.store->state().group(change.group);
     if (change.is_broadcast || (config && !config->notifyconsumeridschangedenable())) {
         return;

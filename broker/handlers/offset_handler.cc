@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/offset_handler.h"
 
+#include "broker/assignment/share_service.h"
 #include "broker/dispatcher.h"
 #include "protocol/wire/names.h"
 #include "storage/state_machine.h"
@@ -136,20 +137,23 @@ void OffsetHandler::commit(Call& call, const wire::CommitOffsetsRequest& request
             return;
         }
     }
-    const std::string remark = fenced(request);
+    std::string remark = fenced(request);
     if (!remark.empty()) {
         context_.counters.fenced.add();
     }
     for (const auto& entry : request.offsets()) {
-        if (context_.locks.is_fenced({request.consumergroup(), entry.topic(), entry.queueid()},
-                                     entry.locktoken())) {
+        const std::string& group = request.consumergroup();
+        if (context_.locks.is_fenced({group, entry.topic(), entry.queueid()}, entry.locktoken())) {
             continue;
         }
-        call.loop.offsets().put({request.consumergroup(),
-                                 entry.topic(),
-                                 entry.queueid(),
-                                 entry.offset(),
-                                 entry.locktoken()});
+        if (!context_.shares->may_commit(
+                group, entry.topic(), entry.queueid(), entry.granttoken())) {
+            remark = "queue " + std::to_string(entry.queueid()) + " of topic " + entry.topic() +
+                     " is no longer granted to the sender";
+            continue;
+        }
+        call.loop.offsets().put(
+            {group, entry.topic(), entry.queueid(), entry.offset(), entry.locktoken()});
     }
     if (call.to.is_oneway) {
         return;

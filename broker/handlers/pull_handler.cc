@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/pull_handler.h"
 
+#include "broker/delivery/out_of_range.h"
 #include "broker/delivery/runs.h"
 #include "broker/dispatcher.h"
 #include "protocol/wire/header.h"
@@ -26,6 +27,7 @@ constexpr std::int32_t kHasSubscription = 4;
 constexpr std::uint32_t kStockBytesMax = 256U << 10U;
 constexpr std::uint32_t kNativeBytesMax = 8U << 20U;
 constexpr std::int32_t kCountMax = 65'536;
+constexpr std::chrono::milliseconds kLimitedHold{1'000};
 constexpr std::int64_t kSuspendMsMax = 120'000;
 
 /// Cold reads that an SQL92 filter may match nothing in, until the pull is answered with that.
@@ -71,10 +73,49 @@ void PullHandler::pull(Call& call) {
         call.loop.offsets().put(
             {request.consumergroup(), request.topic(), request.queueid(), request.commitoffset()});
     }
+    if (is_limited(query)) {
+        park_limited(call, std::move(query));
+        return;
+    }
     storage::ReadResult result = read(query, false);
     if (!answer(query, result, query.hold.count() == 0)) {
         call.loop.park(std::move(query));
     }
+}
+
+bool PullHandler::is_limited(const PullQuery& query) {
+    LoopState& loop = loop_of(query);
+    const std::chrono::nanoseconds wait =
+        loop.flow().delivery_wait(loop.find_peer(query.to.peer), query.topic->name(), query.group);
+    if (wait.count() == 0) {
+        return false;
+    }
+    context_.counters.flow_delayed.add();
+    loop.flow_wakes().wake_after(query.queue, wait);
+    return true;
+}
+
+/// Also one that does not want to wait does so for a moment, else it comes again at once.
+void PullHandler::park_limited(Call& call, PullQuery query) {
+    const bool is_full = call.loop.long_poll().count() >=
+                         static_cast<std::size_t>(context_.options.parked_pulls_max);
+    if (call.to.is_oneway || is_full || context_.is_stopping.load(std::memory_order_relaxed)) {
+        send_nothing(query);
+        return;
+    }
+    query.hold = std::max(query.hold, kLimitedHold);
+    call.loop.park(std::move(query));
+}
+
+void PullHandler::send_nothing(const PullQuery& query) {
+    storage::ReadResult nothing;
+    nothing.next = query.from;
+    nothing.min = query.queue->min();
+    nothing.max = context_.store->confirmed_max(*query.queue);
+    send_status(
+        query,
+        nothing,
+        query.has_moved ? ResponseCode::kPullRetryImmediately : ResponseCode::kPullNotFound);
 }
 
 bool PullHandler::is_refused(Call& call,
@@ -85,7 +126,7 @@ bool PullHandler::is_refused(Call& call,
         refusal = check_queue(call, request, query);
     }
     if (!refusal) {
-        refusal = check_subscription(request, query);
+        refusal = check_subscription(call, request, query);
     }
     if (refusal) {
         call.fail(refusal->code, refusal->remark);
@@ -165,7 +206,7 @@ PullHandler::Refusal PullHandler::refusal_of(const Error& error, const PullQuery
 }
 
 std::optional<PullHandler::Refusal> PullHandler::check_subscription(
-    const wire::PullMessageRequest& request, PullQuery& query) const {
+    const Call& call, const wire::PullMessageRequest& request, PullQuery& query) const {
     if ((request.sysflag() & kHasSubscription) != 0) {
         Result<MessageFilter> filter = parse_expression(
             {request.expressiontype(), request.subscription()}, context_.sql_filters);
@@ -176,7 +217,7 @@ std::optional<PullHandler::Refusal> PullHandler::check_subscription(
         return std::nullopt;
     }
     const GroupRegistry::Found found =
-        context_.groups.subscription(request.consumergroup(), request.topic());
+        context_.groups.subscription(request.consumergroup(), request.topic(), call.peer.id);
     if (found.status == GroupRegistry::Lookup::kNoGroup) {
         return Refusal{ResponseCode::kSubscriptionNotExist,
                        "the consumer's group info not exist, group: " + request.consumergroup()};
@@ -215,6 +256,12 @@ void PullHandler::set_limits(const Call& call,
     }
     query.bytes_max = std::min(query.bytes_max, bytes_max);
     query.count_max = static_cast<std::uint32_t>(std::clamp(request.maxmsgnums(), 1, kCountMax));
+    const FlowAmount most =
+        call.loop.flow().delivery_max(&call.peer, request.topic(), request.consumergroup());
+    query.count_max =
+        static_cast<std::uint32_t>(std::min<std::int64_t>(query.count_max, most.messages));
+    query.bytes_max =
+        static_cast<std::uint32_t>(std::min<std::int64_t>(query.bytes_max, most.bytes));
     const bool is_full = call.loop.long_poll().count() >=
                          static_cast<std::size_t>(context_.options.parked_pulls_max);
     if ((request.sysflag() & kMaySuspend) != 0 && !is_full && !call.to.is_oneway &&
@@ -260,6 +307,12 @@ bool PullHandler::try_answer(PullQuery& query, bool is_last) {
                              ResponseCode::kTopicNotExist,
                              "topic[" + query.topic->name() + "] was deleted");
         return true;
+    }
+    if (is_limited(query)) {
+        if (is_last) {
+            send_nothing(query);
+        }
+        return is_last;
     }
     // What wakes a parked pull was appended just now.
     storage::ReadResult result = read(query, true);
@@ -308,7 +361,7 @@ bool PullHandler::answer(PullQuery& query, storage::ReadResult& result, bool is_
             return true;
         case ReadStatus::kTooSmall:
         case ReadStatus::kTooLarge:
-            send_status(query, result, ResponseCode::kPullOffsetMoved);
+            send_moved(query, result);
             return true;
     }
     return true;
@@ -324,6 +377,35 @@ void PullHandler::send_status(const PullQuery& query,
     response.set_minoffset(result.min.value);
     response.set_maxoffset(result.max.value);
     loop.reply(query.to, code, status_name(code), &response);
+}
+
+void PullHandler::send_moved(const PullQuery& query, storage::ReadResult& result) {
+    const OffsetRange range{result.min, result.max};
+    const OutOfRange policy = out_of_range_of(context_.store->state().group(query.group));
+    result.next = next_offset(policy, query.from, range);
+    context_.counters.shares.out_of_range.add();
+    context_.jump_notices.tell({query.group,
+                                query.topic->name(),
+                                query.queue->queue_id,
+                                query.from,
+                                policy == OutOfRange::kFail ? query.from : result.next});
+    if (policy != OutOfRange::kFail) {
+        send_status(query, result, ResponseCode::kPullOffsetMoved);
+        return;
+    }
+    const bool is_native = query.to.to.codec == wire::Codec::kNative;
+    wire::PullMessageResponse& response = loop_of(query).pull_response;
+    response.set_suggestwhichbrokerid(context_.options.id);
+    response.set_nextbeginoffset(query.from.value);
+    response.set_minoffset(result.min.value);
+    response.set_maxoffset(result.max.value);
+    loop_of(query).reply(query.to,
+                         is_native ? ResponseCode::kOffsetOutOfRange : ResponseCode::kSystemError,
+                         "offset " + std::to_string(query.from.value) + " is outside " +
+                             std::to_string(result.min.value) + ".." +
+                             std::to_string(result.max.value) +
+                             ", and offsetOutOfRange of group [" + query.group + "] is fail",
+                         &response);
 }
 
 /// Stock clients know no answer for it: theirs says that nothing matched up to there.
@@ -358,6 +440,11 @@ void PullHandler::send_found(net::Connection& connection,
     append_runs(connection.output(), result);
     context_.counters.messages_out.add(result.count);
     context_.counters.bytes_out.add(result.bytes);
+    LoopState& loop = loop_of(query);
+    loop.flow().delivered(loop.find_peer(query.to.peer),
+                          query.topic->name(),
+                          query.group,
+                          {result.count, static_cast<std::int64_t>(result.bytes)});
 }
 
 void PullHandler::read_cold(const PullQuery& query) {

@@ -20,8 +20,9 @@ class Dispatcher;
 ///   all filtered out             20    behind them
 ///   lost to damage               20    behind them; natively DATA_LOST, with the lost offsets
 ///   end of the queue             19    parked until a message comes, or until time-out
-///   outside the queue            21    nearest end of the queue
+///   outside the queue            21    where the group's policy says; "fail": 1, natively 10061
 ///   the disk does not give it    1     natively IO_ERROR; nothing is skipped
+///   a limit of rates is reached  19    parked until there is room, or until time-out
 ///
 /// Checks, in this order: group (26, 16), topic (17, 16), queue id (1), expression (23, 1) or the
 /// group's subscription (24, 25).
@@ -54,11 +55,16 @@ private:
     std::optional<Refusal> check_queue(const Call& call,
                                        const wire::PullMessageRequest& request,
                                        PullQuery& query) const;
-    std::optional<Refusal> check_subscription(const wire::PullMessageRequest& request,
+    std::optional<Refusal> check_subscription(const Call& call,
+                                              const wire::PullMessageRequest& request,
                                               PullQuery& query) const;
     void set_limits(const Call& call,
                     const wire::PullMessageRequest& request,
                     PullQuery& query) const;
+    /// Whether a limit of rates holds it up; it is tried again when it may go on.
+    bool is_limited(const PullQuery& query);
+    void park_limited(Call& call, PullQuery query);
+    void send_nothing(const PullQuery& query);
     storage::ReadResult read(const PullQuery& query, bool is_fresh) const;
     bool answer(PullQuery& query, storage::ReadResult& result, bool is_last);
     void send_found(net::Connection& connection,
@@ -67,6 +73,7 @@ private:
     void send_status(const PullQuery& query,
                      const storage::ReadResult& result,
                      wire::ResponseCode code);
+    void send_moved(const PullQuery& query, storage::ReadResult& result);
     void send_lost(const PullQuery& query, const storage::ReadResult& result);
     void read_cold(const PullQuery& query);
     Result<storage::ReadResult> sift(const PullQuery& query, storage::ReadResult found) const;

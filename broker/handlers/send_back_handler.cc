@@ -4,6 +4,7 @@
 #include "broker/delivery/delay_service.h"
 #include "broker/delivery/retry_policy.h"
 #include "broker/dispatcher.h"
+#include "broker/timers/timer_service.h"
 #include "broker/topic_creator.h"
 #include "protocol/wire/names.h"
 #include "protocol/wire/properties.h"
@@ -11,7 +12,6 @@
 #include "storage/state_machine.h"
 
 #include <algorithm>
-#include <span>
 #include <utility>
 
 namespace gantry::broker {
@@ -133,13 +133,10 @@ Result<LogOffset> SendBackHandler::append_copy(LoopState& loop, const Job& job, 
         loop.random().below(static_cast<std::uint64_t>(std::max(topic->write_queues(), 1))));
     copy.reconsume_times = record.reconsume_times + 1;
     copy.properties = properties;
-    DelayedRecord delayed = context_.delay->delay(copy, level);
-    delayed.record.properties = delayed.properties;
+    const WaitingMessage waiting =
+        wait_until_due(copy, context_.clock.wall_ms() + DelayService::level_ms(level), nullptr);
     GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
-                            context_.store->append_messages(
-                                *delayed.queue, std::span<const wire::Record>(&delayed.record, 1)));
-    loop.appended(*delayed.queue, appended.end);
-    context_.delay->stored(level);
+                            context_.timers->store(loop, waiting));
     return appended.end;
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/handlers/send_handler.h"
 
-#include "broker/delivery/delay_service.h"
 #include "broker/dispatcher.h"
+#include "broker/timers/delayed_frames.h"
+#include "broker/timers/delayed_message.h"
+#include "broker/timers/timer_service.h"
 #include "broker/topic_creator.h"
 #include "broker/transaction/transaction_service.h"
 #include "protocol/wire/batch.h"
@@ -23,6 +25,7 @@ using wire::ResponseCode;
 
 constexpr std::uint32_t kBatchMessagesMax = 65'536;
 constexpr std::string_view kAutoCreateTopic = "TBW102";
+constexpr std::string_view kTraceTopic = "RMQ_SYS_TRACE_TOPIC";
 constexpr std::int32_t kReadWrite = storage::perm::kRead | storage::perm::kWrite;
 
 Error unknown_topic(std::string_view name) {
@@ -82,7 +85,8 @@ Result<storage::Topic*> SendHandler::find_topic(Call& call, std::string_view nam
         return peer.topic;
     }
     GANTRY_TRY(wire::check_topic_name(name));
-    if (wire::is_system_topic(name) && name != kAutoCreateTopic) {
+    const bool is_trace = name == kTraceTopic && context_.options.trace_topic;
+    if (wire::is_system_topic(name) && name != kAutoCreateTopic && !is_trace) {
         return Error{Errc::kDenied,
                      "Sending message to topic[" + std::string(name) + "] is forbidden."};
     }
@@ -118,12 +122,22 @@ void SendHandler::send_records(Call& call) {
         call.fail(decoded.error());
         return;
     }
+    wire::SendRecordsResponse delayed;
+    const FlowAmount amount{request.count(), static_cast<std::int64_t>(call.body().size())};
+    std::optional<FlowRefusal> limited;
     const auto append = [&]() -> Result<storage::Appended> {
         GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic, find_topic(call, request.topic()));
         GANTRY_TRY(check_writable(context_, *topic));
         GANTRY_TRY(call.loop.room_for_message());
+        limited = call.loop.flow().refuses(call.peer, request.topic(), amount);
+        if (limited) {
+            return Error{Errc::kBusy, {}};
+        }
         GANTRY_ASSIGN_OR_RETURN(storage::Queue* const queue, find_queue(*topic, request.queueid()));
         GANTRY_TRY(check_body_sizes(call.body(), context_.options.message_bytes_max));
+        if (request.isdelayed()) {
+            return store_delayed_frame(call, request, *queue, delayed);
+        }
         GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
                                 context_.store->append_records(
                                     *queue, call.body(), request.count(), request.haskeys()));
@@ -133,17 +147,24 @@ void SendHandler::send_records(Call& call) {
         return appended;
     };
     const Result<storage::Appended> appended = append();
+    if (limited) {
+        refuse(call, *limited, ResponseCode::kSystemBusy);
+        return;
+    }
     if (!appended) {
         refuse_records(call, appended.error());
         return;
     }
     if (appended->is_repeat) {
-        answer_repeat(call, *appended);
+        answer_repeat(call, *appended, request.isdelayed());
         return;
     }
     context_.counters.messages_in.add(appended->count);
     context_.counters.bytes_in.add(call.body().size());
-    if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
+    call.loop.flow().sent(call.peer, request.topic(), amount);
+    if (request.isdelayed()) {
+        reply_when_durable(call, appended->end, delayed);
+    } else if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
         wire::SendRecordsResponse& response = call.loop.send_response;
         response.set_queueoffset(appended->queue_offset.value);
         response.set_logoffset(appended->first.value);
@@ -166,7 +187,7 @@ void SendHandler::refuse_records(Call& call, const Error& error) {
 }
 
 /// The first one may not be durable yet, or never become so.
-void SendHandler::answer_repeat(Call& call, const storage::Appended& stored) {
+void SendHandler::answer_repeat(Call& call, const storage::Appended& stored, bool is_delayed) {
     context_.counters.sends_repeated.add();
     const bool is_async = context_.store->flush_mode() == storage::FlushMode::kAsync;
     if (!is_async && context_.store->watermarks().flushed < stored.end) {
@@ -175,12 +196,22 @@ void SendHandler::answer_repeat(Call& call, const storage::Appended& stored) {
             return;
         }
     }
+    if (is_delayed) {
+        answer_delayed_repeat(call, stored);
+        return;
+    }
     wire::SendRecordsResponse response;
     response.set_queueoffset(stored.queue_offset.value);
     response.set_logoffset(stored.first.value);
     response.set_storetimestamp(stored.store_ms);
+    reply_when_durable(call, stored.end, response);
+}
+
+void SendHandler::reply_when_durable(Call& call,
+                                     LogOffset end,
+                                     const wire::SendRecordsResponse& response) {
     call.loop.when_durable(
-        stored.end, [&loop = call.loop, to = call.addressee(), response](const Status& status) {
+        end, [&loop = call.loop, to = call.addressee(), response](const Status& status) {
             if (status) {
                 loop.reply(to, ResponseCode::kSuccess, {}, &response);
             } else {
@@ -264,6 +295,12 @@ void SendHandler::send_message(Call& call, const Request& request) {
         record.topic = (*queue)->topic;
         record.queue_id = (*queue)->queue_id;
     }
+    const FlowAmount amount{static_cast<std::int64_t>(records->size()),
+                            static_cast<std::int64_t>(call.body().size())};
+    if (const auto limited = call.loop.flow().refuses(call.peer, request.topic(), amount)) {
+        refuse(call, *limited, ResponseCode::kSystemBusy);
+        return;
+    }
     if (is_half) {
         store_half(call, request, records->front());
     } else {
@@ -321,30 +358,45 @@ void SendHandler::store_stock(Call& call,
                               const Request& request,
                               storage::Queue& queue,
                               std::vector<wire::Record>& records) {
-    storage::Queue* target = &queue;
-    DelayedRecord delayed;
-    const std::int32_t level = DelayService::level_of(request.properties());
-    const bool is_dead_letter = queue.topic.starts_with(wire::kDeadLetterPrefix);
-    if (level > 0 && !request.batch() && !is_dead_letter) {
-        delayed = context_.delay->delay(records[0], level);
-        records[0] = delayed.record;
-        records[0].properties = delayed.properties;
-        target = delayed.queue;
+    const bool may_wait = !request.batch() && !queue.topic.starts_with(wire::kDeadLetterPrefix);
+    Result<std::optional<WallMs>> due = std::optional<WallMs>();
+    if (may_wait) {
+        due = due_of(request.properties(), context_.clock.wall_ms(), context_.options.delay_ms_max);
     }
-    const Result<storage::Appended> appended = context_.store->append_messages(*target, records);
+    if (!due) {
+        call.fail(due.error(), ResponseCode::kMessageIllegal);
+        return;
+    }
+    WaitingMessage waiting;
+    if (*due) {
+        waiting = wait_until_due(records[0], **due, &call.loop.random());
+        records[0] = waiting.record;
+        records[0].properties = waiting.properties;
+    }
+    const Result<storage::Appended> appended =
+        *due ? context_.timers->store(call.loop, waiting)
+             : context_.store->append_messages(queue, records);
     if (!appended) {
         call.fail(appended.error(), stock_code(appended.error().code));
         return;
     }
-    call.loop.appended(*target, appended->end);
-    if (target != &queue) {
-        context_.delay->stored(level);
+    wire::SendMessageResponse response = response_of(queue.queue_id, *appended, records);
+    if (*due) {
+        response.set_recallhandle(recall_handle_of(waiting.properties, context_.options.name));
+    } else {
+        call.loop.appended(queue, appended->end);
     }
-    acknowledge(call, request, *appended, response_of(queue.queue_id, *appended, records));
+    acknowledge(call, request, *appended, response);
 }
 
-/// A delay level of it counts from its commit on.
+/// A delay of it counts from its commit on.
 void SendHandler::store_half(Call& call, const Request& request, const wire::Record& message) {
+    const auto due =
+        due_of(request.properties(), context_.clock.wall_ms(), context_.options.delay_ms_max);
+    if (!due) {
+        call.fail(due.error(), ResponseCode::kMessageIllegal);
+        return;
+    }
     const Result<storage::Appended> appended =
         context_.transactions->store_half(call.loop, message, request.producergroup());
     if (!appended) {
@@ -363,6 +415,9 @@ void SendHandler::acknowledge(Call& call,
                               const wire::SendMessageResponse& response) {
     context_.counters.messages_in.add(appended.count);
     context_.counters.bytes_in.add(static_cast<std::uint64_t>(appended.end - appended.first));
+    call.loop.flow().sent(call.peer,
+                          request.topic(),
+                          {appended.count, static_cast<std::int64_t>(call.body().size())});
     const bool waits = wire::find_property(request.properties(), wire::property::kWait) != "false";
     if (!waits || context_.store->flush_mode() == storage::FlushMode::kAsync) {
         call.reply(&response);
@@ -395,7 +450,7 @@ wire::SendMessageResponse SendHandler::response_of(std::int32_t queue_id,
     response.set_queueid(queue_id);
     response.set_queueoffset(appended.queue_offset.value);
     response.set_msg_region("DefaultRegion");
-    response.set_trace_on("false");
+    response.set_trace_on(context_.options.trace_topic ? "true" : "false");
     return response;
 }
 

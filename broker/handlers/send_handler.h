@@ -17,8 +17,8 @@ class Dispatcher;
 class TopicCreator;
 
 /// Takes messages from producers: records in stored form from Gantry's clients (10001), plain
-/// messages and batches from stock clients (10, 310, 320), and half messages of transactions from
-/// either (10, 310 with sysFlag prepared or TRAN_MSG).
+/// messages and batches from stock clients (10, 310, 320), those of them that are to wait, and half
+/// messages of transactions from either (10, 310 with sysFlag prepared or TRAN_MSG).
 ///
 ///   error                                native          stock
 ///   unknown topic                        kTopicNotExist  17
@@ -30,6 +30,7 @@ class TopicCreator;
 ///   stored, its sync failed              10004           10, with a send's fields
 ///   numbered, one before it is missing   10007
 ///   numbered, its numbers are unknown    10008
+///   a limit of rates is reached          215             2, both with retryAfterMillis
 ///
 /// A numbered send that was stored before is answered as it was then, and no sooner: once the first
 /// one is durable.
@@ -49,7 +50,8 @@ private:
     void send_message(Call& call, const Request& request);
 
     void refuse_records(Call& call, const Error& error);
-    void answer_repeat(Call& call, const storage::Appended& stored);
+    void answer_repeat(Call& call, const storage::Appended& stored, bool is_delayed);
+    void reply_when_durable(Call& call, LogOffset end, const wire::SendRecordsResponse& response);
 
     Result<storage::Topic*> find_topic(Call& call, std::string_view name) const;
     Result<storage::Queue*> find_queue(storage::Topic& topic, std::int32_t queue_id) const;

@@ -164,6 +164,13 @@ bool PopService::try_answer(PopQuery& query, bool is_last) {
                              "topic[" + query.topic->name() + "] was deleted");
         return true;
     }
+    if (is_limited(query)) {
+        if (is_last) {
+            replies(loop_of(query)).write_leases();
+            answer_nothing(query);
+        }
+        return is_last;
+    }
     for (int round = 0; round < kRoundsMax; ++round) {
         const std::optional<PopTurn> turn = turns_->take(query, now_ms());
         if (!turn) {
@@ -184,6 +191,23 @@ bool PopService::try_answer(PopQuery& query, bool is_last) {
     }
     serve_later(std::move(query));
     return true;
+}
+
+/// Whether a limit of rates holds it up. Those that wait are tried again soon, by PopParking.
+bool PopService::is_limited(PopQuery& query) {
+    LoopState& loop = loop_of(query);
+    Peer* const peer = loop.find_peer(query.to.peer);
+    const std::string& topic = query.topic->name();
+    if (loop.flow().delivery_wait(peer, topic, query.group).count() > 0) {
+        context_.counters.flow_delayed.add();
+        return true;
+    }
+    const FlowAmount most = loop.flow().delivery_max(peer, topic, query.group);
+    query.count_max =
+        static_cast<std::uint32_t>(std::min<std::int64_t>(query.count_max, most.messages));
+    query.bytes_max =
+        static_cast<std::uint32_t>(std::min<std::int64_t>(query.bytes_max, most.bytes));
+    return false;
 }
 
 void PopService::serve_later(PopQuery query) {
@@ -339,6 +363,11 @@ bool PopService::hand_out(PopQuery& query,
         found.count = static_cast<std::uint32_t>(count_of(spans));
         context_.counters.pops.again.add(found.count);
     }
+    LoopState& loop = loop_of(query);
+    loop.flow().delivered(loop.find_peer(query.to.peer),
+                          query.topic->name(),
+                          query.group,
+                          {found.count, static_cast<std::int64_t>(found.bytes)});
     const std::int32_t queue_id = turn.queue->queue_id;
     reply.to = query.to;
     reply.fields.set_poptime(pop_ms);

@@ -113,6 +113,7 @@ private:
     std::vector<storage::OffsetSpan> still_due(const storage::PopQueue& popped,
                                                const PopTurn& turn,
                                                QueueOffset end) const;
+    bool is_limited(PopQuery& query);
     void serve_later(PopQuery query);
     void answer_nothing(const PopQuery& query);
     LoopState& loop_of(const PopQuery& query) const;

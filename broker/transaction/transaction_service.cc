@@ -4,6 +4,7 @@
 #include "broker/context.h"
 #include "broker/delivery/delay_service.h"
 #include "broker/loop_state.h"
+#include "broker/timers/timer_service.h"
 #include "broker/topic_creator.h"
 #include "broker/transaction/transaction_checker.h"
 #include "common/failpoint/failpoint.h"
@@ -157,21 +158,23 @@ Result<LogOffset> TransactionService::commit(LoopState& loop, Bytes half) {
     message.queue_id = target->queue_id;
     message.sys_flag = without_transaction(record.sys_flag) | wire::sys_flag::kTransactionCommit;
     message.properties = properties;
-    DelayedRecord delayed;
-    const std::int32_t level = DelayService::level_of(properties);
-    if (level > 0) {
-        delayed = context_.delay->delay(message, level);
-        message = delayed.record;
-        message.properties = delayed.properties;
-        target = delayed.queue;
+    // Its limits were checked when it came.
+    const auto due = due_of(properties, context_.clock.wall_ms(), INT64_MAX);
+    WaitingMessage waiting;
+    if (due && *due) {
+        waiting = wait_until_due(message, **due, nullptr);
+        message = waiting.record;
+        message.properties = waiting.properties;
+        target = &context_.timers->queue();
     }
     GANTRY_ASSIGN_OR_RETURN(
         const storage::Appended appended,
         context_.store->transactions().end_with(record.log_offset, *target, message));
     GANTRY_FAILPOINT("transaction.committed");
-    loop.appended(*target, appended.end);
-    if (level > 0) {
-        context_.delay->stored(level);
+    if (due && *due) {
+        context_.timers->stored(loop, appended);
+    } else {
+        loop.appended(*target, appended.end);
     }
     context_.counters.transactions_committed.add();
     return appended.end;
@@ -238,7 +241,8 @@ Result<TransactionService::Outcome> TransactionService::outcome_of(LogOffset hal
     }
     const std::string_view real =
         wire::find_property(record.properties, wire::property::kRealTopic);
-    return is_followed(record, half, real) || is_followed(record, half, DelayService::kTopic)
+    return is_followed(record, half, real) || is_followed(record, half, storage::kTimerTopic) ||
+                   is_followed(record, half, DelayService::kTopic)
                ? Outcome::kCommitted
                : Outcome::kNotCommitted;
 }

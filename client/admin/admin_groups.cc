@@ -66,6 +66,17 @@ wire::GroupRetryPolicy policy_of(const RetryBackoff& backoff) {
     return policy;
 }
 
+/// What a broker of ours never takes counts as what groups have by default.
+OutOfRangePolicy policy_named(std::string_view name) {
+    for (const OutOfRangePolicy policy :
+         {OutOfRangePolicy::kEarliest, OutOfRangePolicy::kLatest, OutOfRangePolicy::kFail}) {
+        if (name == name_of(policy)) {
+            return policy;
+        }
+    }
+    return OutOfRangePolicy::kNearest;
+}
+
 Status check_settings(const GroupSettings& settings) {
     GANTRY_TRY(wire::check_group_name(settings.group));
     if (settings.retry_max < 0 || settings.retry_max > kRetryMaxMax) {
@@ -81,6 +92,20 @@ Status check_settings(const GroupSettings& settings) {
 
 }  // namespace
 
+std::string_view name_of(OutOfRangePolicy policy) noexcept {
+    switch (policy) {
+        case OutOfRangePolicy::kEarliest:
+            return "earliest";
+        case OutOfRangePolicy::kLatest:
+            return "latest";
+        case OutOfRangePolicy::kFail:
+            return "fail";
+        case OutOfRangePolicy::kNearest:
+            break;
+    }
+    return "nearest";
+}
+
 Result<GroupSettings> AdminClient::group_settings(std::string_view group) {
     GANTRY_TRY(wire::check_group_name(group));
     GANTRY_ASSIGN_OR_RETURN(const std::vector<BrokerAddress> brokers, state_->calls.brokers());
@@ -93,7 +118,8 @@ Result<GroupSettings> AdminClient::group_settings(std::string_view group) {
         if (config) {
             return GroupSettings{std::string(group),
                                  config->retrymaxtimes(),
-                                 backoff_of(config->groupretrypolicy())};
+                                 backoff_of(config->groupretrypolicy()),
+                                 policy_named(config->offsetoutofrange())};
         }
     }
     return Error{Errc::kNotFound, "no broker has settings of group " + std::string(group)};
@@ -113,6 +139,7 @@ Status AdminClient::set_group(const GroupSettings& settings) {
         changed.set_groupname(settings.group);
         changed.set_retrymaxtimes(settings.retry_max);
         *changed.mutable_groupretrypolicy() = policy_of(settings.backoff);
+        changed.set_offsetoutofrange(std::string(name_of(settings.out_of_range)));
         std::string body;
         wire::append_body(body, wire::Codec::kNative, changed);
         GANTRY_TRY(state_->calls.ask_status(

@@ -7,6 +7,7 @@
 #include "protocol/wire/message.pb.h"
 #include "protocol/wire/message_id.h"
 #include "protocol/wire/names.h"
+#include "protocol/wire/share.pb.h"
 #include "protocol/wire/topic.pb.h"
 
 #include <algorithm>
@@ -65,6 +66,20 @@ void add_progress(const wire::ConsumeStats& stats, const std::string& broker, Gr
         progress.broker_offset = entry.value().brokeroffset();
         progress.consumer_offset = entry.value().consumeroffset();
         progress.last_ms = entry.value().lasttimestamp();
+    }
+}
+
+void add_owners(const wire::ShareList& owners, const std::string& broker, GroupStatus& status) {
+    std::map<QueueId, const wire::ShareList::Share*> known;
+    for (const wire::ShareList::Share& share : owners.shares()) {
+        known[{share.topic(), broker, share.queueid()}] = &share;
+    }
+    for (GroupQueueProgress& progress : status.queues) {
+        if (const auto found = known.find(progress.queue); found != known.end()) {
+            progress.owner = found->second->clientid();
+            progress.token = found->second->token();
+            progress.is_moving = found->second->revoked();
+        }
     }
 }
 
@@ -137,6 +152,15 @@ Result<GroupStatus> AdminClient::describe_group(std::string_view group) {
             add_progress(*stats, broker.broker, status);
         } else if (stats.error().code != Errc::kNotFound) {
             return stats.error();
+        }
+        wire::ListSharesRequest shares;
+        shares.set_consumergroup(std::string(group));
+        const Result<wire::ShareList> owners = state_->calls.ask_body<wire::ShareList>(
+            broker.address, wire::RequestCode::kListShares, &shares);
+        if (owners) {
+            add_owners(*owners, broker.broker, status);
+        } else if (owners.error().code != Errc::kUnsupported) {
+            return owners.error();
         }
     }
     if (status.members.empty() && status.queues.empty()) {

@@ -2,6 +2,7 @@
 #include "client/consume/fetcher.h"
 
 #include "client/consume/answer_check.h"
+#include "client/consume/offsets.h"
 #include "client/consume/selector_check.h"
 #include "client/core/loop_slot.h"
 #include "client/core/routes.h"
@@ -37,6 +38,9 @@ Fetcher::Fetcher(Runtime& runtime, LoopSlot& slot, QueueId queue, FetchOptions o
       options_(std::move(options)),
       corrupt_count_(runtime.metrics().counter("gantry_client_corrupt_answers_total",
                                                "Pull answers with a record that fails its checks")),
+      standing_count_(
+          runtime.metrics().counter("gantry_client_queues_standing_total",
+                                    "Queues that stopped because their offset is out of range")),
       unpinned_(std::make_shared<const ReceivedBody>(ReceivedBody{nullptr, queue_.broker})) {}
 
 Fetcher::~Fetcher() = default;
@@ -128,7 +132,8 @@ void Fetcher::answered_in_loop(Result<net::Received>& result, std::uint64_t aske
     const bool is_answer =
         code == wire::ResponseCode::kSuccess || code == wire::ResponseCode::kPullNotFound ||
         code == wire::ResponseCode::kPullRetryImmediately ||
-        code == wire::ResponseCode::kPullOffsetMoved || code == wire::ResponseCode::kDataLost;
+        code == wire::ResponseCode::kPullOffsetMoved || code == wire::ResponseCode::kDataLost ||
+        code == wire::ResponseCode::kOffsetOutOfRange;
     wire::PullMessageResponse fields;
     const Status status =
         is_answer ? wire::decode_fields(result->header, fields) : check_response(*result, address_);
@@ -137,6 +142,11 @@ void Fetcher::answered_in_loop(Result<net::Received>& result, std::uint64_t aske
         return;
     }
     failures_ = 0;
+    if (code == wire::ResponseCode::kOffsetOutOfRange) {
+        stand_in_loop(fields);
+        return;
+    }
+    is_standing_ = false;
     if (code == wire::ResponseCode::kSuccess) {
         deliver_in_loop(*result, fields);
     } else if (code == wire::ResponseCode::kDataLost) {
@@ -270,13 +280,15 @@ void Fetcher::nothing_in_loop(const net::Received& received,
     }
     const wire::ResponseCode code = received.header.response();
     const std::int64_t next = fields.nextbeginoffset();
+    const std::int64_t from = offset_;
     const bool has_moved = next != offset_;
     is_suspect_ = is_suspect_ && !has_moved;
     offset_ = next;
     if (code == wire::ResponseCode::kPullOffsetMoved) {
-        kLog.warn("offset_out_of_range",
-                  {{"topic", queue_.topic}, {"queue", queue_.queue}, {"moved_to", next}});
-        sink->on_moved(queue_, next, epoch_);
+        kLog.warn(
+            "offset_out_of_range",
+            {{"topic", queue_.topic}, {"queue", queue_.queue}, {"from", from}, {"moved_to", next}});
+        sink->on_moved(queue_, from, next, epoch_);
     } else if (has_moved) {
         Chunk chunk;
         chunk.origin = unpinned_;
@@ -293,6 +305,40 @@ void Fetcher::nothing_in_loop(const net::Received& received,
     } else {
         pull_in_loop();
     }
+}
+
+void Fetcher::stand_in_loop(const wire::PullMessageResponse& fields) {
+    if (!std::exchange(is_standing_, true)) {
+        standing_count_.add();
+        kLog.error("queue_stands",
+                   {{"group", options_.group},
+                    {"topic", queue_.topic},
+                    {"queue", queue_.queue},
+                    {"offset", offset_},
+                    {"min", fields.minoffset()},
+                    {"max", fields.maxoffset()}});
+    }
+    look_for_reset_in_loop(fields.minoffset(), fields.maxoffset());
+}
+
+/// An operator may have committed an offset that exists. So may this consumer's own last commit,
+/// when the end of the queue is lost: what is behind it is read again then.
+void Fetcher::look_for_reset_in_loop(std::int64_t min, std::int64_t max) {
+    Offsets(runtime_, slot_)
+        .committed(options_.group,
+                   queue_,
+                   [self = shared_from_this(), asked = asked_, min, max](
+                       const Result<std::optional<std::int64_t>>& known) {
+                       const std::shared_ptr<FetchSink> sink = self->sink_.lock();
+                       if (self->is_stopped_ || asked != self->asked_ || sink == nullptr) {
+                           return;
+                       }
+                       if (known && known->has_value() && **known >= min && **known <= max) {
+                           const std::int64_t from = std::exchange(self->offset_, **known);
+                           sink->on_moved(self->queue_, from, self->offset_, self->epoch_);
+                       }
+                       self->pull_after_in_loop(kFailurePauseMax);
+                   });
 }
 
 void Fetcher::failed_in_loop(const Error& error) {

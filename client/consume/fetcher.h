@@ -40,8 +40,11 @@ public:
     virtual bool on_chunk(const QueueId& queue, Chunk chunk) = 0;
     /// Whether on_chunk() of that many bytes would say true now.
     virtual bool has_room_for(const QueueId& queue, std::size_t bytes) = 0;
-    /// The offset asked for does not exist; the queue goes on at `offset`.
-    virtual void on_moved(const QueueId& queue, std::int64_t offset, std::uint64_t epoch) = 0;
+    /// The offset `from` asked for does not exist; the queue goes on at `offset`.
+    virtual void on_moved(const QueueId& queue,
+                          std::int64_t from,
+                          std::int64_t offset,
+                          std::uint64_t epoch) = 0;
 };
 
 /// How a consumer pulls; the same for all its queues of one topic.
@@ -66,7 +69,8 @@ struct FetchOptions {
 ///           alone; when it fails again it is given to the sink as lost, and the next one is asked
 ///           for.
 /// Errors    a broker that fails or is away is asked again after 20 ms to 1 s, for ever; the route
-///           is refreshed. An offset out of range moves to where the broker says.
+///           is refreshed. An offset out of range moves to where the broker says; when that is
+///           nowhere, the queue stands until the group's committed offset, or its policy, changes.
 /// Threads   every method: any; work happens in the slot's loop.
 /// Lifetime  kept alive by the pull that is out. After stop() no new call of the sink starts.
 class Fetcher final : public net::PassEnd, public std::enable_shared_from_this<Fetcher> {
@@ -112,6 +116,8 @@ private:
     void lost_in_loop(const wire::PullMessageResponse& fields);
     void give_in_loop(Chunk chunk);
     void nothing_in_loop(const net::Received& received, const wire::PullMessageResponse& fields);
+    void stand_in_loop(const wire::PullMessageResponse& fields);
+    void look_for_reset_in_loop(std::int64_t min, std::int64_t max);
     void failed_in_loop(const Error& error);
     void pull_after_in_loop(std::chrono::milliseconds pause);
 
@@ -120,6 +126,7 @@ private:
     const QueueId queue_;
     const FetchOptions options_;
     Counter& corrupt_count_;
+    Counter& standing_count_;
 
     // The rest belongs to the loop.
     std::weak_ptr<FetchSink> sink_;
@@ -133,8 +140,9 @@ private:
     std::unique_ptr<net::Timer> timer_;
     std::shared_ptr<const ReceivedBody> unpinned_;  // the broker's name, for empty chunks
     bool is_asking_ = false;
-    bool is_waiting_ = false;  // for resume()
-    bool is_suspect_ = false;  // the record at offset_ came damaged: once more, alone
+    bool is_waiting_ = false;   // for resume()
+    bool is_suspect_ = false;   // the record at offset_ came damaged: once more, alone
+    bool is_standing_ = false;  // the offset is out of range, and the policy is not to move
     bool is_stopped_ = false;
 };
 

@@ -5,6 +5,7 @@
 #include "client/core/heartbeats.h"
 #include "client/core/loop_slot.h"
 #include "client/core/runtime.h"
+#include "client/share/broker_shares.h"
 #include "common/log.h"
 #include "protocol/wire/group.pb.h"
 
@@ -22,6 +23,10 @@ constexpr milliseconds kPeriod{20'000};
 constexpr milliseconds kRetry{1'000};
 constexpr milliseconds kAskLimit{3'000};
 
+bool is_by_broker(const MembershipOptions& options) {
+    return options.sharing.kind == Sharing::Kind::kBroker && !options.is_broadcast;
+}
+
 wire::ConsumerData consumer_data(const MembershipOptions& options) {
     wire::ConsumerData data;
     data.set_groupname(options.group);
@@ -29,6 +34,9 @@ wire::ConsumerData consumer_data(const MembershipOptions& options) {
     data.set_messagemodel(options.is_broadcast ? "BROADCASTING" : "CLUSTERING");
     data.set_consumefromwhere(options.start_from);
     data.set_unitmode(false);
+    if (is_by_broker(options)) {
+        data.set_sharedbybroker(true);
+    }
     for (const auto& [topic, selector] : options.subscriptions) {
         wire::SubscriptionData& subscription = *data.add_subscriptiondataset();
         subscription.set_topic(topic);
@@ -73,6 +81,7 @@ void GroupMembership::join() {
     runtime_.control().post([self = shared_from_this()] {
         self->timer_ = std::make_unique<net::Timer>(
             self->runtime_.control().loop(), [raw = self.get()] { raw->rebalance_in_loop(); });
+        self->open_shares_in_loop();
         self->beat_in_loop();
     });
 }
@@ -81,8 +90,16 @@ void GroupMembership::leave(Then then) {
     runtime_.routes().unsubscribe(subscription_);
     auto shared = std::make_shared<Then>(std::move(then));
     const bool posted = runtime_.control().post([self = shared_from_this(), shared] {
-        self->end_in_loop();
-        self->runtime_.heartbeats().remove_consumer(self->options_.group, std::move(*shared));
+        const std::shared_ptr<BrokerShares> shares = self->broker_shares_;
+        const auto unregister = [self, shared] {
+            self->runtime_.heartbeats().remove_consumer(self->options_.group, std::move(*shared));
+        };
+        self->end_in_loop(false);
+        if (shares == nullptr) {
+            unregister();
+        } else {
+            shares->leave(unregister);
+        }
     });
     if (!posted) {
         (*shared)();
@@ -91,13 +108,39 @@ void GroupMembership::leave(Then then) {
 
 void GroupMembership::retire() {
     runtime_.routes().unsubscribe(subscription_);
-    runtime_.control().post([self = shared_from_this()] { self->end_in_loop(); });
+    runtime_.control().post([self = shared_from_this()] { self->end_in_loop(true); });
 }
 
-void GroupMembership::end_in_loop() {
+void GroupMembership::end_in_loop(bool is_silent) {
     has_left_ = true;
     timer_.reset();
     on_assignment_ = nullptr;
+    if (broker_shares_ != nullptr && is_silent) {
+        broker_shares_->end();
+    }
+    broker_shares_.reset();
+}
+
+void GroupMembership::open_shares_in_loop() {
+    if (!is_by_broker(options_) || has_left_) {
+        return;
+    }
+    BrokerShares::Options shares;
+    shares.group = options_.group;
+    shares.subscriptions = options_.subscriptions;
+    shares.subscription_version = options_.subscription_version;
+    shares.hand_over_limit = options_.hand_over_limit;
+    broker_shares_ = std::make_shared<BrokerShares>(
+        runtime_, std::move(shares), options_.holder, [weak = weak_from_this()](bool rules_change) {
+            const std::shared_ptr<GroupMembership> self = weak.lock();
+            if (self == nullptr) {
+                return;
+            }
+            self->publish_in_loop();
+            if (rules_change) {
+                self->rebalance_in_loop();
+            }
+        });
 }
 
 void GroupMembership::beat_in_loop() {
@@ -123,6 +166,9 @@ void GroupMembership::rebalance_in_loop() {
         return;
     }
     must_repeat_ = false;
+    if (broker_shares_ != nullptr) {
+        broker_shares_->follow();
+    }
     const auto round = std::make_shared<Round>(shared_from_this());
     for (const auto& [topic, selector] : options_.subscriptions) {
         const RoutePtr route = runtime_.routes().cached(topic);
@@ -186,19 +232,30 @@ void GroupMembership::finish_in_loop(Round& round) {
     if (has_left_ || timer_ == nullptr) {
         return;
     }
-    std::set<QueueId> all;
-    for (const auto& [topic, share] : shares_) {
-        all.insert(share.begin(), share.end());
-    }
-    if (on_assignment_) {
-        on_assignment_(all);
-    }
+    publish_in_loop();
     if (must_repeat_) {
         runtime_.control().post([self = shared_from_this()] { self->rebalance_in_loop(); });
     } else if (round.has_failed) {
         timer_->start_once(kRetry);
     } else {
         timer_->start_once(kPeriod);
+    }
+}
+
+void GroupMembership::publish_in_loop() {
+    std::set<QueueId> computed;
+    for (const auto& [topic, share] : shares_) {
+        computed.insert(share.begin(), share.end());
+    }
+    std::set<QueueId> all = computed;
+    if (broker_shares_ != nullptr) {
+        broker_shares_->set_computed(computed);
+        std::erase_if(all,
+                      [this](const QueueId& queue) { return broker_shares_->rules(queue.broker); });
+        broker_shares_->collect(all);
+    }
+    if (on_assignment_) {
+        on_assignment_(all);
     }
 }
 

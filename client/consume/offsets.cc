@@ -184,7 +184,7 @@ void Offsets::start(const std::string& group, const QueueId& queue, StartFrom fr
 void Offsets::commit(const std::string& group,
                      const std::map<QueueId, std::int64_t>& offsets,
                      OnDone done,
-                     const std::map<QueueId, std::int64_t>& lock_tokens) {
+                     const CommitTokens& tokens) {
     auto gathered = std::make_shared<Gathered>(std::move(done));
     std::map<std::string, wire::CommitOffsetsRequest> requests;
     for (const auto& [queue, offset] : offsets) {
@@ -199,8 +199,11 @@ void Offsets::commit(const std::string& group,
         entry.set_topic(queue.topic);
         entry.set_queueid(queue.queue);
         entry.set_offset(offset);
-        if (const auto token = lock_tokens.find(queue); token != lock_tokens.end()) {
+        if (const auto token = tokens.of_locks.find(queue); token != tokens.of_locks.end()) {
             entry.set_locktoken(token->second);
+        }
+        if (const auto token = tokens.of_grants.find(queue); token != tokens.of_grants.end()) {
+            entry.set_granttoken(token->second);
         }
     }
     for (auto& [address, request] : requests) {

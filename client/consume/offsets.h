@@ -17,6 +17,12 @@ namespace gantry::client {
 class LoopSlot;
 class Runtime;
 
+/// Proof that a queue is still the committer's: tokens of its locks, of its grants.
+struct CommitTokens {
+    std::map<QueueId, std::int64_t> of_locks;
+    std::map<QueueId, std::int64_t> of_grants;
+};
+
 /// Questions about offsets to the brokers that own the queues, each with a deadline of 3 s.
 ///
 /// Threads   every function: any thread; `done` runs in the slot's loop (or at once, with kGone,
@@ -40,12 +46,12 @@ public:
     /// Where the group starts in the queue: what it committed, or else what `from` says. Of an
     /// empty group: what `from` says.
     void start(const std::string& group, const QueueId& queue, StartFrom from, OnOffset done);
-    /// One request for each broker. The first error, if any; kConflict: `lock_tokens` has one for
-    /// a queue that is over, and only the others of that broker were committed.
+    /// One request for each broker. The first error, if any; kConflict: a queue whose token, of
+    /// those in `tokens`, is over. The others are committed.
     void commit(const std::string& group,
                 const std::map<QueueId, std::int64_t>& offsets,
                 OnDone done,
-                const std::map<QueueId, std::int64_t>& lock_tokens = {});
+                const CommitTokens& tokens = {});
 
 private:
     void initial(const QueueId& queue, StartFrom from, OnOffset done);

@@ -7,6 +7,7 @@
 #include "client/core/loop_slot.h"
 #include "client/core/routes.h"
 #include "client/core/runtime.h"
+#include "client/trace/tracer.h"
 #include "common/log.h"
 #include "protocol/wire/message.pb.h"
 #include "protocol/wire/properties.h"
@@ -79,6 +80,16 @@ Status PushWorkers::start(const std::map<std::string, Subscription>& subscriptio
             self->commit_lost(queue);
         }
     };
+    assigner.may_release = [weak = weak_from_this()](const QueueId& queue) {
+        const std::shared_ptr<PushWorkers> self = weak.lock();
+        return self == nullptr || self->may_release(queue);
+    };
+    assigner.hand_over_limit = options_.hand_over_limit;
+    if (options_.trace_sample > 0) {
+        tracer_ = std::make_shared<Tracer>(
+            runtime_, options_.group, "CONSUME", options_.trace_sample);
+        tracer_->start();
+    }
     assigner_ = std::make_shared<QueueAssigner>(runtime_, slot_, buffers_, std::move(assigner));
     GANTRY_TRY(assigner_->join(subscriptions));
     slot_.run_and_wait([this] {
@@ -117,6 +128,9 @@ void PushWorkers::stop() {
     assigner_->leave();
     buffers_->close();
     slot_.run_and_wait([] {});  // the fetchers' last work
+    if (tracer_ != nullptr) {
+        tracer_->close();
+    }
 }
 
 void PushWorkers::work() {
@@ -150,8 +164,18 @@ bool PushWorkers::next_batch(Batch& batch) {
     return true;
 }
 
+ConsumeResult PushWorkers::call_traced(const std::vector<MessageView>& messages) {
+    if (tracer_ == nullptr) {
+        return call_listener(listener_, messages);
+    }
+    const Tracer::Delivery delivery = tracer_->delivering(messages);
+    const ConsumeResult result = call_listener(listener_, messages);
+    tracer_->consumed(delivery, result == ConsumeResult::kSuccess);
+    return result;
+}
+
 void PushWorkers::consume(Batch batch) {
-    if (call_listener(listener_, batch.messages) == ConsumeResult::kSuccess) {
+    if (call_traced(batch.messages) == ConsumeResult::kSuccess) {
         buffers_->finish(batch.taken);
     } else if (local_ != nullptr) {
         failed_here(std::move(batch));
@@ -254,30 +278,49 @@ void PushWorkers::committed(const std::map<QueueId, std::int64_t>& offsets) {
 }
 
 void PushWorkers::commit_in_loop() {
-    if (is_committing_) {
+    {
+        const MutexLock lock(mutex_);
+        if (std::exchange(is_committing_, true)) {
+            return;
+        }
+    }
+    // Before the offsets: a queue that is granted anew meanwhile is not committed under that grant.
+    const std::map<QueueId, std::int64_t> tokens = assigner_->tokens();
+    const std::map<QueueId, std::int64_t> offsets = uncommitted();
+    if (offsets.empty() || local_ != nullptr) {
+        if (local_ != nullptr && !offsets.empty()) {
+            local_->put(offsets);
+            committed(offsets);
+        }
+        const MutexLock lock(mutex_);
+        is_committing_ = false;
         return;
     }
-    std::map<QueueId, std::int64_t> offsets = uncommitted();
-    if (offsets.empty()) {
-        return;
-    }
-    if (local_ != nullptr) {
-        local_->put(offsets);
-        committed(offsets);
-        return;
-    }
-    is_committing_ = true;
     Offsets(runtime_, slot_)
         .commit(
-            options_.group, offsets, [self = shared_from_this(), offsets](const Status& status) {
-                self->is_committing_ = false;
+            options_.group,
+            offsets,
+            [self = shared_from_this(), offsets](const Status& status) {
                 if (status) {
                     self->committed(offsets);
                 } else {
                     kLog.warn("commit_failed",
                               {{"group", self->options_.group}, {"error", status.error()}});
                 }
-            });
+                const MutexLock lock(self->mutex_);
+                self->is_committing_ = false;
+            },
+            {.of_locks = {}, .of_grants = tokens});
+}
+
+/// Not before what is being committed has arrived: it would move the offset back.
+bool PushWorkers::may_release(const QueueId& queue) {
+    const MutexLock lock(mutex_);
+    if (is_committing_) {
+        return false;
+    }
+    committed_.erase(queue);
+    return true;
 }
 
 void PushWorkers::commit_lost(const QueueId& queue) {
@@ -297,11 +340,15 @@ void PushWorkers::commit_lost(const QueueId& queue) {
     if (offset.has_value() && local_ != nullptr) {
         local_->put({{queue, *offset}});
     } else if (offset.has_value()) {
-        Offsets(runtime_, slot_).commit(options_.group, {{queue, *offset}}, [](const Status&) {});
+        Offsets(runtime_, slot_)
+            .commit(
+                options_.group, {{queue, *offset}}, [](const Status&) {},
+                {.of_locks = {}, .of_grants = assigner_->tokens()});
     }
 }
 
 void PushWorkers::commit_and_wait() {
+    const std::map<QueueId, std::int64_t> tokens = assigner_->tokens();
     const std::map<QueueId, std::int64_t> offsets = uncommitted();
     if (local_ != nullptr) {
         local_->put(offsets);
@@ -314,7 +361,7 @@ void PushWorkers::commit_and_wait() {
         return;
     }
     const Status status = wait_for<Status>([&](auto done) {
-        Offsets(runtime_, slot_).commit(options_.group, offsets, std::move(done));
+        Offsets(runtime_, slot_).commit(options_.group, offsets, std::move(done), {.of_locks = {}, .of_grants = tokens});
     });
     if (!status) {
         kLog.warn("commit_failed", {{"group", options_.group}, {"error", status.error()}});

@@ -21,6 +21,8 @@
 
 namespace gantry::client {
 
+class Tracer;
+
 /// The engine of a PushConsumer: threads that take batches from the buffers and run the listener,
 /// commits, and the sending back of what failed.
 ///
@@ -58,11 +60,13 @@ private:
     void work();
     bool next_batch(Batch& batch);
     void consume(Batch batch);
+    ConsumeResult call_traced(const std::vector<MessageView>& messages);
     void failed_here(Batch batch);
     void send_back(Batch batch);
     void sent_back(Batch& batch);
     void commit_in_loop();
     void commit_lost(const QueueId& queue);
+    bool may_release(const QueueId& queue);
     void commit_and_wait();
     void again_later(Batch batch) GANTRY_REQUIRES(mutex_);
     std::map<QueueId, std::int64_t> uncommitted();
@@ -76,6 +80,7 @@ private:
     std::shared_ptr<QueueAssigner> assigner_;
     const std::shared_ptr<LocalOffsets> local_;  ///< of a broadcast consumer; else null
     Counter& given_up_count_;
+    std::shared_ptr<Tracer> tracer_;  ///< null: nothing is traced
     std::vector<std::thread> threads_;
     std::unique_ptr<net::Timer> commit_timer_;  // the slot's loop
     bool has_stopped_ = false;
@@ -86,7 +91,7 @@ private:
     std::map<QueueId, std::int64_t> committed_ GANTRY_GUARDED_BY(mutex_);
     std::size_t sending_back_ GANTRY_GUARDED_BY(mutex_) = 0;
     bool is_stopping_ GANTRY_GUARDED_BY(mutex_) = false;
-    bool is_committing_ = false;  // the slot's loop
+    bool is_committing_ GANTRY_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace gantry::client

@@ -56,6 +56,8 @@ Status QueueAssigner::join(std::map<std::string, Subscription> subscriptions) {
     membership.is_push = options_.is_push;
     membership.is_broadcast = options_.local != nullptr;
     membership.sharing = options_.sharing;
+    membership.holder = weak_from_this();
+    membership.hand_over_limit = options_.hand_over_limit;
     membership.start_from = start_name(options_.start_from.kind);
     membership.subscription_version = runtime_.clock().wall_ms();
     for (const auto& [topic, subscription] : subscriptions) {
@@ -100,8 +102,13 @@ void QueueAssigner::leave() {
 }
 
 void QueueAssigner::on_assignment(const std::set<QueueId>& queues) {
+    std::set<QueueId> kept = queues;
+    {
+        const MutexLock lock(mutex_);
+        kept.insert(releasing_.begin(), releasing_.end());
+    }
     for (const QueueId& queue : buffers_->queues()) {
-        if (queues.count(queue) == 0) {
+        if (kept.count(queue) == 0) {
             if (options_.on_lost) {
                 options_.on_lost(queue);
             }
@@ -112,6 +119,7 @@ void QueueAssigner::on_assignment(const std::set<QueueId>& queues) {
     {
         const MutexLock lock(mutex_);
         std::erase_if(wanted_, [&queues](const auto& entry) { return !queues.count(entry.first); });
+        std::erase_if(tokens_, [&kept](const auto& entry) { return !kept.count(entry.first); });
         for (const QueueId& queue : queues) {
             if (wanted_.count(queue) == 0) {
                 wanted_[queue] = ++last_generation_;
@@ -124,6 +132,48 @@ void QueueAssigner::on_assignment(const std::set<QueueId>& queues) {
                    {{"group", options_.group}, {"topic", queue.topic}, {"queue", queue.queue}});
         find_start(queue, generation);
     }
+}
+
+std::map<QueueId, std::int64_t> QueueAssigner::tokens() const {
+    const MutexLock lock(mutex_);
+    return tokens_;
+}
+
+void QueueAssigner::on_granted(const QueueId& queue, std::int64_t token) {
+    const MutexLock lock(mutex_);
+    if (token == 0) {
+        tokens_.erase(queue);
+    } else {
+        tokens_[queue] = token;
+    }
+}
+
+void QueueAssigner::begin_release(const QueueId& queue) {
+    {
+        const MutexLock lock(mutex_);
+        wanted_.erase(queue);  // a start offset that is still to come begins nothing
+        releasing_.insert(queue);
+    }
+    buffers_->drain(queue);
+}
+
+std::optional<std::int64_t> QueueAssigner::end_release(const QueueId& queue, bool by_force) {
+    const std::optional<std::int64_t> offset = buffers_->drained(queue, by_force);
+    if (!offset) {
+        return std::nullopt;
+    }
+    if (options_.may_release && !options_.may_release(queue) && !by_force) {
+        return std::nullopt;
+    }
+    buffers_->remove(queue);
+    const MutexLock lock(mutex_);
+    releasing_.erase(queue);
+    tokens_.erase(queue);
+    return offset;
+}
+
+void QueueAssigner::on_lease(const std::string& broker, SteadyTime until) {
+    buffers_->set_lease(broker, until);
 }
 
 bool QueueAssigner::is_wanted(const QueueId& queue, std::uint64_t generation) const {

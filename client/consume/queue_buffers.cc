@@ -52,6 +52,9 @@ std::uint64_t QueueBuffers::add(const QueueId& queue,
     added.filter = filter;
     added.position = offset;
     added.epoch = next_epoch_++;
+    if (const auto lease = leases_.find(queue.broker); lease != leases_.end()) {
+        added.lease = lease->second;
+    }
     added.fetcher = std::make_shared<Fetcher>(runtime_, slot_, queue, options);
     added.fetcher->seek(offset, added.epoch, weak_from_this());
     return added.epoch;
@@ -69,6 +72,47 @@ void QueueBuffers::remove(const QueueId& queue) {
     stalled_ -= found->is_stalled ? 1U : 0U;
     queues_.erase(queue);
     resume_stalled_locked();
+}
+
+void QueueBuffers::drain(const QueueId& queue) {
+    const MutexLock lock(mutex_);
+    Queue* found = find_locked(queue);
+    if (found == nullptr) {
+        return;
+    }
+    found->is_draining = true;
+    found->fetcher->stop();
+    drop_chunks_locked(*found);
+    stalled_ -= std::exchange(found->is_stalled, false) ? 1U : 0U;
+    resume_stalled_locked();
+}
+
+std::optional<std::int64_t> QueueBuffers::drained(const QueueId& queue, bool by_force) const {
+    const MutexLock lock(mutex_);
+    const auto found = queues_.find(queue);
+    if (found == queues_.end()) {
+        return -1;
+    }
+    const Queue& read = found->second;
+    if (read.unfinished.empty()) {
+        return read.position;
+    }
+    return by_force ? std::optional(read.unfinished.begin()->first) : std::nullopt;
+}
+
+void QueueBuffers::set_lease(const std::string& broker, SteadyTime until) {
+    const MutexLock lock(mutex_);
+    leases_[broker] = until;
+    for (auto& [id, queue] : queues_) {
+        if (id.broker == broker) {
+            queue.lease = until;
+            make_ready_locked(queue);
+        }
+    }
+}
+
+bool QueueBuffers::is_leased(const Queue& queue) {
+    return queue.lease == SteadyTime::max() || std::chrono::steady_clock::now() < queue.lease;
 }
 
 bool QueueBuffers::contains(const QueueId& queue) const {
@@ -130,7 +174,7 @@ std::optional<Taken> QueueBuffers::take_locked(std::vector<MessageView>& into,
     while (!ready_.empty()) {
         Queue& queue = *ready_.front();
         if (queue.chunks.empty() || queue.is_paused ||
-            queue.unfinished_messages >= kUnfinishedMax) {
+            queue.unfinished_messages >= kUnfinishedMax || !is_leased(queue)) {
             queue.is_ready = false;
             ready_.pop_front();
             continue;
@@ -317,7 +361,7 @@ bool QueueBuffers::has_room_for(const QueueId& queue, std::size_t bytes) {
 bool QueueBuffers::on_chunk(const QueueId& queue, Chunk chunk) {
     const MutexLock lock(mutex_);
     Queue* found = find_locked(queue);
-    if (found == nullptr || found->epoch != chunk.epoch) {
+    if (found == nullptr || found->epoch != chunk.epoch || found->is_draining) {
         return false;
     }
     chunk.bytes = chunk.records.size();
@@ -333,16 +377,22 @@ bool QueueBuffers::on_chunk(const QueueId& queue, Chunk chunk) {
     return false;
 }
 
-void QueueBuffers::on_moved(const QueueId& queue, std::int64_t offset, std::uint64_t epoch) {
+void QueueBuffers::on_moved(const QueueId& queue,
+                            std::int64_t from,
+                            std::int64_t offset,
+                            std::uint64_t epoch) {
     const MutexLock lock(mutex_);
     Queue* found = find_locked(queue);
-    if (found == nullptr || found->epoch != epoch) {
+    if (found == nullptr || found->epoch != epoch || found->is_draining) {
         return;
     }
     moved_.fetch_add(1, std::memory_order_relaxed);
     Chunk marker;  // what was fetched before the jump comes first
     marker.next_offset = offset;
     marker.epoch = epoch;
+    if (offset > from) {
+        marker.lost = LostRun{from, offset, LostReason::kOutOfRange};
+    }
     found->chunks.push_back(std::move(marker));
     make_ready_locked(*found);
 }

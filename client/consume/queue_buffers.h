@@ -62,6 +62,14 @@ public:
                       std::int64_t offset);
     /// Drops the queue and what is buffered of it.
     void remove(const QueueId& queue);
+    /// Ends fetching and hands out nothing more of it; what was handed out is to be finished.
+    void drain(const QueueId& queue);
+    /// Everything below it is finished, when nothing handed out is unfinished or `by_force`; -1:
+    /// not read here.
+    std::optional<std::int64_t> drained(const QueueId& queue, bool by_force) const;
+    /// Queues of that broker, now and later, are handed out until then; time goes on by further
+    /// calls.
+    void set_lease(const std::string& broker, SteadyTime until);
     bool contains(const QueueId& queue) const;
     std::vector<QueueId> queues() const;
 
@@ -95,7 +103,10 @@ public:
 
     bool on_chunk(const QueueId& queue, Chunk chunk) override;
     bool has_room_for(const QueueId& queue, std::size_t bytes) override;
-    void on_moved(const QueueId& queue, std::int64_t offset, std::uint64_t epoch) override;
+    void on_moved(const QueueId& queue,
+                  std::int64_t from,
+                  std::int64_t offset,
+                  std::uint64_t epoch) override;
 
 private:
     struct Queue {
@@ -108,6 +119,8 @@ private:
         std::int64_t position = 0;
         std::uint64_t epoch = 0;
         std::uint64_t bytes = 0;
+        SteadyTime lease = SteadyTime::max();
+        bool is_draining = false;
         bool is_paused = false;
         bool is_stalled = false;  // the fetcher waits for resume()
         bool is_ready = false;    // in ready_
@@ -130,6 +143,7 @@ private:
     void release_locked(Queue& queue, std::uint64_t bytes) GANTRY_REQUIRES(mutex_);
     void resume_stalled_locked() GANTRY_REQUIRES(mutex_);
     bool is_full_locked(const Queue& queue, std::uint64_t more = 0) const GANTRY_REQUIRES(mutex_);
+    static bool is_leased(const Queue& queue);
     Queue* find_locked(const QueueId& queue) GANTRY_REQUIRES(mutex_);
 
     Runtime& runtime_;
@@ -143,6 +157,7 @@ private:
     mutable Mutex mutex_;
     std::condition_variable arrived_;
     std::map<QueueId, Queue> queues_ GANTRY_GUARDED_BY(mutex_);
+    std::map<std::string, SteadyTime> leases_ GANTRY_GUARDED_BY(mutex_);  // by broker
     std::deque<Queue*> ready_ GANTRY_GUARDED_BY(mutex_);
     std::uint64_t total_bytes_ GANTRY_GUARDED_BY(mutex_) = 0;
     std::uint64_t next_epoch_ GANTRY_GUARDED_BY(mutex_) = 1;

@@ -72,6 +72,18 @@ void Heartbeats::end_checks(std::uint64_t listener) {
     slot_.post([this, listener] { checkers_.erase(listener); });
 }
 
+std::uint64_t Heartbeats::receive_replies(OnReply on_reply) {
+    const std::uint64_t listener = ++last_listener_;
+    slot_.post([this, listener, on_reply = std::move(on_reply)] {
+        reply_listeners_.emplace(listener, on_reply);
+    });
+    return listener;
+}
+
+void Heartbeats::end_replies(std::uint64_t listener) {
+    slot_.post([this, listener] { reply_listeners_.erase(listener); });
+}
+
 void Heartbeats::put_consumer(const wire::ConsumerData& data,
                               std::function<void()> on_change,
                               Then then) {
@@ -101,6 +113,7 @@ void Heartbeats::stop() {
     consumers_.clear();
     producers_.clear();
     checkers_.clear();
+    reply_listeners_.clear();
 }
 
 void Heartbeats::beat(Then then) {
@@ -177,6 +190,11 @@ void Heartbeats::on_notice(const net::Received& notice, const std::string& addre
         on_members_changed(notice);
     } else if (notice.header.request() == wire::RequestCode::kCheckTransactionState) {
         on_transaction_check(notice, address);
+    } else if (notice.header.request() == wire::RequestCode::kPushReplyMessageToClient) {
+        const auto listeners = reply_listeners_;  // one may go meanwhile
+        for (const auto& [listener, on_reply] : listeners) {
+            on_reply(notice);
+        }
     }
 }
 

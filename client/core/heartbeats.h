@@ -26,8 +26,9 @@ class LoopSlot;
 /// their subscriptions. Every 10 s, at once when a group or a route changes, and at once on every
 /// new connection. Each broker has its own deadline.
 ///
-/// Threads   add_producer, remove_producer, answer_checks, end_checks: any. The rest: the control
-/// loop.
+/// Threads   add_producer, remove_producer, answer_checks, end_checks, receive_replies,
+/// end_replies:
+///           any. The rest: the control loop.
 class Heartbeats {
 public:
     using Then = UniqueFunction<void()>;
@@ -51,6 +52,14 @@ public:
     std::uint64_t answer_checks(const std::string& group, OnCheck on_check);
     /// Any thread; `on_check` may run once more.
     void end_checks(std::uint64_t listener);
+
+    /// Told in the control loop of replies that brokers push; each listener looks for its own.
+    using OnReply = std::function<void(const net::Received&)>;
+
+    /// Returns a number for end_replies. Any thread.
+    std::uint64_t receive_replies(OnReply on_reply);
+    /// Any thread; `on_reply` may run once more.
+    void end_replies(std::uint64_t listener);
 
     /// Adds a consumer group or replaces its data, beats, and calls `then` when every broker has
     /// answered or failed. `on_change`: the group's members changed, says a broker.
@@ -83,6 +92,7 @@ private:
     std::map<std::string, int> producers_;  // group to how many
     std::map<std::string, std::unique_ptr<Consumer>> consumers_;
     std::map<std::uint64_t, std::pair<std::string, OnCheck>> checkers_;  // by listener, with group
+    std::map<std::uint64_t, OnReply> reply_listeners_;
     std::atomic<std::uint64_t> last_listener_{0};
     std::set<std::string> beaten_;  // addresses that have a timer's worth of attention
     std::unique_ptr<net::Timer> timer_;

@@ -2,7 +2,8 @@
 // A member of a consumer group that prints what it receives: one that shares the queues with the
 // others of its group, or one that gets everything. See docs/guide/groups.md.
 //
-//   groups NAMESERVER TOPIC average|circle|hash      shares queues
+//   groups NAMESERVER TOPIC broker                   queues that the broker hands over in order
+//   groups NAMESERVER TOPIC average|circle|hash      shares queues by its own computing
 //   groups NAMESERVER TOPIC broadcast FILE           all messages; its offsets are in FILE
 //
 // Ends with SIGINT or SIGTERM.
@@ -29,12 +30,17 @@ Result<PushConsumer::Options> options_of(const std::string& way, const std::stri
     if (way == "broadcast") {
         options.model = Model::kBroadcasting;
         options.offsets_file = file;
+    } else if (way == "broker") {
+        options.sharing = Sharing::by_broker();  // the default
+    } else if (way == "average") {
+        options.sharing.kind = Sharing::Kind::kAverage;
     } else if (way == "circle") {
         options.sharing.kind = Sharing::Kind::kCircle;
     } else if (way == "hash") {
         options.sharing.kind = Sharing::Kind::kConsistentHash;
-    } else if (way != "average") {
-        return Error{Errc::kRefused, "'" + way + "' is none of average, circle, hash, broadcast"};
+    } else {
+        return Error{Errc::kRefused,
+                     "'" + way + "' is none of broker, average, circle, hash, broadcast"};
     }
     return options;
 }
@@ -71,7 +77,7 @@ Status run(const std::string& nameserver,
 
 int main(int argc, char** argv) {
     if (argc != 4 && argc != 5) {
-        std::cerr << "usage: groups NAMESERVER TOPIC average|circle|hash|broadcast [FILE]\n";
+        std::cerr << "usage: groups NAMESERVER TOPIC broker|average|circle|hash|broadcast [FILE]\n";
         return 2;
     }
     const Result<PushConsumer::Options> options = options_of(argv[3], argc == 5 ? argv[4] : "");

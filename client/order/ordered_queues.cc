@@ -231,7 +231,7 @@ void OrderedQueues::closed_in_loop(const QueueId& queue, std::int64_t offset) {
                     }
                     self->unlock_in_loop(queue);
                 },
-                {{queue, token}});
+                {.of_locks = {{queue, token}}, .of_grants = {}});
 }
 
 void OrderedQueues::unlock_in_loop(const QueueId& queue) {

@@ -458,7 +458,7 @@ void OrderedWorkers::commit_in_loop() {
                     }
                 }
             },
-            tokens);
+            {.of_locks = tokens, .of_grants = {}});
 }
 
 }  // namespace gantry::client

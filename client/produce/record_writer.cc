@@ -65,6 +65,14 @@ std::size_t property_bytes_of(const Message& message) noexcept {
     for (const auto& [name, value] : message.properties) {
         bytes += name.size() + value.size() + kSeparatorBytes;
     }
+    if (message.deliver_after.count() != 0) {
+        bytes += wire::property::kTimerDelayMs.size() + kSeparatorBytes +
+                 std::to_string(message.deliver_after.count()).size();
+    }
+    if (message.deliver_at != 0) {
+        bytes += wire::property::kTimerDeliverMs.size() + kSeparatorBytes +
+                 std::to_string(message.deliver_at).size();
+    }
     if (message.time_to_live.count() > 0) {
         bytes += wire::property::kExpiresAt.size() + kSeparatorBytes + kExpiryDigits;
     }
@@ -100,6 +108,14 @@ void append_properties(std::string& out, const Message& message, WallMs born_ms)
     for (const auto& [name, value] : message.properties) {
         append_property_to(out, name, value);
     }
+    if (message.deliver_after.count() != 0) {
+        append_property_to(
+            out, wire::property::kTimerDelayMs, std::to_string(message.deliver_after.count()));
+    }
+    if (message.deliver_at != 0) {
+        append_property_to(
+            out, wire::property::kTimerDeliverMs, std::to_string(message.deliver_at));
+    }
     if (message.time_to_live.count() > 0) {
         append_property_to(
             out, wire::property::kExpiresAt, expiry_text(born_ms + message.time_to_live.count()));
@@ -131,6 +147,12 @@ Status check_message(const Message& message, const MessageLimits& limits) {
     if (message.time_to_live.count() < 0 || message.time_to_live > kTimeToLiveMax) {
         return refused("time_to_live " + std::to_string(message.time_to_live.count()) +
                        " ms is not within 0 to 10 years");
+    }
+    if (message.deliver_after.count() < 0 || message.deliver_at < 0 ||
+        (message.deliver_after.count() > 0 && message.deliver_at > 0)) {
+        return refused("deliver_after " + std::to_string(message.deliver_after.count()) +
+                       " ms and deliver_at " + std::to_string(message.deliver_at) +
+                       ": one of them may be above 0, neither below");
     }
     const std::size_t properties = property_bytes_of(message);
     const std::size_t properties_max = wire::kPropertiesBytesMax - limits.own_property_bytes;

@@ -36,6 +36,7 @@ struct Outgoing {
     std::uint32_t record_bytes = 0;  ///< charged to the memory budget
     std::int32_t body_flags = 0;     ///< of sysFlag: whether and how the body is compressed
     SendKind kind = SendKind::kFree;
+    bool is_traced = false;
 };
 
 struct Lane;
@@ -59,6 +60,7 @@ struct Frame {
     bool is_sealed = false;  ///< takes no more messages
     bool has_keys = false;
     bool has_tags = false;
+    bool is_delayed = false;   ///< all its messages are, or none
     bool has_left = false;     ///< an attempt got as far as a socket
     bool is_unknown = false;   ///< an attempt's outcome is unknown
     bool is_numbered = false;  ///< of an idempotent producer: epoch and first are its number

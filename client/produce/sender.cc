@@ -4,6 +4,7 @@
 #include "client/core/heartbeats.h"
 #include "client/core/runtime.h"
 #include "client/produce/compress.h"
+#include "client/trace/tracer.h"
 #include "common/checksum.h"
 #include "protocol/wire/names.h"
 
@@ -44,7 +45,10 @@ Sender::Sender(Runtime& runtime, LoopSlot& slot, const Producer::Options& option
       frame_count_(runtime.metrics().counter("gantry_client_send_requests_total",
                                              "Send requests, each with one message or more")),
       retry_count_(runtime.metrics().counter("gantry_client_send_retries_total",
-                                             "Send requests that were repeated")) {}
+                                             "Send requests that were repeated")),
+      limited_count_(
+          runtime.metrics().counter("gantry_client_send_limited_total",
+                                    "Send requests that a broker's limit of rates has put off")) {}
 
 Sender::~Sender() = default;
 
@@ -60,11 +64,16 @@ void Sender::start() {
         });
 }
 
+void Sender::trace_by(std::shared_ptr<Tracer> tracer) {
+    tracer_ = std::move(tracer);
+}
+
 Status Sender::accept(Message message, const SendTarget& target, Producer::Done done) {
     if (is_closed_.load(std::memory_order_acquire)) {
         return closed_error();
     }
     GANTRY_TRY(wire::check_topic_name(message.topic));
+    const bool is_traced = tracer_ != nullptr && tracer_->choose(message);
     GANTRY_TRY(check_message(message, limits_));
     GANTRY_TRY(take_slot());  // before the body is compressed for nothing
     Parked parked;
@@ -75,6 +84,7 @@ Status Sender::accept(Message message, const SendTarget& target, Producer::Done 
     GANTRY_TRY(charge(outgoing.record_bytes));
     outgoing.message = std::move(message);
     outgoing.done = std::move(done);
+    outgoing.is_traced = is_traced;
     outgoing.kind = target.kind;
     outgoing.key_hash = target.key_hash;
     if (target.queue != nullptr) {
@@ -196,6 +206,20 @@ TopicSender& Sender::topic_in_loop(const std::string& topic) {
     return *last_topic_;
 }
 
+SendBroker& Sender::broker_in_loop(const BrokerRoute& route) {
+    std::unique_ptr<SendBroker>& broker = brokers_[route.name];
+    if (broker == nullptr) {
+        broker = std::make_unique<SendBroker>();
+        broker->name = route.name;
+    }
+    if (broker->address != route.master()) {
+        broker->set_address(route.master());
+        broker->channel = &slot_.channel(broker->address, channel_owner_);
+        broker->succeeded();
+    }
+    return *broker;
+}
+
 void Sender::enqueue_in_loop(Parked& parked) {
     if (is_shut_) {
         complete_in_loop(parked.outgoing, closed_error());
@@ -253,7 +277,9 @@ void Sender::place_in_loop(TopicSender& topic, Parked& parked) {
 
 void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
     Frame* frame = lane.gathering(outgoing.kind);
+    const bool is_delayed = outgoing.message.is_delayed();
     const bool fits = frame != nullptr && options_.batch_bytes_max > 0 &&
+                      frame->is_delayed == is_delayed &&
                       frame->bytes + outgoing.record_bytes <= options_.batch_bytes_max &&
                       outgoing.deadline - frame->deadline <= options_.deadline / kSpreadPart;
     if (!fits) {
@@ -264,6 +290,7 @@ void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
         frame = opened.get();
         frame->lane = &lane;
         frame->kind = outgoing.kind;
+        frame->is_delayed = is_delayed;
         frame->deadline = outgoing.deadline;
         frame->opened = outgoing.deadline - options_.deadline;
         frame->born_ms = runtime_.clock().wall_ms();
@@ -279,6 +306,25 @@ void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
     }
     if (!lane.waiting.empty()) {
         mark_busy_in_loop(lane);
+    }
+}
+
+void Sender::encode_in_loop(const Frame& frame, std::string& body) {
+    RecordOrigin origin;
+    origin.queue_id = frame.lane->queue;
+    origin.born_ms = frame.born_ms;
+    origin.born_host = runtime_.local_host();
+    origin.store_v6 = frame.lane->broker->store_v6;
+    writer_.set_origin(origin);
+    body.reserve(frame.bytes);
+    auto next = frame.sends.begin();
+    if (frame.is_numbered) {
+        writer_.append_first(
+            body, next->message, next->body_flags, {producer_id_, frame.epoch, frame.first});
+        ++next;
+    }
+    for (; next != frame.sends.end(); ++next) {
+        writer_.append(body, next->message, next->body_flags);
     }
 }
 

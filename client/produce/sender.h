@@ -11,6 +11,7 @@
 #include "common/random.h"
 #include "protocol/net/channel.h"
 #include "protocol/net/event_loop.h"
+#include "protocol/wire/message.pb.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -26,6 +27,7 @@ namespace gantry::client {
 
 class LoopSlot;
 class Runtime;
+class Tracer;
 
 /// Where the caller wants a message.
 struct SendTarget {
@@ -43,6 +45,8 @@ struct SendTarget {
 class Sender final : public net::PassEnd, public std::enable_shared_from_this<Sender> {
 public:
     Sender(Runtime& runtime, LoopSlot& slot, const Producer::Options& options);
+    /// Before start: what becomes of messages is told to `tracer`.
+    void trace_by(std::shared_ptr<Tracer> tracer);
     ~Sender() override;
 
     /// Joins heartbeats and route changes; once, before anything else.
@@ -96,8 +100,9 @@ private:
     void encode_in_loop(const Frame& frame, std::string& body);
     std::chrono::milliseconds attempt_limit_in_loop(const Frame& frame) const;
     void answered_in_loop(FramePtr frame, Result<net::Received>& result);
-    void stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_t log_offset);
+    void stored_in_loop(Frame& frame, const wire::SendRecordsResponse& answer);
     void failed_in_loop(FramePtr frame, Error error);
+    void limited_in_loop(FramePtr frame, const Error& error, std::chrono::milliseconds wait);
     bool may_retry(const Frame& frame, const Error& error) const noexcept;
     std::chrono::milliseconds pause_in_loop(const Frame& frame);
     void retry_in_loop(FramePtr frame, const Error& error);
@@ -131,6 +136,7 @@ private:
     const std::uint64_t channel_owner_;
     const std::uint64_t producer_id_;  // of the numbers of its sends
     const MessageLimits limits_;
+    std::shared_ptr<Tracer> tracer_;  // null: nothing is traced
     std::atomic<std::uint64_t> in_flight_{0};  // messages accepted, not completed
     std::atomic<bool> is_closed_{false};
     std::atomic<bool> is_completing_{false};
@@ -165,6 +171,7 @@ private:
     Counter& failed_count_;
     Counter& frame_count_;
     Counter& retry_count_;
+    Counter& limited_count_;
 };
 
 }  // namespace gantry::client

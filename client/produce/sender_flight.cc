@@ -2,7 +2,9 @@
 // The part of a producer's engine that deals with frames in flight: encoding, answers, retries,
 // deadlines, and routes.
 #include "client/core/runtime.h"
+#include "client/produce/retry_after.h"
 #include "client/produce/sender.h"
+#include "client/trace/tracer.h"
 #include "common/log.h"
 #include "protocol/wire/message.pb.h"
 
@@ -97,25 +99,6 @@ void Sender::wake_held_in_loop(SendBroker& broker) {
     broker.held.clear();
 }
 
-void Sender::encode_in_loop(const Frame& frame, std::string& body) {
-    RecordOrigin origin;
-    origin.queue_id = frame.lane->queue;
-    origin.born_ms = frame.born_ms;
-    origin.born_host = runtime_.local_host();
-    origin.store_v6 = frame.lane->broker->store_v6;
-    writer_.set_origin(origin);
-    body.reserve(frame.bytes);
-    auto next = frame.sends.begin();
-    if (frame.is_numbered) {
-        writer_.append_first(
-            body, next->message, next->body_flags, {producer_id_, frame.epoch, frame.first});
-        ++next;
-    }
-    for (; next != frame.sends.end(); ++next) {
-        writer_.append(body, next->message, next->body_flags);
-    }
-}
-
 milliseconds Sender::attempt_limit_in_loop(const Frame& frame) const {
     const milliseconds left = ms_until(frame.deadline, slot_.loop().pass_time());
     const std::uint32_t attempts_left =
@@ -146,6 +129,7 @@ void Sender::dispatch_in_loop(Lane& lane) {
     fields.set_count(static_cast<std::uint32_t>(frame->sends.size()));
     fields.set_haskeys(frame->has_keys);
     fields.set_hastags(frame->has_tags);
+    fields.set_isdelayed(frame->is_delayed);
     net::Request request{wire::RequestCode::kSendRecords, &fields, std::move(body)};
     frame_count_.add();
     if (frame->kind == SendKind::kOneway) {
@@ -190,12 +174,14 @@ void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
     };
     if (answer) {
         lane.broker->succeeded();
-        stored_in_loop(*frame, answer->queueoffset(), answer->logoffset());
+        stored_in_loop(*frame, *answer);
         pool_.give(std::move(frame));
     } else if (is_told(wire::ResponseCode::kSequenceGap)) {
         misnumbered_in_loop(std::move(frame), answer.error(), true);
     } else if (is_told(wire::ResponseCode::kNumbersUnknown)) {
         misnumbered_in_loop(std::move(frame), answer.error(), false);
+    } else if (const auto wait = retry_after_of(result)) {
+        limited_in_loop(std::move(frame), answer.error(), *wait);
     } else {
         failed_in_loop(std::move(frame), std::move(answer).error());
     }
@@ -204,7 +190,10 @@ void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
     }
 }
 
-void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_t log_offset) {
+void Sender::stored_in_loop(Frame& frame, const wire::SendRecordsResponse& answer) {
+    std::int64_t queue_offset = answer.queueoffset();
+    std::int64_t log_offset = answer.logoffset();
+    int number = 0;
     const Lane& lane = *frame.lane;
     stored_count_.add(frame.sends.size());
     if (frame.is_numbered && frame.epoch == lane.numbers->epoch) {
@@ -217,6 +206,11 @@ void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_
         SendReceipt receipt;
         receipt.queue = {*lane.topic, lane.broker->name, lane.queue};
         receipt.queue_offset = queue_offset++;
+        if (number < answer.recallhandles_size() && number < answer.logoffsets_size()) {
+            receipt.recall_handle = answer.recallhandles(number);
+            log_offset = answer.logoffsets(number);
+            ++number;
+        }
         receipt.message_id = message_id_of(lane.broker->id_prefix, log_offset);
         log_offset += static_cast<std::int64_t>(
             lane.broker->store_v6 ? record_bytes_of(outgoing.message, born_v6, true)
@@ -229,6 +223,11 @@ void Sender::stored_in_loop(Frame& frame, std::int64_t queue_offset, std::int64_
 void Sender::complete_in_loop(Outgoing& outgoing, Result<SendReceipt>&& result) {
     const Completing completing(*this);
     discharge(outgoing);
+    if (outgoing.is_traced) {
+        tracer_->sent(outgoing.message,
+                      result,
+                      std::chrono::steady_clock::now() - (outgoing.deadline - options_.deadline));
+    }
     if (outgoing.done) {
         Producer::Done done = std::move(outgoing.done);
         done(std::move(result));
@@ -481,20 +480,6 @@ void Sender::move_frames_in_loop(TopicSender& topic, Lane& dropped) {
         pool_.give(std::move(frame));
     }
     dropped.waiting = std::move(staying);
-}
-
-SendBroker& Sender::broker_in_loop(const BrokerRoute& route) {
-    std::unique_ptr<SendBroker>& broker = brokers_[route.name];
-    if (broker == nullptr) {
-        broker = std::make_unique<SendBroker>();
-        broker->name = route.name;
-    }
-    if (broker->address != route.master()) {
-        broker->set_address(route.master());
-        broker->channel = &slot_.channel(broker->address, channel_owner_);
-        broker->succeeded();
-    }
-    return *broker;
 }
 
 }  // namespace gantry::client

@@ -75,7 +75,8 @@ private:
     Result<Transaction> try_half(const wire::SendMessageRequest& fields,
                                  const Message& message,
                                  const BrokerRoute& broker,
-                                 SteadyTime deadline);
+                                 SteadyTime deadline,
+                                 std::chrono::milliseconds& limited);
     /// Whether the broker may or may not know the outcome by now, or later.
     static bool may_repeat(Errc code) noexcept;
     Status tell(const Transaction& transaction, TransactionOutcome outcome, bool is_answer);

@@ -4,6 +4,7 @@
 #include "client/core/runtime.h"
 #include "client/produce/compress.h"
 #include "client/produce/record_writer.h"
+#include "client/produce/retry_after.h"
 #include "client/produce/transaction_engine.h"
 #include "protocol/wire/message_id.h"
 #include "protocol/wire/names.h"
@@ -96,7 +97,8 @@ Result<Transaction> TransactionEngine::store_half(Message& message, const std::s
     fields.set_properties(stored_properties(message, fields.borntimestamp()));
     const SteadyTime deadline = std::chrono::steady_clock::now() + options_.deadline;
     std::string avoided;
-    for (std::uint32_t attempt = 0;; ++attempt) {
+    for (std::uint32_t attempt = 0;;) {
+        milliseconds limited{0};
         const auto try_once = [&]() -> Result<Transaction> {
             GANTRY_ASSIGN_OR_RETURN(const RoutePtr route,
                                     runtime_.routes().wait_for(message.topic));
@@ -105,12 +107,16 @@ Result<Transaction> TransactionEngine::store_half(Message& message, const std::s
             fields.set_queueid(queue.queue);
             GANTRY_ASSIGN_OR_RETURN(
                 Transaction stored,
-                try_half(fields, message, *route->find_broker(queue.broker), deadline));
+                try_half(fields, message, *route->find_broker(queue.broker), deadline, limited));
             stored.id = id;
             stored.queue = queue;
             return stored;
         };
         Result<Transaction> stored = try_once();
+        if (limited > milliseconds{0} && limited < left_until(deadline)) {
+            std::this_thread::sleep_for(limited);
+            continue;
+        }
         if (stored || attempt >= options_.retries_max || !is_not_stored(stored.error().code) ||
             left_until(deadline) <= milliseconds{0}) {
             return stored;
@@ -118,14 +124,15 @@ Result<Transaction> TransactionEngine::store_half(Message& message, const std::s
         if (stored.error().code == Errc::kNotFound) {
             runtime_.routes().refresh(message.topic);
         }
-        pause(attempt, deadline);
+        pause(attempt++, deadline);
     }
 }
 
 Result<Transaction> TransactionEngine::try_half(const wire::SendMessageRequest& fields,
                                                 const Message& message,
                                                 const BrokerRoute& broker,
-                                                SteadyTime deadline) {
+                                                SteadyTime deadline,
+                                                milliseconds& limited) {
     const std::string address = broker.master();
     if (!runtime_.memory().try_take(message.body.size())) {
         return Error{
@@ -139,7 +146,8 @@ Result<Transaction> TransactionEngine::try_half(const wire::SendMessageRequest& 
             const milliseconds left = std::max(left_until(deadline), milliseconds{1});
             channel.call({wire::RequestCode::kSendMessageV2, &fields, message.body},
                          channel.is_up() ? left : std::min(left, std::max(kDialLimit, left / 3)),
-                         [shared, address](Result<net::Received>& result) {
+                         [shared, address, &limited](Result<net::Received>& result) {
+                             limited = retry_after_of(result).value_or(milliseconds{0});
                              (*shared)(fields_of<wire::SendMessageResponse>(result, address));
                          });
         });

@@ -29,6 +29,7 @@ constexpr std::uint32_t kFramesPerWrite = 32;
 constexpr std::chrono::seconds kFlushMax{10};
 constexpr std::chrono::seconds kLingerMax{2};
 constexpr std::chrono::seconds kShrinkAfter{1};
+constexpr std::chrono::seconds kStarveMax{10};
 constexpr std::size_t kWorthShrinkingBytes = std::size_t{16} << 10U;
 
 }  // namespace
@@ -91,6 +92,9 @@ Connection::Connection(EventLoop& loop,
 Connection::~Connection() {
     loop_.role().assert_held();
     loop_.forget(*this);
+    if (limits_.memory != nullptr) {
+        limits_.memory->add(-accounted_bytes_);
+    }
     if (phase_ != Phase::kClosed) {
         event_del(&events_->readable);
         event_del(&events_->writable);
@@ -193,10 +197,14 @@ void Connection::read_ready_in_loop() {
         }
     }
     release_input_in_loop();
+    account_in_loop();
 }
 
 bool Connection::receive_in_loop() {
-    make_room_in_loop();
+    if (!make_room_in_loop()) {
+        starve_in_loop();
+        return false;
+    }
     ReceiveBuffer& buffer = *input_;
     const std::size_t room = buffer.room();
     ssize_t got = 0;
@@ -223,11 +231,49 @@ bool Connection::receive_in_loop() {
     return static_cast<std::size_t>(got) == room;
 }
 
-void Connection::make_room_in_loop() {
+bool Connection::has_memory_in_loop() const {
+    return limits_.memory == nullptr || !limits_.memory->is_full();
+}
+
+/// What it has read of a frame stays; sweep() looks whether there is room for the rest.
+void Connection::starve_in_loop() {
+    if (!std::exchange(is_starved_, true)) {
+        starved_since_ = loop_.pass_time();
+        event_del(&events_->readable);
+    }
+}
+
+void Connection::feed_in_loop(SteadyTime now) {
+    if (has_memory_in_loop()) {
+        is_starved_ = false;
+        if (phase_ == Phase::kOpen && !is_reading_paused_) {
+            event_add(&events_->readable, nullptr);
+        }
+    } else if (now - starved_since_ >= kStarveMax && phase_ == Phase::kOpen) {
+        close({Errc::kBusy,
+               peer_text_ + ": no memory for its frame, all connections hold " +
+                   std::to_string(limits_.memory->used()) + " B of " +
+                   std::to_string(limits_.memory->bytes_max()) + " B"});
+    }
+}
+
+void Connection::account_in_loop() {
+    if (limits_.memory == nullptr) {
+        return;
+    }
+    const std::size_t input = input_ == nullptr ? 0 : input_->capacity;
+    const auto held = static_cast<std::int64_t>(output_.owned_bytes() + input);
+    if (held != accounted_bytes_) {
+        limits_.memory->add(held - std::exchange(accounted_bytes_, held));
+    }
+}
+
+/// False: it takes memory, and there is none.
+bool Connection::make_room_in_loop() {
     BufferPool& pool = loop_.buffers();
     if (input_ == nullptr) {
         input_ = pool.take(limits_.receive_bytes);
-        return;
+        return true;
     }
     ReceiveBuffer& old = *input_;
     const std::size_t held = old.held();
@@ -235,7 +281,7 @@ void Connection::make_room_in_loop() {
     if (held == 0 && !is_pinned) {
         old.begin = 0;
         old.end = 0;
-        return;
+        return true;
     }
     const std::byte* const from = old.bytes.get() + old.begin;
     const std::size_t needed = std::max(held + 1, wire::frame_bytes_needed(Bytes(from, held)));
@@ -245,7 +291,10 @@ void Connection::make_room_in_loop() {
             old.begin = 0;
             old.end = held;
         }
-        return;
+        return true;
+    }
+    if (needed > limits_.receive_bytes && !has_memory_in_loop()) {
+        return false;
     }
     std::shared_ptr<ReceiveBuffer> fresh =
         pool.take(std::max<std::size_t>(needed, limits_.receive_bytes));
@@ -254,6 +303,7 @@ void Connection::make_room_in_loop() {
     }
     fresh->end = held;
     pool.give(std::exchange(input_, std::move(fresh)));
+    return true;
 }
 
 void Connection::discard_input_in_loop() {
@@ -358,6 +408,7 @@ void Connection::flush_in_loop(bool is_writable) {
             last_active_ = loop_.pass_time();
         }
     }
+    account_in_loop();
     if (phase_ == Phase::kOpen) {
         balance_reading_in_loop();
     } else if (must_drop_output_ || output_.empty()) {
@@ -372,7 +423,9 @@ void Connection::balance_reading_in_loop() {
         event_del(&events_->readable);
     } else if (is_reading_paused_ && waiting <= limits_.output_bytes_max / 2) {
         is_reading_paused_ = false;
-        event_add(&events_->readable, nullptr);
+        if (!is_starved_) {
+            event_add(&events_->readable, nullptr);
+        }
         if (input_ != nullptr) {
             handle_frames_in_loop();
             release_input_in_loop();
@@ -418,6 +471,10 @@ bool Connection::sweep(SteadyTime now, bool may_idle_out) {
     }
     if (input_ != nullptr && now - last_read_ >= kShrinkAfter) {
         shrink_input_in_loop();
+        account_in_loop();
+    }
+    if (is_starved_) {
+        feed_in_loop(now);
     }
     return is_idle;
 }

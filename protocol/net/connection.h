@@ -6,6 +6,7 @@
 #include "common/result.h"
 #include "common/unique_fd.h"
 #include "protocol/net/event_loop.h"
+#include "protocol/net/memory_meter.h"
 #include "protocol/net/output_queue.h"
 #include "protocol/wire/frame.h"
 #include "protocol/wire/header.h"
@@ -62,6 +63,9 @@ struct ConnectionLimits {
     std::uint32_t receive_bytes = 256U << 10U;                  ///< asked of one recv call
     std::uint64_t output_bytes_max = std::uint64_t{64} << 20U;  ///< above: reading stops
     std::chrono::milliseconds idle_max{120'000};  ///< no read and no write: closed; 0: never
+    /// Counts what the connection holds; outlives it. While it is full, what needs a buffer larger
+    /// than receive_bytes is not read; a connection that waits so for 10 s is closed.
+    MemoryMeter* memory = nullptr;
 };
 
 /// To whom a reply goes, kept after the request's bytes are gone.
@@ -169,7 +173,11 @@ private:
 
     void read_ready_in_loop();
     void write_ready_in_loop();
-    void make_room_in_loop();
+    bool make_room_in_loop();
+    bool has_memory_in_loop() const;
+    void starve_in_loop();
+    void feed_in_loop(SteadyTime now);
+    void account_in_loop();
     bool receive_in_loop();
     void discard_input_in_loop();
     void handle_frames_in_loop();
@@ -198,10 +206,13 @@ private:
     Error close_reason_;
     SteadyTime last_read_{};
     SteadyTime last_active_{};
+    SteadyTime starved_since_{};
+    std::int64_t accounted_bytes_ = 0;    ///< as limits_.memory has them
     std::uint32_t frames_unwritten_ = 0;  ///< handled since output was written
     Phase phase_ = Phase::kOpen;
     bool is_write_watched_ = false;
     bool is_reading_paused_ = false;
+    bool is_starved_ = false;  ///< not read from for want of memory
     bool must_drop_output_ = false;
     bool must_linger_ = false;
 };

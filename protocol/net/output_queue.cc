@@ -54,6 +54,14 @@ std::string& OutputQueue::tail(std::size_t expected_bytes) {
     return chunks_.back();
 }
 
+std::uint64_t OutputQueue::owned_bytes() const noexcept {
+    std::uint64_t bytes = 0;
+    for (const std::string& chunk : chunks_) {
+        bytes += chunk.size();
+    }
+    return bytes;
+}
+
 void OutputQueue::seal() {
     if (!is_open_) {
         return;

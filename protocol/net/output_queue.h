@@ -62,6 +62,9 @@ public:
     /// Bytes that wait.
     std::uint64_t bytes() const noexcept { return sealed_bytes_ + open_bytes(); }
 
+    /// Bytes of memory of its own that it holds: not what lies in files or elsewhere.
+    std::uint64_t owned_bytes() const noexcept;
+
     /// Bytes handed to the kernel so far; written() + bytes() is the position in the stream at
     /// which the next byte appended goes out.
     std::uint64_t written() const noexcept { return written_; }

@@ -14,7 +14,7 @@ struct Named {
 };
 
 // Ascending by number.
-constexpr std::array<Named<RequestCode>, 72> kRequests = {{
+constexpr std::array<Named<RequestCode>, 81> kRequests = {{
     {RequestCode::kSendMessage, "SEND_MESSAGE"},
     {RequestCode::kPullMessage, "PULL_MESSAGE"},
     {RequestCode::kQueryMessage, "QUERY_MESSAGE"},
@@ -66,10 +66,14 @@ constexpr std::array<Named<RequestCode>, 72> kRequests = {{
     {RequestCode::kSendBatchMessage, "SEND_BATCH_MESSAGE"},
     {RequestCode::kQueryDataVersion, "QUERY_DATA_VERSION"},
     {RequestCode::kResumeCheckHalfMessage, "RESUME_CHECK_HALF_MESSAGE"},
+    {RequestCode::kSendReplyMessage, "SEND_REPLY_MESSAGE"},
+    {RequestCode::kSendReplyMessageV2, "SEND_REPLY_MESSAGE_V2"},
+    {RequestCode::kPushReplyMessageToClient, "PUSH_REPLY_MESSAGE_TO_CLIENT"},
     {RequestCode::kAddWritePermOfBroker, "ADD_WRITE_PERM_OF_BROKER"},
     {RequestCode::kGetTopicConfig, "GET_TOPIC_CONFIG"},
     {RequestCode::kGetSubscriptionGroupConfig, "GET_SUBSCRIPTIONGROUP_CONFIG"},
     {RequestCode::kLitePullMessage, "LITE_PULL_MESSAGE"},
+    {RequestCode::kRecallMessage, "RECALL_MESSAGE"},
     {RequestCode::kBrokerHeartbeat, "BROKER_HEARTBEAT"},
     {RequestCode::kSendRecords, "SEND_RECORDS"},
     {RequestCode::kCommitOffsets, "COMMIT_OFFSETS"},
@@ -78,18 +82,23 @@ constexpr std::array<Named<RequestCode>, 72> kRequests = {{
     {RequestCode::kDescribeBroker, "DESCRIBE_BROKER"},
     {RequestCode::kListGroups, "LIST_GROUPS"},
     {RequestCode::kListTransactions, "LIST_TRANSACTIONS"},
+    {RequestCode::kListDelayed, "LIST_DELAYED"},
     {RequestCode::kSettlePops, "SETTLE_POPS"},
+    {RequestCode::kShareQueues, "SHARE_QUEUES"},
+    {RequestCode::kListShares, "LIST_SHARES"},
     {RequestCode::kLockQueues, "LOCK_QUEUES"},
     {RequestCode::kUnlockQueues, "UNLOCK_QUEUES"},
     {RequestCode::kListParkedKeys, "LIST_PARKED_KEYS"},
     {RequestCode::kChangeParkedKey, "CHANGE_PARKED_KEY"},
+    {RequestCode::kSetFlowLimit, "SET_FLOW_LIMIT"},
+    {RequestCode::kListFlowLimits, "LIST_FLOW_LIMITS"},
     {RequestCode::kPopMessage, "POP_MESSAGE"},
     {RequestCode::kAckMessage, "ACK_MESSAGE"},
     {RequestCode::kChangeMessageInvisibleTime, "CHANGE_MESSAGE_INVISIBLETIME"},
     {RequestCode::kBatchAckMessage, "BATCH_ACK_MESSAGE"},
 }};
 
-constexpr std::array<Named<ResponseCode>, 35> kResponses = {{
+constexpr std::array<Named<ResponseCode>, 39> kResponses = {{
     {ResponseCode::kSuccess, "SUCCESS"},
     {ResponseCode::kSystemError, "SYSTEM_ERROR"},
     {ResponseCode::kSystemBusy, "SYSTEM_BUSY"},
@@ -115,6 +124,7 @@ constexpr std::array<Named<ResponseCode>, 35> kResponses = {{
     {ResponseCode::kPollingFull, "POLLING_FULL"},
     {ResponseCode::kPollingTimeout, "POLLING_TIMEOUT"},
     {ResponseCode::kFlowControl, "FLOW_CONTROL"},
+    {ResponseCode::kIllegalOperation, "ILLEGAL_OPERATION"},
     {ResponseCode::kMalformed, "MALFORMED"},
     {ResponseCode::kDiskFull, "DISK_FULL"},
     {ResponseCode::kReadOnly, "READ_ONLY"},
@@ -124,7 +134,10 @@ constexpr std::array<Named<ResponseCode>, 35> kResponses = {{
     {ResponseCode::kIoError, "IO_ERROR"},
     {ResponseCode::kSequenceGap, "SEQUENCE_GAP"},
     {ResponseCode::kNumbersUnknown, "NUMBERS_UNKNOWN"},
+    {ResponseCode::kDelayedUnknown, "DELAYED_UNKNOWN"},
+    {ResponseCode::kDelayedOver, "DELAYED_OVER"},
     {ResponseCode::kFenced, "FENCED"},
+    {ResponseCode::kOffsetOutOfRange, "OFFSET_OUT_OF_RANGE"},
 }};
 
 template <class Code, std::size_t N>

@@ -60,10 +60,14 @@ enum class RequestCode : std::int32_t {
     kSendBatchMessage = 320,
     kQueryDataVersion = 322,
     kResumeCheckHalfMessage = 323,
+    kSendReplyMessage = 324,
+    kSendReplyMessageV2 = 325,
+    kPushReplyMessageToClient = 326,
     kAddWritePermOfBroker = 327,
     kGetTopicConfig = 351,
     kGetSubscriptionGroupConfig = 352,
     kLitePullMessage = 361,
+    kRecallMessage = 370,
     kBrokerHeartbeat = 904,
     kPopMessage = 200050,
     kAckMessage = 200051,
@@ -77,11 +81,16 @@ enum class RequestCode : std::int32_t {
     kDescribeBroker = 10020,       ///< build, store watermarks, counters
     kListGroups = 10021,           ///< groups with members and lag
     kListTransactions = 10030,     ///< transactions without an outcome
+    kListDelayed = 10040,          ///< delayed messages that wait
     kSettlePops = 10050,           ///< acknowledges and re-times popped messages, many at once
+    kShareQueues = 10060,          ///< a member's queues of this broker; parked until they change
+    kListShares = 10061,           ///< who has which queues of a group
     kLockQueues = 10070,           ///< takes or renews queues to consume in order
     kUnlockQueues = 10071,
     kListParkedKeys = 10072,   ///< keys whose messages a group has put aside
     kChangeParkedKey = 10073,  ///< puts messages of a key aside, releases or drops them
+    kSetFlowLimit = 10080,         ///< sets or takes away limits of rates
+    kListFlowLimits = 10081,       ///< those that were set, and the defaults
 };
 
 /// How a request ended; RocketMQ's numbers, Gantry's own from 10000.
@@ -111,6 +120,7 @@ enum class ResponseCode : std::int32_t {
     kPollingFull = 209,     ///< too many pops wait
     kPollingTimeout = 210,  ///< a pop waited, and nothing came
     kFlowControl = 215,
+    kIllegalOperation = 604,  ///< a recall handle that is none, or of something else
     kMalformed = 10000,  ///< the request's bytes do not parse; the connection is closed after it
     kDiskFull = 10001,   ///< not stored; resumes by itself when space returns
     kReadOnly = 10002,   ///< not stored; reason in the remark
@@ -120,7 +130,10 @@ enum class ResponseCode : std::int32_t {
     kIoError = 10006,  ///< the disk failed this request, and maybe not the next; nothing is skipped
     kSequenceGap = 10007,     ///< not stored: messages of this producer before it are missing
     kNumbersUnknown = 10008,  ///< the producer's numbers in this queue are not known, or are over
-    kFenced = 10070,  ///< another client has the queue to consume in order, or none has
+    kDelayedUnknown = 10040,  ///< no delayed message of that handle is known
+    kDelayedOver = 10041,     ///< it waits no longer: it was delivered, or cancelled before
+    kFenced = 10060,            ///< the queue has been locked by or granted to another client since
+    kOffsetOutOfRange = 10061,  ///< the group's policy is not to move; fields say the range
 };
 
 /// RocketMQ's or our name of a code, "" when unknown; for logs, metrics and tools.

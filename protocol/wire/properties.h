@@ -26,6 +26,16 @@ inline constexpr std::string_view kHalf = "TRAN_MSG";  ///< "true" in a half mes
 inline constexpr std::string_view kCheckImmunity = "CHECK_IMMUNITY_TIME_IN_SECONDS";
 inline constexpr std::string_view kCheckTimes = "TRANSACTION_CHECK_TIMES";
 inline constexpr std::string_view kExpiresAt = "GANTRY_EXPIRES_AT";  ///< ms since 1970
+inline constexpr std::string_view kTimerDelaySeconds = "TIMER_DELAY_SEC";
+inline constexpr std::string_view kTimerDelayMs = "TIMER_DELAY_MS";
+inline constexpr std::string_view kTimerDeliverMs = "TIMER_DELIVER_MS";
+inline constexpr std::string_view kTimerOutMs = "TIMER_OUT_MS";  ///< of a waiting record: its due
+inline constexpr std::string_view kTimerRollTimes = "TIMER_ROLL_TIMES";
+inline constexpr std::string_view kCorrelationId = "CORRELATION_ID";
+inline constexpr std::string_view kReplyTo = "REPLY_TO_CLIENT";
+inline constexpr std::string_view kReplyTtl = "TTL";          ///< ms
+inline constexpr std::string_view kMessageType = "MSG_TYPE";  ///< "reply"
+inline constexpr std::string_view kReplyPushedAt = "PUSH_REPLY_TIME";
 inline constexpr std::string_view kSendNumber = "GSEQ";  ///< Gantry's, see send_number.h
 }  // namespace property
 

@@ -42,6 +42,8 @@ inline constexpr std::int32_t kTransactionCommit = 0x8;
 inline constexpr std::int32_t kTransactionRollback = 0xC;
 inline constexpr std::int32_t kBornHostV6 = 0x10;
 inline constexpr std::int32_t kStoreHostV6 = 0x20;
+/// Gantry's, set by the broker: what was delayed, and waited at preparedTransactionOffset.
+inline constexpr std::int32_t kEndsTimer = 0x0800'0000;
 /// Gantry's: the first record of a numbered send, see send_number.h.
 inline constexpr std::int32_t kNumbered = 0x1000'0000;
 /// Gantry's, set by the broker: the next record of the log was stored in one step with this one.

@@ -64,6 +64,7 @@ Errc errc_of(ResponseCode code) noexcept {
         case ResponseCode::kMessageIllegal:
         case ResponseCode::kInvalidParameter:
         case ResponseCode::kSubscriptionParseFailed:
+        case ResponseCode::kIllegalOperation:
             return Errc::kRefused;
         case ResponseCode::kNoPermission:
             return Errc::kDenied;
@@ -77,11 +78,14 @@ Errc errc_of(ResponseCode code) noexcept {
         case ResponseCode::kConsumerNotOnline:
         case ResponseCode::kNoMessage:
         case ResponseCode::kPollingTimeout:
+        case ResponseCode::kDelayedUnknown:
+        case ResponseCode::kOffsetOutOfRange:
             return Errc::kNotFound;
         case ResponseCode::kSubscriptionNotLatest:
         case ResponseCode::kConflict:
         case ResponseCode::kSequenceGap:
         case ResponseCode::kNumbersUnknown:
+        case ResponseCode::kDelayedOver:
         case ResponseCode::kFenced:
             return Errc::kConflict;
         case ResponseCode::kServiceNotAvailable:

@@ -27,18 +27,33 @@ std::uint32_t steps_until(std::string_view expires_at) noexcept {
     return static_cast<std::uint32_t>(std::max<WallMs>((behind + kStepMs - 1) / kStepMs, 1));
 }
 
+std::int64_t due_ms(std::string_view text) noexcept {
+    std::int64_t due = 0;
+    std::from_chars(text.data(), text.data() + text.size(), due);
+    return due;
+}
+
 }  // namespace
 
 std::int64_t unit_tag(std::string_view properties) noexcept {
     std::string_view tag;
     std::string_view expires_at;
+    std::string_view due;
+    bool waits = false;
     wire::for_each_property(properties, [&](std::string_view name, std::string_view value) {
         if (name == wire::property::kTags) {
             tag = value;
         } else if (name == wire::property::kExpiresAt) {
             expires_at = value;
+        } else if (name == wire::property::kTimerOutMs) {
+            due = value;
+        } else if (name == wire::property::kRealTopic) {
+            waits = true;
         }
     });
+    if (waits && !due.empty()) {
+        return due_ms(due);
+    }
     const std::int64_t hash = wire::tag_hash(tag);
     const std::uint32_t expiry = expires_at.empty() ? 0 : steps_until(expires_at);
     if (expiry == 0) {

@@ -14,9 +14,13 @@ namespace gantry::storage {
 ///   high half   never expires: the hash's sign, 0 or FFFFFFFF, as RocketMQ has it
 ///               expires: in so many quarters of a second after 2025-01-01, UTC, rounded up
 ///
+/// That of a delayed message that waits, with TIMER_OUT_MS and REAL_TOPIC, is its due time in ms
+/// since 1970: nobody chooses among those by tag.
+///
 /// Limits    a time before that is one at it, one beyond July 2058 is none.
 
-/// Of a message with these properties: TAGS, GANTRY_EXPIRES_AT. One that is no number is ignored.
+/// Of a message with these properties: TAGS, GANTRY_EXPIRES_AT, TIMER_OUT_MS. One that is no number
+/// is ignored.
 std::int64_t unit_tag(std::string_view properties) noexcept;
 
 /// Its tag hash as units without an expiry have it.

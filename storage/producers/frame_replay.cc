@@ -3,6 +3,9 @@
 
 #include "protocol/wire/properties.h"
 #include "storage/producers/producer_table.h"
+#include "storage/timers/timers.h"
+
+#include <charconv>
 
 namespace gantry::storage {
 
@@ -19,6 +22,12 @@ FrameReplay::Open FrameReplay::open(const wire::Record& record, LogOffset at) {
     open.stored.store_ms = record.store_ms;
     open.topic = record.topic;
     open.queue_id = record.queue_id;
+    if (record.topic == kTimerTopic) {  // numbered in the queue it is for
+        const std::string_view id =
+            wire::find_property(record.properties, wire::property::kRealQueueId);
+        open.topic = wire::find_property(record.properties, wire::property::kRealTopic);
+        std::from_chars(id.data(), id.data() + id.size(), open.queue_id);
+    }
     if ((record.sys_flag & wire::sys_flag::kNumbered) != 0) {
         const auto number = wire::parse_send_number(
             wire::find_property(record.properties, wire::property::kSendNumber));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/client/fake_broker.h"
 
+#include "protocol/wire/flow.pb.h"
 #include "protocol/wire/properties.h"
 #include "protocol/wire/record.h"
 
@@ -161,6 +162,12 @@ void FakeBroker::carry_out(const Held& held, SendAction action) {
     net::Connection* connection = server_->find(held.to.connection);
     switch (action.kind) {
         case SendAction::Kind::kRefuse:
+            if (action.code == wire::ResponseCode::kFlowControl) {
+                wire::FlowControlResponse fields;
+                fields.set_retryaftermillis(action.retry_after_ms);
+                reply(held.to, action.code, &fields);
+                return;
+            }
             reply(held.to, action.code);
             return;
         case SendAction::Kind::kCut:
@@ -407,15 +414,15 @@ bool FakeBroker::answer_offsets(const net::Received& frame) {
         case wire::RequestCode::kCommitOffsets: {
             const auto fields = fields_in<wire::CommitOffsetsRequest>(frame);
             ++commit_requests;
-            if (refuses_commits) {
-                reply(to, wire::ResponseCode::kReadOnly);
-                return true;
-            }
             for (const auto& entry : fields.offsets()) {
-                committed[fields.consumergroup()][{entry.topic(), entry.queueid()}] =
-                    entry.offset();
+                const QueueKey key{entry.topic(), entry.queueid()};
+                if (!refuses_commits) {
+                    committed[fields.consumergroup()][key] = entry.offset();
+                    commit_tokens[key] = entry.granttoken();
+                }
             }
-            reply(to, wire::ResponseCode::kSuccess);
+            reply(to,
+                  refuses_commits ? wire::ResponseCode::kReadOnly : wire::ResponseCode::kSuccess);
             return true;
         }
         default:

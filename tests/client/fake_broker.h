@@ -36,6 +36,7 @@ struct SendAction {
 
     Kind kind = Kind::kStore;
     wire::ResponseCode code = wire::ResponseCode::kSystemError;
+    std::int64_t retry_after_ms = 0;  ///< told with kFlowControl
 };
 
 /// One send request as the broker saw it.
@@ -113,6 +114,7 @@ public:
     std::map<QueueKey, std::deque<StoredRecord>> queues;
     std::map<QueueKey, std::int64_t> first_offset;
     std::map<std::string, std::map<QueueKey, std::int64_t>> committed;    ///< by group
+    std::map<QueueKey, std::int64_t> commit_tokens;                       ///< of the last commit
     std::map<std::string, std::map<std::string, std::uint64_t>> members;  ///< group, id, connection
     std::set<std::string> producers;
     std::map<std::string, net::ConnectionId> producer_at;  ///< who told of a producer group last

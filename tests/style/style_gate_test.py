@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """tools/style_gate.py finds what it is there to find, and nothing in sound code."""
 
+import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -199,7 +201,9 @@ class JunitCountsTest(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w", suffix=".xml") as file:
             file.write(text)
             file.flush()
-            return junit_counts.counts(file.name)
+            self.printed = io.StringIO()
+            with contextlib.redirect_stdout(self.printed):
+                return junit_counts.counts(file.name)
 
     def test_failed_and_unrun_tests_do_not_pass(self):
         self.assertEqual((1, 2), self.count(
@@ -220,6 +224,15 @@ class JunitCountsTest(unittest.TestCase):
             listed, "not run: x\nStatus: FAILURE!", "fail")))
         self.assertEqual((0, 1), self.count(count % case(listed, "", "fail")))
         self.assertEqual((1, 0), self.count(count % case(listed, "it was not run: never")))
+
+    def test_what_failed_is_shown_with_the_end_of_its_output(self):
+        self.count('<testsuite><testcase name="good" status="run"><system-out>fine</system-out>'
+                   '</testcase><testcase name="bad" status="fail"><system-out>'
+                   + "".join(f"line {i}\n" for i in range(100)) +
+                   '</system-out></testcase></testsuite>')
+        lines = self.printed.getvalue().splitlines()
+        self.assertEqual("== failed: bad", lines[0])
+        self.assertEqual(["line 40", "line 99"], [lines[1], lines[-1]])
 
     def test_a_missing_or_broken_file_is_a_failure(self):
         self.assertEqual((0, 1), junit_counts.counts("/nowhere.xml"))

@@ -42,13 +42,13 @@ TEST_SUITE("tools/cli") {
         const Outcome help = run({"--help"});
         CHECK(help.code == 0);
         for (const char* command :
-             {"topic create",     "topic list",         "topic describe", "topic update",
-              "topic delete",     "group list",         "group describe", "group set",
-              "dlq list",         "dlq show",           "dlq redrive",    "dlq purge",
-              "transaction list", "transaction resume", "cluster",        "broker describe",
-              "message get",      "message query",      "produce",        "consume",
-              "store check",      "store dump",         "store import",   "store repair",
-              "Exit codes"}) {
+             {"topic create", "topic list",      "topic describe",   "topic update",
+              "topic delete", "group list",      "group describe",   "group set",
+              "delay list",   "delay cancel",    "dlq list",         "dlq show",
+              "dlq redrive",  "dlq purge",       "transaction list", "transaction resume",
+              "cluster",      "broker describe", "message get",      "message query",
+              "produce",      "consume",         "store check",      "store dump",
+              "store import", "store repair",    "Exit codes"}) {
             CHECK(help.out.find(command) != std::string::npos);
         }
     }

@@ -113,6 +113,14 @@ Status join(client::PullConsumer& consumer, const Plan& plan) {
     return seek_to_start(consumer, plan);
 }
 
+/// Members of a group get their queues a while after they joined, and some of a large group none.
+bool has_waited_for_queues(client::PullConsumer& consumer,
+                           const Plan& plan,
+                           std::chrono::nanoseconds idle) {
+    constexpr int kIdleTimes = 5;
+    return plan.group.empty() || !consumer.assignment().empty() || idle >= kIdleTimes * plan.idle;
+}
+
 Result<bool> at_end(client::PullConsumer& consumer) {
     for (const client::QueueId& queue : consumer.assignment()) {
         GANTRY_ASSIGN_OR_RETURN(const std::int64_t end, consumer.max_offset(queue));
@@ -185,7 +193,8 @@ Status drain(Session& session, const Plan& plan, client::PullConsumer& consumer,
             totals.first = totals.first == SteadyClock::time_point{} ? last_message : totals.first;
             totals.last = last_message = now;
             session.streams().out.flush();
-        } else if (plan.until_end && now - last_message >= plan.idle) {
+        } else if (plan.until_end && now - last_message >= plan.idle &&
+                   has_waited_for_queues(consumer, plan, now - last_message)) {
             GANTRY_ASSIGN_OR_RETURN(const bool ended, at_end(consumer));
             if (ended) {
                 return ok();

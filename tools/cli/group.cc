@@ -65,14 +65,19 @@ ordered_json json_of(const std::string& group, const client::GroupStatus& status
                                   {"broker_offset", queue.broker_offset},
                                   {"consumer_offset", queue.consumer_offset},
                                   {"lag", queue.broker_offset - queue.consumer_offset},
-                                  {"last_ms", queue.last_ms}});
+                                  {"last_ms", queue.last_ms},
+                                  {"owner", queue.owner},
+                                  {"generation", queue.token},
+                                  {"is_moving", queue.is_moving}});
     }
     json["lag"] = lag;
     return json;
 }
 
 ordered_json json_of(const client::GroupSettings& settings) {
-    return {{"retry_max", settings.retry_max}, {"backoff", backoff_text(settings.backoff)}};
+    return {{"retry_max", settings.retry_max},
+            {"backoff", backoff_text(settings.backoff)},
+            {"out_of_range", name_of(settings.out_of_range)}};
 }
 
 Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
@@ -92,8 +97,10 @@ Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& 
         return ok();
     }
     if (settings) {
-        Table retry({"RETRY MAX", "BACKOFF"});
-        retry.add({std::to_string(settings->retry_max), backoff_text(settings->backoff)});
+        Table retry({"RETRY MAX", "BACKOFF", "OUT OF RANGE"});
+        retry.add({std::to_string(settings->retry_max),
+                   backoff_text(settings->backoff),
+                   std::string(name_of(settings->out_of_range))});
         session.streams().out << retry.text() << '\n';
     }
     Table members({"CLIENT", "ADDRESS", "LANGUAGE", "VERSION"});
@@ -101,7 +108,15 @@ Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& 
         members.add(
             {member.client_id, member.address, member.language, std::to_string(member.version)});
     }
-    Table queues({"TOPIC", "BROKER", "QUEUE", "END", "COMMITTED", "LAG", "LAST CONSUMED (UTC)"});
+    Table queues({"TOPIC",
+                  "BROKER",
+                  "QUEUE",
+                  "END",
+                  "COMMITTED",
+                  "LAG",
+                  "LAST CONSUMED (UTC)",
+                  "OWNER",
+                  "GENERATION"});
     for (const auto& queue : status.queues) {
         queues.add({queue.queue.topic,
                     queue.queue.broker,
@@ -109,7 +124,9 @@ Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& 
                     std::to_string(queue.broker_offset),
                     std::to_string(queue.consumer_offset),
                     std::to_string(queue.broker_offset - queue.consumer_offset),
-                    time_text(queue.last_ms)});
+                    time_text(queue.last_ms),
+                    queue.is_moving ? queue.owner + " (moving)" : queue.owner,
+                    queue.token == 0 ? std::string() : std::to_string(queue.token)});
     }
     session.streams().out << members.text() << '\n' << queues.text();
     return ok();
@@ -121,18 +138,37 @@ void add_set_options(cxxopts::Options& options) {
                           cxxopts::value<std::int32_t>())(
         "backoff",
         "wait before each retry: default, 10s,1m,5m or exponential:5s,2h,2",
+        cxxopts::value<std::string>())(
+        "out-of-range",
+        "an offset that does not exist goes: nearest, earliest, latest, fail",
         cxxopts::value<std::string>());
 }
 
+Result<client::OutOfRangePolicy> policy_of(const std::string& name) {
+    using Policy = client::OutOfRangePolicy;
+    for (const Policy policy :
+         {Policy::kNearest, Policy::kEarliest, Policy::kLatest, Policy::kFail}) {
+        if (name == client::name_of(policy)) {
+            return policy;
+        }
+    }
+    return Error{Errc::kRefused,
+                 "--out-of-range \"" + name + "\" is none of nearest, earliest, latest, fail"};
+}
+
 Status set(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
-    if (given.count("retry-max") == 0 && given.count("backoff") == 0) {
-        return Error{Errc::kRefused, "group set needs --retry-max or --backoff"};
+    if (given.count("retry-max") + given.count("backoff") + given.count("out-of-range") == 0) {
+        return Error{Errc::kRefused, "group set needs --retry-max, --backoff or --out-of-range"};
     }
     client::GroupSettings wanted;
     wanted.group = arguments[0];
     client::RetryBackoff backoff;
     if (given.count("backoff") != 0) {
         GANTRY_ASSIGN_OR_RETURN(backoff, parse_backoff(given["backoff"].as<std::string>()));
+    }
+    client::OutOfRangePolicy policy{};
+    if (given.count("out-of-range") != 0) {
+        GANTRY_ASSIGN_OR_RETURN(policy, policy_of(given["out-of-range"].as<std::string>()));
     }
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     auto settings = admin->group_settings(arguments[0]);
@@ -147,12 +183,16 @@ Status set(Session& session, const cxxopts::ParseResult& given, const Arguments&
     if (given.count("backoff") != 0) {
         wanted.backoff = std::move(backoff);
     }
+    if (given.count("out-of-range") != 0) {
+        wanted.out_of_range = policy;
+    }
     GANTRY_TRY(admin->set_group(wanted));
     if (session.json()) {
         session.print({{"group", wanted.group}, {"retry", json_of(wanted)}});
     } else {
         session.streams().out << wanted.group << ": retry max " << wanted.retry_max << ", backoff "
-                              << backoff_text(wanted.backoff) << '\n';
+                              << backoff_text(wanted.backoff) << ", out of range "
+                              << name_of(wanted.out_of_range) << '\n';
     }
     return ok();
 }
@@ -173,7 +213,7 @@ std::vector<Command> group_commands() {
         {"group",
          "set",
          "GROUP",
-         "how often and when failed messages come again",
+         "retries of failed messages, offsets out of range",
          1,
          1,
          add_set_options,

@@ -86,7 +86,10 @@ std::vector<Command> stream_commands();
 std::vector<Command> store_commands();
 std::vector<Command> order_commands();
 std::vector<Command> transaction_commands();
+std::vector<Command> delay_commands();
 std::vector<Command> dead_letter_commands();
+std::vector<Command> flow_commands();
+std::vector<Command> trace_commands();
 
 /// Runs the command line; returns the exit code: 0 done, 1 failure, 2 usage, 3 not found,
 /// 4 unreachable or timed out, 5 denied, 6 conflict.

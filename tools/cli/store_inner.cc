@@ -189,6 +189,17 @@ std::string change_text(const wire::StateChange& change) {
                    " leases, " + std::to_string(put.done_size()) + " runs done, committed " +
                    std::to_string(put.committed()) + ", next " + std::to_string(put.next());
         }
+        case wire::StateChange::kTimerProgress: {
+            const wire::TimerProgress& put = change.timerprogress();
+            return "delayed messages due before " + std::to_string(put.duebefore()) +
+                   " and stored before " + std::to_string(put.known()) + " are delivered" +
+                   (put.roundknown() == 0 ? std::string()
+                                          : ", further to " + std::to_string(put.lasttick()) +
+                                                ", stored at " + std::to_string(put.lastat()));
+        }
+        case wire::StateChange::kTimerCancel:
+            return "the delayed message at " + std::to_string(change.timercancel().at()) +
+                   " is cancelled";
         case wire::StateChange::kQueueLockPut: {
             const wire::QueueLockPut& put = change.queuelockput();
             return "lock of group " + put.group() + " for topic " + put.topic() + " queue " +
@@ -207,6 +218,15 @@ std::string change_text(const wire::StateChange& change) {
             return "parked by group " + put.group() + " of topic " + put.topic() + " queue " +
                    std::to_string(put.queueid()) + ", key " + put.key() + ": action " +
                    std::to_string(put.action());
+        }
+        case wire::StateChange::kFlowPut: {
+            const wire::FlowLimit& limit = change.flowput();
+            return "flow limits of " + limit.scope() + ' ' + limit.name() +
+                   (limit.removed() ? std::string(": none")
+                                    : ": sends " + std::to_string(limit.sendmessages()) + "/s, " +
+                                          std::to_string(limit.sendbytes()) + " B/s, deliveries " +
+                                          std::to_string(limit.delivermessages()) + "/s, " +
+                                          std::to_string(limit.deliverbytes()) + " B/s");
         }
         case wire::StateChange::CHANGE_NOT_SET:
             break;

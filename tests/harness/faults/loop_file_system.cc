@@ -3,8 +3,10 @@
 
 #include "tests/harness/programs.h"
 #include "tests/harness/small_file_system.h"
+#include "tests/harness/wait.h"
 
 #include <cerrno>
+#include <chrono>
 #include <fstream>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -16,6 +18,8 @@
 namespace gantry::harness {
 namespace {
 
+constexpr std::chrono::seconds kTryFor{3};
+
 /// A program of the system that must succeed.
 Status run(const std::filesystem::path& program, const std::vector<std::string>& arguments) {
     GANTRY_ASSIGN_OR_RETURN(const ProgramRun done, run_program(program, arguments));
@@ -25,6 +29,16 @@ Status run(const std::filesystem::path& program, const std::vector<std::string>&
             program.string() + " ended with " + std::to_string(done.code) + ": " + done.err};
     }
     return ok();
+}
+
+/// One that may lose a race: for a free loop device, or with a process that looks at all mounts.
+Status run_again(const std::filesystem::path& program, const std::vector<std::string>& arguments) {
+    Status last = ok();
+    wait_until(kTryFor, [&] {
+        last = run(program, arguments);
+        return last.has_value();
+    });
+    return last;
 }
 
 Error denied(const std::string& what) {
@@ -86,16 +100,16 @@ LoopFileSystem::~LoopFileSystem() {
 }
 
 Status LoopFileSystem::mount_disk() {
-    GANTRY_TRY(run("/usr/bin/mount",
-                   {"-o",
-                    "loop,errors=continue",
-                    (directory_ / "backing" / "image").string(),
-                    path().string()}));
+    GANTRY_TRY(run_again("/usr/bin/mount",
+                         {"-o",
+                          "loop,errors=continue",
+                          (directory_ / "backing" / "image").string(),
+                          path().string()}));
     return limit_requests();
 }
 
 Status LoopFileSystem::unmount_disk() {
-    return run("/usr/bin/umount", {path().string()});
+    return run_again("/usr/bin/umount", {path().string()});
 }
 
 Status LoopFileSystem::give_backing(std::uint64_t bytes) {

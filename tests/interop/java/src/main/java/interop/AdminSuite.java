@@ -33,6 +33,7 @@ final class AdminSuite {
             create(Main.TRANSACTION_TOPIC, 4);
             create(Main.COMPRESSED_TOPIC, 4);
             create(Main.POP_TOPIC, 4);
+            create(Main.REPLY_TOPIC, 4);
         });
         checks.check("admin: updateTopic changes the number of queues", () -> {
             create("InteropGrown", 2);

@@ -6,7 +6,7 @@ import java.nio.file.Path;
 /**
  * Stock RocketMQ clients, configured with nothing but the nameserver's address, against a cluster.
  * Arguments: nameserver address, broker address, suite (admin, messages, filters, sharing,
- * compressed, transactions, pops, cleanup, source or imported), and for filters the table of
+ * compressed, transactions, pops, replies, cleanup, source or imported), and for filters the table of
  * expressions, for the last two the folder of the store they share.
  */
 public final class Main {
@@ -16,6 +16,7 @@ public final class Main {
     static final String TRANSACTION_TOPIC = "InteropTransactions";
     static final String POP_TOPIC = "InteropPops";
     static final String COMPRESSED_TOPIC = "InteropCompressed";
+    static final String REPLY_TOPIC = "InteropReplies";
     static final int QUEUES = 8;
     static final String PUSH_GROUP = "interop-push";
     static final String PULL_GROUP = "interop-pull";
@@ -37,6 +38,7 @@ public final class Main {
             case "compressed" -> new CompressedSuite(nameserver, checks).run();
             case "transactions" -> new TransactionSuite(nameserver, checks).run();
             case "pops" -> new PopSuite(nameserver, broker, checks).run();
+            case "replies" -> new ReplySuite(nameserver, checks).run();
             case "cleanup" -> new CleanupSuite(nameserver, broker, checks).run();
             case "source" ->
                 new SourceSuite(nameserver, broker, Path.of(arguments[3]), checks).run();
