@@ -32,6 +32,25 @@ struct ShareCounters {
     Counter& out_of_range;    ///< pulls from an offset that does not exist
 };
 
+/// What the broker counts of delayed messages. Threads: any.
+struct DelayCounters {
+    explicit DelayCounters(MetricRegistry& registry);
+
+    Counter& in;
+    Counter& out;
+    Counter& cancelled;
+    Counter& dropped;  ///< due messages whose topic is gone
+};
+
+/// What the broker counts of limits. Threads: any.
+struct FlowCounters {
+    explicit FlowCounters(MetricRegistry& registry);
+
+    Counter& refused;         ///< sends and others, by limits of rates and of memory
+    Counter& waited;          ///< pulls and pops that waited for tokens
+    Counter& memory_refused;  ///< of refused, for want of memory
+};
+
 /// The broker's own metrics. Threads: any.
 struct Counters {
     explicit Counters(MetricRegistry& registry);
@@ -54,10 +73,6 @@ struct Counters {
     Counter& lost_told;      ///< messages, counted for each answer that told of them
     Counter& offset_commits;
     Counter& offsets_lost;  ///< one-way commits the store refused
-    Counter& delayed_in;
-    Counter& delayed_out;
-    Counter& delayed_cancelled;
-    Counter& delayed_dropped;  ///< due messages whose topic is gone
     Counter& sent_back;
     Counter& dead_letters;
     Counter& fenced;  ///< requests with a lock token that is over
@@ -70,12 +85,11 @@ struct Counters {
     Counter& transactions_lost;  ///< their half messages cannot be read any more
     Counter& replies_pushed;
     Counter& replies_unserved;  ///< nobody of that client id was connected
-    Counter& flow_refused;      ///< sends and others, by limits of rates and of memory
-    Counter& flow_delayed;      ///< pulls and pops that waited for tokens
-    Counter& memory_refused;    ///< of flow_refused, for want of memory
     Counter& member_changes;
     Counter& requests_failed;
     std::array<Counter*, kErrcCount> failed_by_class{};
+    DelayCounters delayed;
+    FlowCounters flow;
     PopCounters pops;
     ShareCounters shares;
 

@@ -165,7 +165,7 @@ void refuse(const Call& call, const FlowRefusal& refusal, wire::ResponseCode sto
     Counters& counters = call.context.counters;
     counters.requests_failed.add();
     counters.failed_by_class[static_cast<std::size_t>(Errc::kBusy)]->add();
-    counters.flow_refused.add();
+    counters.flow.refused.add();
     wire::FlowControlResponse fields;
     fields.set_retryaftermillis(refusal.retry_after.count());
     call.frame.connection.reply(call.to,

@@ -199,7 +199,7 @@ bool PopService::is_limited(PopQuery& query) {
     Peer* const peer = loop.find_peer(query.to.peer);
     const std::string& topic = query.topic->name();
     if (loop.flow().delivery_wait(peer, topic, query.group).count() > 0) {
-        context_.counters.flow_delayed.add();
+        context_.counters.flow.waited.add();
         return true;
     }
     const FlowAmount most = loop.flow().delivery_max(peer, topic, query.group);
