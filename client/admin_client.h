@@ -6,6 +6,7 @@
 #include "client/delayed_messages.h"
 #include "client/flow_limits.h"
 #include "client/message.h"
+#include "client/parked_keys.h"
 #include "client/message_trace.h"
 #include "common/result.h"
 
@@ -150,23 +151,6 @@ struct BrokerStatus {
     std::int64_t retention_bytes = 0;
     std::map<std::string, std::uint64_t> deleted_unconsumed;  ///< messages, by group
     std::map<std::string, double> counters;
-};
-
-/// A key whose messages a group has put aside, in one queue.
-struct ParkedKey {
-    QueueId queue;
-    std::string key;
-    std::int64_t count = 0;
-    std::int64_t first_offset = 0;  ///< of the oldest message
-    WallMs since_ms = 0;            ///< when it was parked
-    bool is_released = false;       ///< on its way back to the group
-};
-
-/// Which parked keys of a group.
-struct ParkedChoice {
-    std::string group;
-    std::string topic;  ///< empty: all
-    std::string key;    ///< empty: all
 };
 
 /// Administration of a cluster, as the CLI does it. Every call blocks, at most `timeout`.

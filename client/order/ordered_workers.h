@@ -45,8 +45,11 @@ public:
     /// Ends the threads after their running listener calls, commits, unlocks, leaves the group.
     void stop();
 
+    /// The listener gets nothing of the queue until resume().
     void suspend(const QueueId& queue);
+    /// Ends suspend().
     void resume(const QueueId& queue);
+    /// The listener gets nothing at all, or what is not suspended singly.
     void suspend_all(bool is_suspended);
 
     std::vector<QueueId> assignment() const { return buffers_->queues(); }

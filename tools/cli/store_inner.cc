@@ -153,6 +153,29 @@ Status dump_checkpoint(Session& session, FileSystem& files, const std::filesyste
     return ok();
 }
 
+/// Of a key or a lock: what it is of.
+template <class Put>
+std::string place_text(const Put& put) {
+    return "of group " + put.group() + " for topic " + put.topic() + " queue " +
+           std::to_string(put.queueid());
+}
+
+std::string order_text(const wire::StateChange& change) {
+    if (change.has_parkedput()) {
+        return std::to_string(change.parkedput().offsets_size()) + " messages parked " +
+               place_text(change.parkedput()) + ", key " + change.parkedput().key();
+    }
+    if (change.has_parkedchange()) {
+        return "parked key " + change.parkedchange().key() + ' ' +
+               place_text(change.parkedchange()) + ": action " +
+               std::to_string(change.parkedchange().action());
+    }
+    const wire::QueueLockPut& put = change.queuelockput();
+    return "lock " + place_text(put) + ": " + (put.client().empty() ? "nobody" : put.client()) +
+           ", token " + std::to_string(put.token()) + ", lease " + std::to_string(put.lease()) +
+           " ms";
+}
+
 }  // namespace
 
 std::string change_text(const wire::StateChange& change) {
@@ -200,25 +223,10 @@ std::string change_text(const wire::StateChange& change) {
         case wire::StateChange::kTimerCancel:
             return "the delayed message at " + std::to_string(change.timercancel().at()) +
                    " is cancelled";
-        case wire::StateChange::kQueueLockPut: {
-            const wire::QueueLockPut& put = change.queuelockput();
-            return "lock of group " + put.group() + " for topic " + put.topic() + " queue " +
-                   std::to_string(put.queueid()) + ": " +
-                   (put.client().empty() ? "nobody" : put.client()) + ", token " +
-                   std::to_string(put.token()) + ", lease " + std::to_string(put.lease()) + " ms";
-        }
-        case wire::StateChange::kParkedPut: {
-            const wire::ParkedPut& put = change.parkedput();
-            return "group " + put.group() + " parks " + std::to_string(put.offsets_size()) +
-                   " messages of topic " + put.topic() + " queue " + std::to_string(put.queueid()) +
-                   ", key " + put.key();
-        }
-        case wire::StateChange::kParkedChange: {
-            const wire::ParkedChange& put = change.parkedchange();
-            return "parked by group " + put.group() + " of topic " + put.topic() + " queue " +
-                   std::to_string(put.queueid()) + ", key " + put.key() + ": action " +
-                   std::to_string(put.action());
-        }
+        case wire::StateChange::kQueueLockPut:
+        case wire::StateChange::kParkedPut:
+        case wire::StateChange::kParkedChange:
+            return order_text(change);
         case wire::StateChange::kFlowPut: {
             const wire::FlowLimit& limit = change.flowput();
             return "flow limits of " + limit.scope() + ' ' + limit.name() +
