@@ -94,7 +94,8 @@ private:
         std::optional<Stash> stash;             // comes when all that is held is done
         std::optional<std::int64_t> committed;  // last acknowledged
         std::int64_t floor = 0;                 // closing: what may be committed at least
-        OrderedQueues::OnClosed closed;         // set: closing
+        bool is_closing = false;                // and stays so
+        OrderedQueues::OnClosed closed;
         FetchOptions fetch;
         TagFilter filter;
         std::map<std::string, ParkedLane, std::less<>> parked;  // by key
