@@ -297,7 +297,7 @@ TEST_SUITE("storage/timers") {
         f.fold();
         const auto fill = [&] {
             for (int i = 0; i < 20; ++i) {
-                REQUIRE(f.at.append(f.at.queue("other"), {{filler}}));
+                REQUIRE(f.at.append(f.at.queue("other"), {{filler, {}, {}}}));
             }
             REQUIRE(f.at.store->state().commit([] {
                 wire::StateRecord change;
