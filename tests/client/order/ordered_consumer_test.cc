@@ -244,8 +244,6 @@ TEST_SUITE("client/ordered_consumer") {
         Ordered f(2);
         const QueueId first{"T", "broker-a", 0};
         OrderedConsumer::Options options = Ordered::options();
-        auto consumer = OrderedConsumer::create(f.cluster.connect(), options).value();
-        consumer.reset();
         auto started = f.start(options);
         REQUIRE(wait_until([&] { return started->assignment().size() == 2; }));
         started->suspend(first);
