@@ -459,7 +459,7 @@ void Broker::on_frame(const net::Received& frame) {
     Peer& peer = *frame.connection.context<Peer>();
     Call call{*context_, *peer.loop, peer, frame, net::reply_to(frame)};
     if (const auto refusal = refuses_for_memory(*context_, frame.header.request())) {
-        context_->counters.memory_refused.add();
+        context_->counters.flow.memory_refused.add();
         refuse(call, *refusal, stock_memory_code(frame.header.request()));
         return;
     }

@@ -9,6 +9,23 @@
 
 namespace gantry::broker {
 
+/// What the broker counts of flow control. Threads: any.
+struct FlowCounters {
+    explicit FlowCounters(MetricRegistry& registry);
+
+    Counter& refused;         ///< sends and others, by limits of rates and of memory
+    Counter& delayed;         ///< pulls and pops that waited for tokens
+    Counter& memory_refused;  ///< of refused, for want of memory
+};
+
+/// What the broker counts of replies to requests. Threads: any.
+struct ReplyCounters {
+    explicit ReplyCounters(MetricRegistry& registry);
+
+    Counter& pushed;
+    Counter& unserved;  ///< nobody of that client id was connected
+};
+
 /// What the broker counts of pops. Threads: any.
 struct PopCounters {
     explicit PopCounters(MetricRegistry& registry);
@@ -68,14 +85,11 @@ struct Counters {
     Counter& transactions_unserved;  ///< questions with nobody to ask
     Counter& transactions_given_up;
     Counter& transactions_lost;  ///< their half messages cannot be read any more
-    Counter& replies_pushed;
-    Counter& replies_unserved;  ///< nobody of that client id was connected
-    Counter& flow_refused;      ///< sends and others, by limits of rates and of memory
-    Counter& flow_delayed;      ///< pulls and pops that waited for tokens
-    Counter& memory_refused;    ///< of flow_refused, for want of memory
     Counter& member_changes;
     Counter& requests_failed;
     std::array<Counter*, kErrcCount> failed_by_class{};
+    FlowCounters flow;
+    ReplyCounters replies;
     PopCounters pops;
     ShareCounters shares;
 

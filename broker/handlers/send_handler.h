@@ -49,6 +49,7 @@ private:
     void send_records(Call& call);
     void send_message(Call& call, const Request& request);
 
+    void answer_stored(Call& call, const storage::Appended& appended);
     void refuse_records(Call& call, const Error& error);
     void answer_repeat(Call& call, const storage::Appended& stored, bool is_delayed);
     void reply_when_durable(Call& call, LogOffset end, const wire::SendRecordsResponse& response);

@@ -153,6 +153,17 @@ Status dump_checkpoint(Session& session, FileSystem& files, const std::filesyste
     return ok();
 }
 
+std::string flow_text(const wire::FlowLimit& limit) {
+    const std::string whose = "flow limits of " + limit.scope() + ' ' + limit.name();
+    if (limit.removed()) {
+        return whose + ": none";
+    }
+    return whose + ": sends " + std::to_string(limit.sendmessages()) + "/s, " +
+           std::to_string(limit.sendbytes()) + " B/s, deliveries " +
+           std::to_string(limit.delivermessages()) + "/s, " + std::to_string(limit.deliverbytes()) +
+           " B/s";
+}
+
 }  // namespace
 
 std::string change_text(const wire::StateChange& change) {
@@ -219,15 +230,8 @@ std::string change_text(const wire::StateChange& change) {
                    std::to_string(put.queueid()) + ", key " + put.key() + ": action " +
                    std::to_string(put.action());
         }
-        case wire::StateChange::kFlowPut: {
-            const wire::FlowLimit& limit = change.flowput();
-            return "flow limits of " + limit.scope() + ' ' + limit.name() +
-                   (limit.removed() ? std::string(": none")
-                                    : ": sends " + std::to_string(limit.sendmessages()) + "/s, " +
-                                          std::to_string(limit.sendbytes()) + " B/s, deliveries " +
-                                          std::to_string(limit.delivermessages()) + "/s, " +
-                                          std::to_string(limit.deliverbytes()) + " B/s");
-        }
+        case wire::StateChange::kFlowPut:
+            return flow_text(change.flowput());
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
