@@ -36,10 +36,16 @@ DelayCounters::DelayCounters(MetricRegistry& r)
 FlowCounters::FlowCounters(MetricRegistry& r)
     : refused(r.counter("gantry_broker_flow_refused_total",
                         "Requests refused by a limit of rates or of memory.")),
-      waited(r.counter("gantry_broker_flow_delayed_total",
-                       "Times that pulls and pops had to wait for a limit of rates.")),
+      delayed(r.counter("gantry_broker_flow_delayed_total",
+                        "Times that pulls and pops had to wait for a limit of rates.")),
       memory_refused(r.counter("gantry_broker_memory_refused_total",
                                "Requests refused because limits.memory_bytes_max is held.")) {}
+
+ReplyCounters::ReplyCounters(MetricRegistry& r)
+    : pushed(r.counter("gantry_broker_replies_pushed_total",
+                       "Replies sent to the client that asked.")),
+      unserved(r.counter("gantry_broker_replies_unserved_total",
+                         "Replies whose client was not connected.")) {}
 
 Counters::Counters(MetricRegistry& r)
     : requests(r.counter("gantry_broker_requests_total", "Requests received.")),
@@ -88,14 +94,11 @@ Counters::Counters(MetricRegistry& r)
                                       "Transactions ended because nobody knew the outcome.")),
       transactions_lost(r.counter("gantry_broker_transactions_lost_total",
                                   "Transactions whose half message cannot be read any more.")),
-      replies_pushed(r.counter("gantry_broker_replies_pushed_total",
-                               "Replies sent to the client that asked.")),
-      replies_unserved(r.counter("gantry_broker_replies_unserved_total",
-                                 "Replies whose client was not connected.")),
       member_changes(r.counter("gantry_broker_member_changes_total", "Changes of group members.")),
       requests_failed(r.counter("gantry_broker_requests_failed_total", "Requests refused.")),
       delayed(r),
       flow(r),
+      replies(r),
       pops(r),
       shares(r) {
     add_failures(r);

@@ -9,6 +9,23 @@
 
 namespace gantry::broker {
 
+/// What the broker counts of flow control. Threads: any.
+struct FlowCounters {
+    explicit FlowCounters(MetricRegistry& registry);
+
+    Counter& refused;         ///< sends and others, by limits of rates and of memory
+    Counter& delayed;         ///< pulls and pops that waited for tokens
+    Counter& memory_refused;  ///< of refused, for want of memory
+};
+
+/// What the broker counts of replies to requests. Threads: any.
+struct ReplyCounters {
+    explicit ReplyCounters(MetricRegistry& registry);
+
+    Counter& pushed;
+    Counter& unserved;  ///< nobody of that client id was connected
+};
+
 /// What the broker counts of pops. Threads: any.
 struct PopCounters {
     explicit PopCounters(MetricRegistry& registry);
@@ -40,15 +57,6 @@ struct DelayCounters {
     Counter& out;
     Counter& cancelled;
     Counter& dropped;  ///< due messages whose topic is gone
-};
-
-/// What the broker counts of limits. Threads: any.
-struct FlowCounters {
-    explicit FlowCounters(MetricRegistry& registry);
-
-    Counter& refused;         ///< sends and others, by limits of rates and of memory
-    Counter& waited;          ///< pulls and pops that waited for tokens
-    Counter& memory_refused;  ///< of refused, for want of memory
 };
 
 /// The broker's own metrics. Threads: any.
@@ -83,13 +91,12 @@ struct Counters {
     Counter& transactions_unserved;  ///< questions with nobody to ask
     Counter& transactions_given_up;
     Counter& transactions_lost;  ///< their half messages cannot be read any more
-    Counter& replies_pushed;
-    Counter& replies_unserved;  ///< nobody of that client id was connected
     Counter& member_changes;
     Counter& requests_failed;
     std::array<Counter*, kErrcCount> failed_by_class{};
     DelayCounters delayed;
     FlowCounters flow;
+    ReplyCounters replies;
     PopCounters pops;
     ShareCounters shares;
 

@@ -7,7 +7,6 @@
 #include "client/flow_limits.h"
 #include "client/group_status.h"
 #include "client/message.h"
-#include "client/parked_keys.h"
 #include "client/message_trace.h"
 #include "common/result.h"
 

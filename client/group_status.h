@@ -87,8 +87,8 @@ struct ParkedKey {
 /// Which parked keys of a group.
 struct ParkedChoice {
     std::string group;
-    std::string topic;  ///< empty: all
-    std::string key;    ///< empty: all
+    std::string topic{};  ///< empty: all
+    std::string key{};    ///< empty: all
 };
 
 }  // namespace gantry::client

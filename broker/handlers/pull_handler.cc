@@ -90,7 +90,7 @@ bool PullHandler::is_limited(const PullQuery& query) {
     if (wait.count() == 0) {
         return false;
     }
-    context_.counters.flow.waited.add();
+    context_.counters.flow.delayed.add();
     loop.flow_wakes().wake_after(query.queue, wait);
     return true;
 }
@@ -256,12 +256,8 @@ void PullHandler::set_limits(const Call& call,
     }
     query.bytes_max = std::min(query.bytes_max, bytes_max);
     query.count_max = static_cast<std::uint32_t>(std::clamp(request.maxmsgnums(), 1, kCountMax));
-    const FlowAmount most =
-        call.loop.flow().delivery_max(&call.peer, request.topic(), request.consumergroup());
-    query.count_max =
-        static_cast<std::uint32_t>(std::min<std::int64_t>(query.count_max, most.messages));
-    query.bytes_max =
-        static_cast<std::uint32_t>(std::min<std::int64_t>(query.bytes_max, most.bytes));
+    call.loop.flow().cut(
+        &call.peer, request.topic(), request.consumergroup(), query.count_max, query.bytes_max);
     const bool is_full = call.loop.long_poll().count() >=
                          static_cast<std::size_t>(context_.options.parked_pulls_max);
     if ((request.sysflag() & kMaySuspend) != 0 && !is_full && !call.to.is_oneway &&

@@ -144,14 +144,20 @@ void SendHandler::send_records(Call& call) {
     call.loop.flow().sent(call.peer, request.topic(), amount);
     if (delayed) {
         reply_when_durable(call, appended->end, *delayed);
-    } else if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
+    } else {
+        answer_stored(call, *appended);
+    }
+}
+
+void SendHandler::answer_stored(Call& call, const storage::Appended& appended) {
+    if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
         wire::SendRecordsResponse& response = call.loop.send_response;
-        response.set_queueoffset(appended->queue_offset.value);
-        response.set_logoffset(appended->first.value);
-        response.set_storetimestamp(appended->store_ms);
+        response.set_queueoffset(appended.queue_offset.value);
+        response.set_logoffset(appended.first.value);
+        response.set_storetimestamp(appended.store_ms);
         call.reply(&response);
     } else {
-        call.loop.acknowledge_send(call.addressee(), *appended);
+        call.loop.acknowledge_send(call.addressee(), appended);
     }
 }
 

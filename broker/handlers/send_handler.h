@@ -57,6 +57,7 @@ private:
                                            const FlowAmount& amount,
                                            std::optional<FlowRefusal>& limited,
                                            std::optional<wire::SendRecordsResponse>& delayed);
+    void answer_stored(Call& call, const storage::Appended& appended);
     void refuse_records(Call& call, const Error& error);
     void answer_repeat(Call& call, const storage::Appended& stored, bool is_delayed);
     void reply_when_durable(Call& call, LogOffset end, const wire::SendRecordsResponse& response);
