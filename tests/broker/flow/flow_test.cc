@@ -80,10 +80,10 @@ milliseconds pull_all(BrokerFixture& fixture, const std::string& topic, std::siz
     while (got < count) {
         const auto request = held_pull_of(topic, 0, next, 5'000);
         const Answer answer = fixture.native().call(RequestCode::kPullMessage, &request);
-        REQUIRE_MESSAGE((answer.code == ResponseCode::kSuccess ||
-                         answer.code == ResponseCode::kPullNotFound ||
-                         answer.code == ResponseCode::kPullRetryImmediately),
-                        answer.summary());
+        REQUIRE_MESSAGE(
+            (answer.code == ResponseCode::kSuccess || answer.code == ResponseCode::kPullNotFound ||
+             answer.code == ResponseCode::kPullRetryImmediately),
+            answer.summary());
         if (answer.code == ResponseCode::kSuccess) {
             got += bodies(answer.body).size();
         }
@@ -262,7 +262,8 @@ TEST_SUITE("broker/flow") {
         CHECK(bodies(waiting.get().body).size() == 3);
     }
 
-    TEST_CASE("what waits counts as memory: above the limit more of it is refused, the rest is not") {
+    TEST_CASE(
+        "what waits counts as memory: above the limit more of it is refused, the rest is not") {
         BrokerFixture fixture([](BrokerOptions& o) { o.memory_bytes_max = 2'048; });
         REQUIRE(fixture.create_topic("T", 1) == ResponseCode::kSuccess);
         const auto held = held_pull_of("T", 0, 0, 20'000);

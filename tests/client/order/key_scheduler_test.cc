@@ -17,7 +17,7 @@ namespace {
 
 using Work = KeyScheduler::Work;
 
-constexpr SteadyTime kStart{1h};
+constexpr SteadyTime kStart{std::chrono::hours(1)};
 
 void push(KeyScheduler& scheduler, const std::string& key) {
     scheduler.push(key, scheduler.end(), MessageView{});
@@ -115,7 +115,7 @@ TEST_SUITE("client/key_scheduler") {
         push(scheduler, "a");
         std::optional<Work> work = scheduler.take(1, kStart);
         CHECK(work->key == "a");
-        scheduler.again(*work, kStart + 1h, true);
+        scheduler.again(*work, kStart + std::chrono::hours(1), true);
         work = scheduler.take(1, kStart);
         CHECK(work->key == "b");
         scheduler.done(*work);
