@@ -142,24 +142,6 @@ void SendHandler::send_records(Call& call) {
     context_.counters.messages_in.add(appended->count);
     context_.counters.bytes_in.add(call.body().size());
     call.loop.flow().sent(call.peer, request.topic(), amount);
-<<<<<<< HEAD
-    if (request.isdelayed()) {
-        reply_when_durable(call, appended->end, delayed);
-    } else {
-        answer_records(call, *appended);
-    }
-}
-
-void SendHandler::answer_records(Call& call, const storage::Appended& stored) {
-    if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
-        wire::SendRecordsResponse& response = call.loop.send_response;
-        response.set_queueoffset(stored.queue_offset.value);
-        response.set_logoffset(stored.first.value);
-        response.set_storetimestamp(stored.store_ms);
-        call.reply(&response);
-    } else {
-        call.loop.acknowledge_send(call.addressee(), stored);
-=======
     if (delayed) {
         reply_when_durable(call, appended->end, *delayed);
     } else {
@@ -176,7 +158,6 @@ void SendHandler::answer_stored(Call& call, const storage::Appended& appended) {
         call.reply(&response);
     } else {
         call.loop.acknowledge_send(call.addressee(), appended);
->>>>>>> union
     }
 }
 

@@ -59,7 +59,6 @@ private:
                                            std::optional<wire::SendRecordsResponse>& delayed);
     void answer_stored(Call& call, const storage::Appended& appended);
     void refuse_records(Call& call, const Error& error);
-    void answer_records(Call& call, const storage::Appended& stored);
     void answer_repeat(Call& call, const storage::Appended& stored, bool is_delayed);
     void reply_when_durable(Call& call, LogOffset end, const wire::SendRecordsResponse& response);
 
