@@ -320,8 +320,10 @@ TEST_SUITE("storage/timers") {
         fill();
         f.at.clock.set(kNow + 20'000);
         REQUIRE(f.timers().commit());
-        REQUIRE(f.at.store->delete_expired());
-        CHECK(f.at.store->watermarks().first > far.first);
+        CHECK(harness::wait_until(kPatience, [&] {
+            REQUIRE(f.at.store->delete_expired());
+            return f.at.store->watermarks().first > far.first;
+        }));
         CHECK(f.timers().waiting() == 1);
         f.pump(kNow + 900'000'000);
         CHECK(f.delivered() == std::vector<std::string>{"far"});
