@@ -61,6 +61,7 @@ public:
         }
         queues_.settle();
         parts_.state->producers().remove_behind(tail);
+        parts_.state->timers().remove_behind(tail);
         if (!report_.was_clean) {
             parts_.queues->truncate_after(tail);
         }
