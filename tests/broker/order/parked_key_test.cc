@@ -63,7 +63,8 @@ public:
         const Answer answer = fixture.native().call(RequestCode::kListParkedKeys, &request);
         REQUIRE(answer.summary() == "0");
         std::string text;
-        for (const auto& key : answer.body_as<wire::ParkedKeyList>().keys()) {
+        const auto parked = answer.body_as<wire::ParkedKeyList>();
+        for (const auto& key : parked.keys()) {
             text += key.topic() + ' ' + key.key() + ' ' + std::to_string(key.count()) + ';';
         }
         return text;
