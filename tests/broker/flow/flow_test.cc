@@ -265,7 +265,7 @@ TEST_SUITE("broker/flow") {
         CHECK(harness::pop(fixture.native(), {.group = "OTHER"}).messages.size() == 32);
     }
 
-    TEST_CASE("a parked pull goes on when its limit is taken away, by what comes next") {
+    TEST_CASE("a parked pull goes on when its limit is taken away") {
         BrokerFixture fixture;
         REQUIRE(fixture.create_topic("T", 1) == ResponseCode::kSuccess);
         REQUIRE(send(fixture.native(), "T", 0, many(2)).summary() == "0");
@@ -280,8 +280,8 @@ TEST_SUITE("broker/flow") {
         wire::FlowLimit none = limit_of("topic", "T", {});
         none.set_removed(true);
         CHECK(other.call_with_body(RequestCode::kSetFlowLimit, nullptr, none).summary() == "0");
-        CHECK(send(other, "T", 0, many(1)).summary() == "0");
-        CHECK(bodies(waiting.get().body).size() == 3);
+        CHECK(waiting.wait_for(milliseconds(10'000)) == std::future_status::ready);
+        CHECK_FALSE(bodies(waiting.get().body).empty());
     }
 
     TEST_CASE(
