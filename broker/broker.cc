@@ -29,6 +29,7 @@
 #include "broker/timers/timer_handler.h"
 #include "broker/timers/timer_service.h"
 #include "broker/topic_creator.h"
+#include "broker/trace_topic.h"
 #include "broker/transaction/transaction_checker.h"
 #include "broker/transaction/transaction_service.h"
 #include "common/log.h"
@@ -45,7 +46,6 @@ namespace gantry::broker {
 namespace {
 
 constexpr Logger kLog("broker");
-constexpr std::string_view kTraceTopic = "RMQ_SYS_TRACE_TOPIC";
 constexpr std::chrono::milliseconds kDrainLimit{2'000};
 constexpr std::chrono::milliseconds kStepLimit{5'000};
 constexpr std::chrono::milliseconds kRegistrationWait{2'000};

@@ -6,6 +6,7 @@
 #include "broker/timers/delayed_message.h"
 #include "broker/timers/timer_service.h"
 #include "broker/topic_creator.h"
+#include "broker/trace_topic.h"
 #include "broker/transaction/transaction_service.h"
 #include "protocol/wire/batch.h"
 #include "protocol/wire/header.h"
@@ -25,7 +26,6 @@ using wire::ResponseCode;
 
 constexpr std::uint32_t kBatchMessagesMax = 65'536;
 constexpr std::string_view kAutoCreateTopic = "TBW102";
-constexpr std::string_view kTraceTopic = "RMQ_SYS_TRACE_TOPIC";
 constexpr std::int32_t kReadWrite = storage::perm::kRead | storage::perm::kWrite;
 
 Error unknown_topic(std::string_view name) {
