@@ -143,7 +143,7 @@ void LogStateMachine::replay_transaction(const wire::Record& record, LogOffset a
     if (opens) {
         transactions_.open(transaction_of(record));
     } else if ((record.sys_flag & wire::sys_flag::kEndsTimer) != 0) {
-        timers_.delivered(LogOffset(record.prepared_transaction_offset), at);
+        timers_.delivered(LogOffset(record.prepared_transaction_offset));
     } else {
         transactions_.close(LogOffset(record.prepared_transaction_offset));
     }

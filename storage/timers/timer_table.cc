@@ -73,14 +73,9 @@ wire::TimerProgress TimerTable::progress() const {
     return progress_;
 }
 
-void TimerTable::delivered(LogOffset at, LogOffset by) {
+void TimerTable::delivered(LogOffset at) {
     const MutexLock lock(mutex_);
-    delivered_.emplace(at.value, by);
-}
-
-void TimerTable::remove_behind(LogOffset tail) {
-    const MutexLock lock(mutex_);
-    std::erase_if(delivered_, [tail](const auto& one) { return one.second >= tail; });
+    delivered_.insert(at.value);
 }
 
 void TimerTable::cancel(LogOffset at, WallMs due) {
@@ -97,12 +92,8 @@ void TimerTable::save(wire::StateSnapshot& snapshot) const {
     const MutexLock lock(mutex_);
     wire::TimerStates& timers = *snapshot.mutable_timers();
     *timers.mutable_progress() = progress_;
-    for (const auto& [at, by] : delivered_) {
-        timers.add_delivered(at);
-    }
-    for (const auto& [at, by] : set_aside_) {
-        timers.add_setaside(at);
-    }
+    timers.mutable_delivered()->Assign(delivered_.begin(), delivered_.end());
+    timers.mutable_setaside()->Assign(set_aside_.begin(), set_aside_.end());
     for (const auto& [tick, at] : cancelled_) {
         wire::TimerCancel& cancel = *timers.add_cancelled();
         cancel.set_at(at.value);
@@ -121,12 +112,8 @@ Status TimerTable::restore(const wire::StateSnapshot& snapshot) {
     }
     const MutexLock lock(mutex_);
     progress_ = timers.progress();
-    for (const std::int64_t at : timers.delivered()) {
-        delivered_.emplace(at, LogOffset(0));
-    }
-    for (const std::int64_t at : timers.setaside()) {
-        set_aside_.emplace(at, LogOffset(0));
-    }
+    delivered_.insert(timers.delivered().begin(), timers.delivered().end());
+    set_aside_.insert(timers.setaside().begin(), timers.setaside().end());
     for (const wire::TimerCancel& cancel : timers.cancelled()) {
         cancelled_.emplace(timer_tick(cancel.due()), LogOffset(cancel.at()));
     }

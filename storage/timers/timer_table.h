@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <set>
-#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 namespace gantry::storage {
@@ -60,10 +60,8 @@ public:
     /// Takes a progress in; what it covers is forgotten.
     void progress(const wire::TimerProgress& progress);
     wire::TimerProgress progress() const;
-    /// The message that waited at `at` was delivered, or stored again, by the record at `by`.
-    void delivered(LogOffset at, LogOffset by);
-    /// Takes back what records at or behind `tail` have delivered: a start has cut them off.
-    void remove_behind(LogOffset tail);
+    /// The message that waited at `at` was delivered, or stored again.
+    void delivered(LogOffset at);
     void cancel(LogOffset at, WallMs due);
 
     std::size_t cancelled() const;
@@ -78,8 +76,8 @@ private:
 
     mutable Mutex mutex_;
     wire::TimerProgress progress_ GANTRY_GUARDED_BY(mutex_);
-    std::unordered_map<std::int64_t, LogOffset> delivered_ GANTRY_GUARDED_BY(mutex_);  ///< by
-    std::unordered_map<std::int64_t, LogOffset> set_aside_ GANTRY_GUARDED_BY(mutex_);
+    std::unordered_set<std::int64_t> delivered_ GANTRY_GUARDED_BY(mutex_);
+    std::unordered_set<std::int64_t> set_aside_ GANTRY_GUARDED_BY(mutex_);
     std::set<std::pair<WallMs, LogOffset>> cancelled_ GANTRY_GUARDED_BY(mutex_);  ///< by tick
 };
 

@@ -297,7 +297,7 @@ Result<std::size_t> Timers::deliver_batch(TimerBatch& batch, std::uint64_t& drop
             return appended.error();
         }
         for (std::size_t i = from; i < from + count; ++i) {
-            table.delivered(batch.timers[i].at, appended->first);
+            table.delivered(batch.timers[i].at);
         }
         delivered += count;
         return ok();
