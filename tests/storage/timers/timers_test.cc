@@ -169,6 +169,12 @@ void check_cut(Fixture& live, const fs::path& path, const Model& model, LogOffse
         kept = std::max(cut, left.at.store->watermarks().appended);
         REQUIRE(kept <= cut + kZeroBytes + 4'096);
         kept = std::min(kept, cut + kZeroBytes);
+        if (cut.value % 2 == 0) {  // the second one would mend what the first start got wrong
+            left.pump(kFar);
+            INFO("cut at ", cut.value, " of ", end.value);
+            CHECK(once(left.delivered()) == model.expected(kept));
+            return;
+        }
         left.pump(kFar, 3);
         copy_store(path, path.string() + "-again");
     }
@@ -197,7 +203,9 @@ TEST_SUITE("storage/timers") {
         for (int i = 0; i < 300; ++i) {
             live.at.clock.set(now += static_cast<WallMs>(random.below(40)));
             for (std::uint64_t n = random.below(8); n > 0; --n) {
-                const WallMs due = now + 1 + static_cast<WallMs>(random.below(300));
+                // Many in few ticks, so that frames of several are delivered, and torn.
+                const WallMs due = (now / 100 + 1 + static_cast<WallMs>(random.below(4))) * 100 -
+                                   static_cast<WallMs>(random.below(2));
                 const std::string body =
                     std::to_string(model.waiting.size()) + ' ' + std::to_string(due);
                 const Appended stored = live.wait(body, due, static_cast<int>(random.below(3)));
