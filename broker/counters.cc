@@ -26,6 +26,27 @@ ShareCounters::ShareCounters(MetricRegistry& r)
       out_of_range(r.counter("gantry_broker_offsets_out_of_range_total",
                              "Pulls from an offset that does not exist.")) {}
 
+DelayCounters::DelayCounters(MetricRegistry& r)
+    : in(r.counter("gantry_broker_delayed_in_total", "Messages stored for later.")),
+      out(r.counter("gantry_broker_delayed_out_total", "Delayed messages delivered.")),
+      cancelled(r.counter("gantry_broker_delayed_cancelled_total", "Delayed messages taken back.")),
+      dropped(r.counter("gantry_broker_delayed_dropped_total",
+                        "Due messages dropped because their topic is gone.")) {}
+
+FlowCounters::FlowCounters(MetricRegistry& r)
+    : refused(r.counter("gantry_broker_flow_refused_total",
+                        "Requests refused by a limit of rates or of memory.")),
+      delayed(r.counter("gantry_broker_flow_delayed_total",
+                        "Times that pulls and pops had to wait for a limit of rates.")),
+      memory_refused(r.counter("gantry_broker_memory_refused_total",
+                               "Requests refused because limits.memory_bytes_max is held.")) {}
+
+ReplyCounters::ReplyCounters(MetricRegistry& r)
+    : pushed(r.counter("gantry_broker_replies_pushed_total",
+                       "Replies sent to the client that asked.")),
+      unserved(r.counter("gantry_broker_replies_unserved_total",
+                         "Replies whose client was not connected.")) {}
+
 Counters::Counters(MetricRegistry& r)
     : requests(r.counter("gantry_broker_requests_total", "Requests received.")),
       messages_in(r.counter("gantry_broker_messages_in_total", "Messages stored for producers.")),
@@ -55,12 +76,6 @@ Counters::Counters(MetricRegistry& r)
       offset_commits(r.counter("gantry_broker_offset_commits_total", "Committed offsets logged.")),
       offsets_lost(r.counter("gantry_broker_offset_commits_lost_total",
                              "One-way offset commits the store refused.")),
-      delayed_in(r.counter("gantry_broker_delayed_in_total", "Messages stored for later.")),
-      delayed_out(r.counter("gantry_broker_delayed_out_total", "Delayed messages delivered.")),
-      delayed_cancelled(
-          r.counter("gantry_broker_delayed_cancelled_total", "Delayed messages taken back.")),
-      delayed_dropped(r.counter("gantry_broker_delayed_dropped_total",
-                                "Due messages dropped because their topic is gone.")),
       sent_back(r.counter("gantry_broker_sent_back_total", "Messages consumers sent back.")),
       dead_letters(r.counter("gantry_broker_dead_letters_total", "Messages delivered too often.")),
       fenced(r.counter("gantry_broker_fenced_total",
@@ -79,18 +94,11 @@ Counters::Counters(MetricRegistry& r)
                                       "Transactions ended because nobody knew the outcome.")),
       transactions_lost(r.counter("gantry_broker_transactions_lost_total",
                                   "Transactions whose half message cannot be read any more.")),
-      replies_pushed(r.counter("gantry_broker_replies_pushed_total",
-                               "Replies sent to the client that asked.")),
-      replies_unserved(r.counter("gantry_broker_replies_unserved_total",
-                                 "Replies whose client was not connected.")),
-      flow_refused(r.counter("gantry_broker_flow_refused_total",
-                             "Requests refused by a limit of rates or of memory.")),
-      flow_delayed(r.counter("gantry_broker_flow_delayed_total",
-                             "Times that pulls and pops had to wait for a limit of rates.")),
-      memory_refused(r.counter("gantry_broker_memory_refused_total",
-                               "Requests refused because limits.memory_bytes_max is held.")),
       member_changes(r.counter("gantry_broker_member_changes_total", "Changes of group members.")),
       requests_failed(r.counter("gantry_broker_requests_failed_total", "Requests refused.")),
+      delayed(r),
+      flow(r),
+      replies(r),
       pops(r),
       shares(r) {
     add_failures(r);

@@ -9,6 +9,23 @@
 
 namespace gantry::broker {
 
+/// What the broker counts of flow control. Threads: any.
+struct FlowCounters {
+    explicit FlowCounters(MetricRegistry& registry);
+
+    Counter& refused;         ///< sends and others, by limits of rates and of memory
+    Counter& delayed;         ///< pulls and pops that waited for tokens
+    Counter& memory_refused;  ///< of refused, for want of memory
+};
+
+/// What the broker counts of replies to requests. Threads: any.
+struct ReplyCounters {
+    explicit ReplyCounters(MetricRegistry& registry);
+
+    Counter& pushed;
+    Counter& unserved;  ///< nobody of that client id was connected
+};
+
 /// What the broker counts of pops. Threads: any.
 struct PopCounters {
     explicit PopCounters(MetricRegistry& registry);
@@ -30,6 +47,16 @@ struct ShareCounters {
     Counter& members_expired;
     Counter& commits_fenced;  ///< offsets committed under a grant that was over
     Counter& out_of_range;    ///< pulls from an offset that does not exist
+};
+
+/// What the broker counts of delayed messages. Threads: any.
+struct DelayCounters {
+    explicit DelayCounters(MetricRegistry& registry);
+
+    Counter& in;
+    Counter& out;
+    Counter& cancelled;
+    Counter& dropped;  ///< due messages whose topic is gone
 };
 
 /// The broker's own metrics. Threads: any.
@@ -54,10 +81,6 @@ struct Counters {
     Counter& lost_told;      ///< messages, counted for each answer that told of them
     Counter& offset_commits;
     Counter& offsets_lost;  ///< one-way commits the store refused
-    Counter& delayed_in;
-    Counter& delayed_out;
-    Counter& delayed_cancelled;
-    Counter& delayed_dropped;  ///< due messages whose topic is gone
     Counter& sent_back;
     Counter& dead_letters;
     Counter& fenced;  ///< requests with a lock token that is over
@@ -68,14 +91,12 @@ struct Counters {
     Counter& transactions_unserved;  ///< questions with nobody to ask
     Counter& transactions_given_up;
     Counter& transactions_lost;  ///< their half messages cannot be read any more
-    Counter& replies_pushed;
-    Counter& replies_unserved;  ///< nobody of that client id was connected
-    Counter& flow_refused;      ///< sends and others, by limits of rates and of memory
-    Counter& flow_delayed;      ///< pulls and pops that waited for tokens
-    Counter& memory_refused;    ///< of flow_refused, for want of memory
     Counter& member_changes;
     Counter& requests_failed;
     std::array<Counter*, kErrcCount> failed_by_class{};
+    DelayCounters delayed;
+    FlowCounters flow;
+    ReplyCounters replies;
     PopCounters pops;
     ShareCounters shares;
 

@@ -2,6 +2,7 @@
 #include "broker/registrar.h"
 
 #include "broker/context.h"
+#include "broker/trace_topic.h"
 #include "common/log.h"
 #include "protocol/wire/header.h"
 #include "protocol/wire/names.h"
@@ -23,8 +24,8 @@ constexpr std::string_view kAutoCreateTopic = "TBW102";
 constexpr std::int32_t kAutoCreateQueues = 8;
 
 bool is_routed(std::string_view topic) {
-    // What nobody decided about is for people to consume.
-    return topic == storage::kUndecidedTopic ||
+    // What nobody decided about is for people to consume, traces for everybody to write.
+    return topic == storage::kUndecidedTopic || topic == kTraceTopic ||
            (!wire::is_system_topic(topic) && !wire::is_internal_topic(topic));
 }
 

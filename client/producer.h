@@ -45,7 +45,7 @@ namespace gantry::client {
 ///           Messages with a key or a given queue are repeated on their own queue, others
 ///           preferably on another broker.
 /// Limits    a broker that takes no more for the moment says how long: the producer waits and sends
-///           again, in order, until the deadline; that costs no retry.
+///           again until the deadline, which costs no retry; as for the order, see there.
 /// Batches   with batch_bytes_max > 0, messages to one queue that are waiting anyway leave in one
 ///           frame: a lone message is sent at once, later ones gather while max_batches_in_flight
 ///           frames to the same broker are unanswered, or for `linger` (in whole milliseconds).

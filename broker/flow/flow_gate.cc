@@ -140,32 +140,35 @@ void FlowGate::delivered(Peer* to,
     }
 }
 
-FlowAmount FlowGate::delivery_max(Peer* to, std::string_view topic, std::string_view group) {
+void FlowGate::cut(Peer* to,
+                   std::string_view topic,
+                   std::string_view group,
+                   std::uint32_t& count_max,
+                   std::uint32_t& bytes_max) {
     refresh();
-    FlowAmount most{INT32_MAX, INT32_MAX};
     if (!table_->limits_deliveries) {
-        return most;
+        return;
     }
     constexpr std::int64_t kBurstsPerSecond = TokenBucket::kSecondNs / TokenBucket::kBurstNs;
-    const auto lower = [](std::int64_t& value, std::int64_t rate) {
+    const auto lower = [](std::uint32_t& value, std::int64_t rate) {
         if (rate > 0) {
-            value = std::min(value, std::max<std::int64_t>(rate / kBurstsPerSecond, 1));
+            value = static_cast<std::uint32_t>(
+                std::min<std::int64_t>(value, std::max<std::int64_t>(rate / kBurstsPerSecond, 1)));
         }
     };
     for (const FlowBuckets* const each : of(to, topic, group)) {
         if (each != nullptr) {
-            lower(most.messages, each->deliver_messages.rate());
-            lower(most.bytes, each->deliver_bytes.rate());
+            lower(count_max, each->deliver_messages.rate());
+            lower(bytes_max, each->deliver_bytes.rate());
         }
     }
-    return most;
 }
 
 void refuse(const Call& call, const FlowRefusal& refusal, wire::ResponseCode stock) {
     Counters& counters = call.context.counters;
     counters.requests_failed.add();
     counters.failed_by_class[static_cast<std::size_t>(Errc::kBusy)]->add();
-    counters.flow_refused.add();
+    counters.flow.refused.add();
     wire::FlowControlResponse fields;
     fields.set_retryaftermillis(refusal.retry_after.count());
     call.frame.connection.reply(call.to,

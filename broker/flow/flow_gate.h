@@ -53,8 +53,13 @@ public:
                    std::string_view topic,
                    std::string_view group,
                    const FlowAmount& what);
-    /// The most that one delivery may be: what comes in TokenBucket::kBurstNs, and at least 1.
-    FlowAmount delivery_max(Peer* to, std::string_view topic, std::string_view group);
+    /// Lowers the most that one delivery may be to what comes in TokenBucket::kBurstNs, and at
+    /// least 1.
+    void cut(Peer* to,
+             std::string_view topic,
+             std::string_view group,
+             std::uint32_t& count_max,
+             std::uint32_t& bytes_max);
 
 private:
     using Buckets = std::array<FlowBuckets*, 4>;

@@ -23,7 +23,7 @@ void FlowHandler::set(Call& call) {
         call.fail(decoded.error(), ResponseCode::kSystemError);
         return;
     }
-    if (limit.scope() == "topic" && !limit.removed() &&
+    if (limit.scope() == "topic" && !limit.name().empty() && !limit.removed() &&
         context_.store->find_topic(limit.name()) == nullptr) {
         call.fail(ResponseCode::kTopicNotExist, "topic[" + limit.name() + "] not exist");
         return;

@@ -7,11 +7,19 @@ namespace gantry::broker {
 
 using std::chrono::milliseconds;
 
+namespace {
+
+/// A limit may have been raised meanwhile.
+constexpr std::chrono::seconds kWaitMax{1};
+
+}  // namespace
+
 void FlowWakes::wake_after(const storage::Queue* queue, std::chrono::nanoseconds wait) {
     if (!queues_.insert(queue).second) {
         return;
     }
-    waiting_.push_back({queue, clock_.steady() + wait});
+    waiting_.push_back(
+        {queue, clock_.steady() + std::min<std::chrono::nanoseconds>(wait, kWaitMax)});
     arm();
 }
 

@@ -35,6 +35,13 @@ bool takes_memory(RequestCode code) noexcept {
     }
 }
 
+/// More than parked_bytes can be: without looking at what other loops have.
+std::int64_t parked_bytes_bound(const Context& context) {
+    return static_cast<std::int64_t>(context.loops.size()) *
+           (2 * context.options.parked_pulls_max * kParkedBytes +
+            context.options.pending_acks_max * kPendingBytes);
+}
+
 }  // namespace
 
 std::int64_t parked_bytes(const Context& context) {
@@ -47,11 +54,11 @@ std::int64_t parked_bytes(const Context& context) {
 }
 
 std::optional<FlowRefusal> refuses_for_memory(const Context& context, RequestCode code) {
-    if (context.memory.bytes_max() == 0) {
+    if (!context.memory.is_full(parked_bytes_bound(context)) || !takes_memory(code)) {
         return std::nullopt;
     }
     const std::int64_t parked = parked_bytes(context);
-    if (!context.memory.is_full(parked) || !takes_memory(code)) {
+    if (!context.memory.is_full(parked)) {
         return std::nullopt;
     }
     return FlowRefusal{kRetryAfter,

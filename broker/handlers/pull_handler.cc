@@ -90,7 +90,7 @@ bool PullHandler::is_limited(const PullQuery& query) {
     if (wait.count() == 0) {
         return false;
     }
-    context_.counters.flow_delayed.add();
+    context_.counters.flow.delayed.add();
     loop.flow_wakes().wake_after(query.queue, wait);
     return true;
 }
@@ -256,12 +256,8 @@ void PullHandler::set_limits(const Call& call,
     }
     query.bytes_max = std::min(query.bytes_max, bytes_max);
     query.count_max = static_cast<std::uint32_t>(std::clamp(request.maxmsgnums(), 1, kCountMax));
-    const FlowAmount most =
-        call.loop.flow().delivery_max(&call.peer, request.topic(), request.consumergroup());
-    query.count_max =
-        static_cast<std::uint32_t>(std::min<std::int64_t>(query.count_max, most.messages));
-    query.bytes_max =
-        static_cast<std::uint32_t>(std::min<std::int64_t>(query.bytes_max, most.bytes));
+    call.loop.flow().cut(
+        &call.peer, request.topic(), request.consumergroup(), query.count_max, query.bytes_max);
     const bool is_full = call.loop.long_poll().count() >=
                          static_cast<std::size_t>(context_.options.parked_pulls_max);
     if ((request.sysflag() & kMaySuspend) != 0 && !is_full && !call.to.is_oneway &&
@@ -367,16 +363,22 @@ bool PullHandler::answer(PullQuery& query, storage::ReadResult& result, bool is_
     return true;
 }
 
+const wire::PullMessageResponse& PullHandler::where(const PullQuery& query,
+                                                    QueueOffset next,
+                                                    const storage::ReadResult& result) {
+    wire::PullMessageResponse& response = loop_of(query).pull_response;
+    response.set_suggestwhichbrokerid(context_.options.id);
+    response.set_nextbeginoffset(next.value);
+    response.set_minoffset(result.min.value);
+    response.set_maxoffset(result.max.value);
+    return response;
+}
+
 void PullHandler::send_status(const PullQuery& query,
                               const storage::ReadResult& result,
                               ResponseCode code) {
-    LoopState& loop = loop_of(query);
-    wire::PullMessageResponse& response = loop.pull_response;
-    response.set_suggestwhichbrokerid(context_.options.id);
-    response.set_nextbeginoffset(result.next.value);
-    response.set_minoffset(result.min.value);
-    response.set_maxoffset(result.max.value);
-    loop.reply(query.to, code, status_name(code), &response);
+    const wire::PullMessageResponse& response = where(query, result.next, result);
+    loop_of(query).reply(query.to, code, status_name(code), &response);
 }
 
 void PullHandler::send_moved(const PullQuery& query, storage::ReadResult& result) {
@@ -394,11 +396,7 @@ void PullHandler::send_moved(const PullQuery& query, storage::ReadResult& result
         return;
     }
     const bool is_native = query.to.to.codec == wire::Codec::kNative;
-    wire::PullMessageResponse& response = loop_of(query).pull_response;
-    response.set_suggestwhichbrokerid(context_.options.id);
-    response.set_nextbeginoffset(query.from.value);
-    response.set_minoffset(result.min.value);
-    response.set_maxoffset(result.max.value);
+    const wire::PullMessageResponse& response = where(query, query.from, result);
     loop_of(query).reply(query.to,
                          is_native ? ResponseCode::kOffsetOutOfRange : ResponseCode::kSystemError,
                          "offset " + std::to_string(query.from.value) + " is outside " +
@@ -428,11 +426,7 @@ void PullHandler::send_lost(const PullQuery& query, const storage::ReadResult& r
 void PullHandler::send_found(net::Connection& connection,
                              const PullQuery& query,
                              const storage::ReadResult& result) {
-    wire::PullMessageResponse& response = loop_of(query).pull_response;
-    response.set_suggestwhichbrokerid(context_.options.id);
-    response.set_nextbeginoffset(result.next.value);
-    response.set_minoffset(result.min.value);
-    response.set_maxoffset(result.max.value);
+    const wire::PullMessageResponse& response = where(query, result.next, result);
     if (query.to.to.is_oneway) {
         return;
     }

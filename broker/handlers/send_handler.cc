@@ -6,6 +6,7 @@
 #include "broker/timers/delayed_message.h"
 #include "broker/timers/timer_service.h"
 #include "broker/topic_creator.h"
+#include "broker/trace_topic.h"
 #include "broker/transaction/transaction_service.h"
 #include "protocol/wire/batch.h"
 #include "protocol/wire/header.h"
@@ -25,7 +26,6 @@ using wire::ResponseCode;
 
 constexpr std::uint32_t kBatchMessagesMax = 65'536;
 constexpr std::string_view kAutoCreateTopic = "TBW102";
-constexpr std::string_view kTraceTopic = "RMQ_SYS_TRACE_TOPIC";
 constexpr std::int32_t kReadWrite = storage::perm::kRead | storage::perm::kWrite;
 
 Error unknown_topic(std::string_view name) {
@@ -122,31 +122,11 @@ void SendHandler::send_records(Call& call) {
         call.fail(decoded.error());
         return;
     }
-    wire::SendRecordsResponse delayed;
     const FlowAmount amount{request.count(), static_cast<std::int64_t>(call.body().size())};
     std::optional<FlowRefusal> limited;
-    const auto append = [&]() -> Result<storage::Appended> {
-        GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic, find_topic(call, request.topic()));
-        GANTRY_TRY(check_writable(context_, *topic));
-        GANTRY_TRY(call.loop.room_for_message());
-        limited = call.loop.flow().refuses(call.peer, request.topic(), amount);
-        if (limited) {
-            return Error{Errc::kBusy, {}};
-        }
-        GANTRY_ASSIGN_OR_RETURN(storage::Queue* const queue, find_queue(*topic, request.queueid()));
-        GANTRY_TRY(check_body_sizes(call.body(), context_.options.message_bytes_max));
-        if (request.isdelayed()) {
-            return store_delayed_frame(call, request, *queue, delayed);
-        }
-        GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
-                                context_.store->append_records(
-                                    *queue, call.body(), request.count(), request.haskeys()));
-        if (!appended.is_repeat) {
-            call.loop.appended(*queue, appended.end);
-        }
-        return appended;
-    };
-    const Result<storage::Appended> appended = append();
+    std::optional<wire::SendRecordsResponse> delayed;
+    const Result<storage::Appended> appended =
+        append_frame(call, request, amount, limited, delayed);
     if (limited) {
         refuse(call, *limited, ResponseCode::kSystemBusy);
         return;
@@ -162,17 +142,50 @@ void SendHandler::send_records(Call& call) {
     context_.counters.messages_in.add(appended->count);
     context_.counters.bytes_in.add(call.body().size());
     call.loop.flow().sent(call.peer, request.topic(), amount);
-    if (request.isdelayed()) {
-        reply_when_durable(call, appended->end, delayed);
-    } else if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
+    if (delayed) {
+        reply_when_durable(call, appended->end, *delayed);
+    } else {
+        answer_stored(call, *appended);
+    }
+}
+
+void SendHandler::answer_stored(Call& call, const storage::Appended& appended) {
+    if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
         wire::SendRecordsResponse& response = call.loop.send_response;
-        response.set_queueoffset(appended->queue_offset.value);
-        response.set_logoffset(appended->first.value);
-        response.set_storetimestamp(appended->store_ms);
+        response.set_queueoffset(appended.queue_offset.value);
+        response.set_logoffset(appended.first.value);
+        response.set_storetimestamp(appended.store_ms);
         call.reply(&response);
     } else {
-        call.loop.acknowledge_send(call.addressee(), *appended);
+        call.loop.acknowledge_send(call.addressee(), appended);
     }
+}
+
+Result<storage::Appended> SendHandler::append_frame(
+    Call& call,
+    const wire::SendRecordsRequest& request,
+    const FlowAmount& amount,
+    std::optional<FlowRefusal>& limited,
+    std::optional<wire::SendRecordsResponse>& delayed) {
+    GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic, find_topic(call, request.topic()));
+    GANTRY_TRY(check_writable(context_, *topic));
+    GANTRY_TRY(call.loop.room_for_message());
+    limited = call.loop.flow().refuses(call.peer, request.topic(), amount);
+    if (limited) {
+        return Error{Errc::kBusy, {}};
+    }
+    GANTRY_ASSIGN_OR_RETURN(storage::Queue* const queue, find_queue(*topic, request.queueid()));
+    GANTRY_TRY(check_body_sizes(call.body(), context_.options.message_bytes_max));
+    if (request.isdelayed()) {
+        return store_delayed_frame(call, request, *queue, delayed.emplace());
+    }
+    GANTRY_ASSIGN_OR_RETURN(
+        const storage::Appended appended,
+        context_.store->append_records(*queue, call.body(), request.count(), request.haskeys()));
+    if (!appended.is_repeat) {
+        call.loop.appended(*queue, appended.end);
+    }
+    return appended;
 }
 
 void SendHandler::refuse_records(Call& call, const Error& error) {

@@ -199,14 +199,10 @@ bool PopService::is_limited(PopQuery& query) {
     Peer* const peer = loop.find_peer(query.to.peer);
     const std::string& topic = query.topic->name();
     if (loop.flow().delivery_wait(peer, topic, query.group).count() > 0) {
-        context_.counters.flow_delayed.add();
+        context_.counters.flow.delayed.add();
         return true;
     }
-    const FlowAmount most = loop.flow().delivery_max(peer, topic, query.group);
-    query.count_max =
-        static_cast<std::uint32_t>(std::min<std::int64_t>(query.count_max, most.messages));
-    query.bytes_max =
-        static_cast<std::uint32_t>(std::min<std::int64_t>(query.bytes_max, most.bytes));
+    loop.flow().cut(peer, topic, query.group, query.count_max, query.bytes_max);
     return false;
 }
 

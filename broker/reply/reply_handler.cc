@@ -107,7 +107,7 @@ void ReplyHandler::reply(Call& call, const Request& request) {
     }
     const auto receiver = context_.groups.client(who);
     if (!receiver) {
-        context_.counters.replies_unserved.add();
+        context_.counters.replies.unserved.add();
         call.fail(call.is_native() ? ResponseCode::kConsumerNotOnline : ResponseCode::kSystemError,
                   "push reply message fail, channel of <" + std::string(who) + "> not found.");
         return;
@@ -132,7 +132,7 @@ void ReplyHandler::push(const Call& call,
                 codec, RequestCode::kPushReplyMessageToClient, fields.get(), body);
         }
     };
-    context_.counters.replies_pushed.add();
+    context_.counters.replies.pushed.add();
     if (&home == &call.loop) {
         send(as_text(call.body()));
         return;

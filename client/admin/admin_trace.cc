@@ -57,12 +57,10 @@ TraceEvent stored_event(const MessageView& message) {
 }  // namespace
 
 Result<std::vector<TraceEvent>> AdminClient::trace(std::string_view message_id) {
-    GANTRY_ASSIGN_OR_RETURN(const std::vector<MessageView> messages,
-                            messages_by_key(kTraceTopic,
-                                            message_id,
-                                            0,
-                                            std::numeric_limits<WallMs>::max(),
-                                            kTracesMax));
+    GANTRY_ASSIGN_OR_RETURN(
+        const std::vector<MessageView> messages,
+        messages_by_key(
+            kTraceTopic, message_id, 0, std::numeric_limits<WallMs>::max(), kTracesMax));
     std::vector<TraceEvent> events;
     std::set<std::string> stored;
     for (const MessageView& message : messages) {
@@ -85,10 +83,9 @@ Result<std::vector<TraceEvent>> AdminClient::trace(std::string_view message_id) 
                      "no trace of message " + std::string(message_id) +
                          ": not traced, not yet written, or gone by retention"};
     }
-    std::stable_sort(
-        events.begin(), events.end(), [](const TraceEvent& a, const TraceEvent& b) {
-            return std::pair(a.at_ms, a.kind) < std::pair(b.at_ms, b.kind);
-        });
+    std::stable_sort(events.begin(), events.end(), [](const TraceEvent& a, const TraceEvent& b) {
+        return std::pair(a.at_ms, a.kind) < std::pair(b.at_ms, b.kind);
+    });
     return events;
 }
 

@@ -86,8 +86,8 @@ Status PushWorkers::start(const std::map<std::string, Subscription>& subscriptio
     };
     assigner.hand_over_limit = options_.hand_over_limit;
     if (options_.trace_sample > 0) {
-        tracer_ = std::make_shared<Tracer>(
-            runtime_, options_.group, "CONSUME", options_.trace_sample);
+        tracer_ =
+            std::make_shared<Tracer>(runtime_, options_.group, "CONSUME", options_.trace_sample);
         tracer_->start();
     }
     assigner_ = std::make_shared<QueueAssigner>(runtime_, slot_, buffers_, std::move(assigner));
@@ -297,20 +297,19 @@ void PushWorkers::commit_in_loop() {
         return;
     }
     Offsets(runtime_, slot_)
-        .commit(
-            options_.group,
-            offsets,
-            [self = shared_from_this(), offsets](const Status& status) {
-                if (status) {
-                    self->committed(offsets);
-                } else {
-                    kLog.warn("commit_failed",
-                              {{"group", self->options_.group}, {"error", status.error()}});
-                }
-                const MutexLock lock(self->mutex_);
-                self->is_committing_ = false;
-            },
-            {.of_locks = {}, .of_grants = tokens});
+        .commit(options_.group,
+                offsets,
+                [self = shared_from_this(), offsets](const Status& status) {
+                    if (status) {
+                        self->committed(offsets);
+                    } else {
+                        kLog.warn("commit_failed",
+                                  {{"group", self->options_.group}, {"error", status.error()}});
+                    }
+                    const MutexLock lock(self->mutex_);
+                    self->is_committing_ = false;
+                },
+                {.of_locks = {}, .of_grants = tokens});
 }
 
 /// Not before what is being committed has arrived: it would move the offset back.
@@ -341,9 +340,10 @@ void PushWorkers::commit_lost(const QueueId& queue) {
         local_->put({{queue, *offset}});
     } else if (offset.has_value()) {
         Offsets(runtime_, slot_)
-            .commit(
-                options_.group, {{queue, *offset}}, [](const Status&) {},
-                {.of_locks = {}, .of_grants = assigner_->tokens()});
+            .commit(options_.group,
+                    {{queue, *offset}},
+                    [](const Status&) {},
+                    {.of_locks = {}, .of_grants = assigner_->tokens()});
     }
 }
 
@@ -361,7 +361,9 @@ void PushWorkers::commit_and_wait() {
         return;
     }
     const Status status = wait_for<Status>([&](auto done) {
-        Offsets(runtime_, slot_).commit(options_.group, offsets, std::move(done), {.of_locks = {}, .of_grants = tokens});
+        Offsets(runtime_, slot_)
+            .commit(
+                options_.group, offsets, std::move(done), {.of_locks = {}, .of_grants = tokens});
     });
     if (!status) {
         kLog.warn("commit_failed", {{"group", options_.group}, {"error", status.error()}});

@@ -40,9 +40,8 @@ int send_all(client::Producer& producer, const std::string& topic, int count) {
             message.topic = topic;
             message.body = "message " + std::to_string(n);
             const gantry::Status accepted = producer.send_async(
-                std::move(message), [&stored](gantry::Result<client::SendReceipt> sent) {
-                    stored += sent ? 1 : 0;
-                });
+                std::move(message),
+                [&stored](gantry::Result<client::SendReceipt> sent) { stored += sent ? 1 : 0; });
             if (accepted) {
                 break;
             }

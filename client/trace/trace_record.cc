@@ -122,69 +122,81 @@ TraceRecord end_of(const Fields& fields) {
     return record;
 }
 
+void append_pub(std::string& out, const TraceRecord& record) {
+    append_fields(out,
+                  {"Pub",
+                   std::to_string(record.at_ms),
+                   record.region,
+                   record.group,
+                   record.topic,
+                   record.message_id,
+                   record.tags,
+                   record.keys,
+                   record.store_host,
+                   std::to_string(record.body_bytes),
+                   std::to_string(record.cost_ms),
+                   std::to_string(record.message_type),
+                   record.offset_message_id,
+                   bool_text(record.is_success)});
+}
+
+void append_before(std::string& out, const TraceRecord& record) {
+    append_fields(out,
+                  {"SubBefore",
+                   std::to_string(record.at_ms),
+                   record.region,
+                   record.group,
+                   record.request_id,
+                   record.message_id,
+                   std::to_string(record.retries),
+                   record.keys});
+}
+
+void append_after(std::string& out, const TraceRecord& record) {
+    append_fields(out,
+                  {"SubAfter",
+                   record.request_id,
+                   record.message_id,
+                   std::to_string(record.cost_ms),
+                   bool_text(record.is_success),
+                   record.keys,
+                   std::to_string(record.context_code),
+                   std::to_string(record.at_ms),
+                   record.group});
+}
+
+void append_end(std::string& out, const TraceRecord& record) {
+    append_fields(out,
+                  {"EndTransaction",
+                   std::to_string(record.at_ms),
+                   record.region,
+                   record.group,
+                   record.topic,
+                   record.message_id,
+                   record.tags,
+                   record.keys,
+                   record.store_host,
+                   std::to_string(record.message_type),
+                   record.message_id,
+                   record.transaction_state,
+                   "false"});
+}
+
 }  // namespace
 
 void append_trace(std::string& out, const TraceRecord& record) {
-    const std::string at = std::to_string(record.at_ms);
-    const std::string cost = std::to_string(record.cost_ms);
-    const std::string type = std::to_string(record.message_type);
-    const std::string_view success = bool_text(record.is_success);
     switch (record.kind) {
         case TraceRecord::Kind::kPub:
-            append_fields(out,
-                          {"Pub",
-                           at,
-                           record.region,
-                           record.group,
-                           record.topic,
-                           record.message_id,
-                           record.tags,
-                           record.keys,
-                           record.store_host,
-                           std::to_string(record.body_bytes),
-                           cost,
-                           type,
-                           record.offset_message_id,
-                           success});
+            append_pub(out, record);
             return;
         case TraceRecord::Kind::kSubBefore:
-            append_fields(out,
-                          {"SubBefore",
-                           at,
-                           record.region,
-                           record.group,
-                           record.request_id,
-                           record.message_id,
-                           std::to_string(record.retries),
-                           record.keys});
+            append_before(out, record);
             return;
         case TraceRecord::Kind::kSubAfter:
-            append_fields(out,
-                          {"SubAfter",
-                           record.request_id,
-                           record.message_id,
-                           cost,
-                           success,
-                           record.keys,
-                           std::to_string(record.context_code),
-                           at,
-                           record.group});
+            append_after(out, record);
             return;
         case TraceRecord::Kind::kEndTransaction:
-            append_fields(out,
-                          {"EndTransaction",
-                           at,
-                           record.region,
-                           record.group,
-                           record.topic,
-                           record.message_id,
-                           record.tags,
-                           record.keys,
-                           record.store_host,
-                           type,
-                           record.message_id,
-                           record.transaction_state,
-                           "false"});
+            append_end(out, record);
             return;
     }
 }

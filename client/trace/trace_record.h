@@ -17,6 +17,7 @@ inline constexpr std::string_view kTraceTopic = "RMQ_SYS_TRACE_TOPIC";
 /// between them, 0x02 behind the last. Which fields a record has depends on its kind; the others
 /// are as they are made here.
 struct TraceRecord {
+    /// RocketMQ's name of it is the record's first field.
     enum class Kind : std::uint8_t {
         kPub,             ///< a send ended
         kSubBefore,       ///< a listener is about to be given the message

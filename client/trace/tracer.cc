@@ -68,10 +68,7 @@ void add_words(std::string_view text, std::set<std::string>& words, std::size_t&
 
 }  // namespace
 
-Tracer::Tracer(Runtime& runtime,
-               const std::string& group,
-               const std::string& role,
-               double sample)
+Tracer::Tracer(Runtime& runtime, const std::string& group, const std::string& role, double sample)
     : runtime_(runtime),
       slot_(runtime.control()),
       group_(group),

@@ -58,7 +58,9 @@ public:
         SteadyTime begin;
     };
 
+    /// Before the listener is called.
     Delivery delivering(std::span<const MessageView> messages);
+    /// After it.
     void consumed(const Delivery& delivery, bool is_success);
 
 private:

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/client/fake_broker.h"
 
-#include "protocol/wire/flow.pb.h"
 #include "protocol/wire/properties.h"
 #include "protocol/wire/record.h"
 
@@ -162,13 +161,7 @@ void FakeBroker::carry_out(const Held& held, SendAction action) {
     net::Connection* connection = server_->find(held.to.connection);
     switch (action.kind) {
         case SendAction::Kind::kRefuse:
-            if (action.code == wire::ResponseCode::kFlowControl) {
-                wire::FlowControlResponse fields;
-                fields.set_retryaftermillis(action.retry_after_ms);
-                reply(held.to, action.code, &fields);
-                return;
-            }
-            reply(held.to, action.code);
+            reply(held.to, action.code, &action.told);
             return;
         case SendAction::Kind::kCut:
             if (connection != nullptr) {

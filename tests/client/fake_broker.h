@@ -3,6 +3,7 @@
 
 #include "protocol/net/event_loop.h"
 #include "protocol/net/server.h"
+#include "protocol/wire/flow.pb.h"
 #include "protocol/wire/group.pb.h"
 #include "protocol/wire/message.pb.h"
 #include "protocol/wire/nameserver.pb.h"
@@ -36,7 +37,7 @@ struct SendAction {
 
     Kind kind = Kind::kStore;
     wire::ResponseCode code = wire::ResponseCode::kSystemError;
-    std::int64_t retry_after_ms = 0;  ///< told with kFlowControl
+    wire::FlowControlResponse told = {};  ///< with a refusal
 };
 
 /// One send request as the broker saw it.

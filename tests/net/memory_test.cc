@@ -81,8 +81,7 @@ TEST_SUITE("net/memory") {
         REQUIRE(small.send(request_frame(1, "small")));
         CHECK(read_reply(small).body == "small");
         RawPeer large(metered.server->port());
-        std::thread sender(
-            [&] { large.send(request_frame(2, std::string(500'000, 'l'))); });
+        std::thread sender([&] { large.send(request_frame(2, std::string(500'000, 'l'))); });
         wait_for([&] { return metered.meter.used() >= 1'004'096; });
         CHECK(metered.handler.frames == 1);
         REQUIRE(small.send(request_frame(3, "again")));

@@ -25,8 +25,8 @@ struct Client {
 /// Lets them all send until `end`.
 void run(TokenBucket& bucket, std::vector<Client>& clients, std::int64_t end) {
     while (true) {
-        Client& client = *std::min_element(
-            clients.begin(), clients.end(), [](const Client& a, const Client& b) {
+        Client& client =
+            *std::min_element(clients.begin(), clients.end(), [](const Client& a, const Client& b) {
                 return a.next < b.next;
             });
         if (client.next >= end) {

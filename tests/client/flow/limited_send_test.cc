@@ -16,7 +16,9 @@ namespace {
 using Kind = SendAction::Kind;
 
 SendAction limited(std::int64_t retry_after_ms) {
-    return {Kind::kRefuse, wire::ResponseCode::kFlowControl, retry_after_ms};
+    SendAction action{Kind::kRefuse, wire::ResponseCode::kFlowControl};
+    action.told.set_retryaftermillis(retry_after_ms);
+    return action;
 }
 
 std::vector<std::string> stored(FakeCluster& cluster, std::int32_t queue) {
@@ -56,9 +58,8 @@ TEST_SUITE("client/limited_send") {
     TEST_CASE("a wait beyond the deadline fails at once as busy, not stored") {
         FakeCluster cluster;
         cluster.create_topic("T", 1);
-        cluster.run([&] {
-            cluster.broker().on_send = [](const SeenFrame&) { return limited(30'000); };
-        });
+        cluster.run(
+            [&] { cluster.broker().on_send = [](const SeenFrame&) { return limited(30'000); }; });
         Producer::Options options;
         options.deadline = 10s;
         auto producer = Producer::create(cluster.connect(), options).value();

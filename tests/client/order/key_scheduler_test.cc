@@ -126,7 +126,7 @@ TEST_SUITE("client/key_scheduler") {
 
     TEST_CASE("random keys, batches and failures: order by key, commits of a whole prefix") {
         Random random(test_seed());
-        for (int round = 0; round < 200; ++round) {
+        for (int round = 0; round < 50; ++round) {
             KeyScheduler scheduler(static_cast<std::int64_t>(random.below(5)));
             Model model;
             std::vector<Work> running;

@@ -155,10 +155,9 @@ TEST_SUITE("client/request") {
         Asking asking;
         asking.cluster.run([&] {
             asking.cluster.broker().on_send = [count = 0](const SeenFrame&) mutable {
-                return ++count == 1
-                           ? SendAction{SendAction::Kind::kRefuse,
-                                        wire::ResponseCode::kMessageIllegal}
-                           : SendAction{SendAction::Kind::kStoreMute};
+                return ++count == 1 ? SendAction{SendAction::Kind::kRefuse,
+                                                 wire::ResponseCode::kMessageIllegal}
+                                    : SendAction{SendAction::Kind::kStoreMute};
             };
         });
         const auto refused = asking.ask("refused", 20s).get();
@@ -175,9 +174,10 @@ TEST_SUITE("client/request") {
         options.in_flight_max = 2;
         Asking asking(options);
         CHECK(asking.producer->request(message_of("T", "x"), 0ms).error().code == Errc::kRefused);
-        CHECK(asking.producer->request(message_of("T", "x"), 25h).error().code == Errc::kRefused);
-        auto one = asking.ask("one", 1h);
-        auto two = asking.ask("two", 1h);
+        CHECK(asking.producer->request(message_of("T", "x"), std::chrono::hours{25}).error().code ==
+              Errc::kRefused);
+        auto one = asking.ask("one", std::chrono::hours{1});
+        auto two = asking.ask("two", std::chrono::hours{1});
         std::atomic<bool> is_called{false};
         const Status third = asking.producer->request_async(
             message_of("T", "three"), 1s, [&is_called](Result<MessageView>) { is_called = true; });

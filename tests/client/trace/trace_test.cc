@@ -18,8 +18,7 @@ namespace {
 std::vector<TraceRecord> traces(FakeCluster& cluster) {
     return cluster.run([&] {
         std::vector<TraceRecord> records;
-        for (const StoredRecord& stored :
-             cluster.broker().queues[{std::string(kTraceTopic), 0}]) {
+        for (const StoredRecord& stored : cluster.broker().queues[{std::string(kTraceTopic), 0}]) {
             for (TraceRecord& record : parse_traces(stored.body)) {
                 records.push_back(std::move(record));
             }
@@ -33,8 +32,7 @@ std::vector<std::string> keys_of(FakeCluster& cluster) {
         std::vector<std::string> keys;
         for (const StoredRecord& stored : cluster.broker().queues[{"T", 0}]) {
             const wire::Record record = wire::parse_record(as_bytes(stored.bytes)).value();
-            keys.emplace_back(
-                wire::find_property(record.properties, wire::property::kUniqueKey));
+            keys.emplace_back(wire::find_property(record.properties, wire::property::kUniqueKey));
         }
         return keys;
     });
@@ -117,7 +115,12 @@ TEST_SUITE("client/trace") {
         CHECK(read[3].transaction_state == "COMMIT_MESSAGE");
         // A record of an old client, without the offset message id.
         const auto old = parse_traces(
-            "Pub\x01" "5\x01r\x01g\x01T\x01id\x01t\x01k\x01h\x01" "9\x01" "8\x01" "0\x01" "true\x02");
+            "Pub\x01"
+            "5\x01r\x01g\x01T\x01id\x01t\x01k\x01h\x01"
+            "9\x01"
+            "8\x01"
+            "0\x01"
+            "true\x02");
         REQUIRE(old.size() == 1);
         CHECK(old[0].is_success);
         CHECK(old[0].offset_message_id.empty());

@@ -212,9 +212,8 @@ TEST_SUITE("process/flow") {
 
     TEST_CASE("the example of the guide sends all of it at the limit's pace") {
         const auto cluster = start_cluster("async");
-        const Result<ProgramRun> run =
-            run_program(GANTRY_FLOW_CONTROL_EXAMPLE,
-                        {cluster->nameserver().address(), "T", "1000", "2000"});
+        const Result<ProgramRun> run = run_program(
+            GANTRY_FLOW_CONTROL_EXAMPLE, {cluster->nameserver().address(), "T", "1000", "2000"});
         REQUIRE(run.has_value());
         CHECK_MESSAGE(run->code == 0, run->err);
         CHECK_MESSAGE(has(run->out, "stored 2000 in "), run->out);

@@ -139,9 +139,8 @@ TEST_SUITE("process/request") {
                            cluster->directory(),
                            "server");
         REQUIRE(server.has_value());
-        const Result<ProgramRun> run =
-            run_program(GANTRY_REQUEST_REPLY_EXAMPLE,
-                        {cluster->nameserver().address(), "T", "ask", "3", "12"});
+        const Result<ProgramRun> run = run_program(
+            GANTRY_REQUEST_REPLY_EXAMPLE, {cluster->nameserver().address(), "T", "ask", "3", "12"});
         REQUIRE(run.has_value());
         CHECK_MESSAGE(run->code == 0, run->err);
         CHECK_MESSAGE(has(run->out, "3: 9\n"), run->out);

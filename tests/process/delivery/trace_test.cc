@@ -28,8 +28,10 @@ TEST_SUITE("process/trace") {
         const Result<ProgramRun> run = run_program(GANTRY_TRACE_EXAMPLE, {nameserver, "T"});
         REQUIRE(run.has_value());
         REQUIRE_MESSAGE(run->code == 0, run->err);
-        for (const char* const event :
-             {"produce gantry-producer ok", "store  ok", "deliver traced ok", "consume traced ok"}) {
+        for (const char* const event : {"produce gantry-producer ok",
+                                        "store  ok",
+                                        "deliver traced ok",
+                                        "consume traced ok"}) {
             CHECK_MESSAGE(has(run->out, event), run->out);
         }
         const std::string id = run->out.substr(8, 32);

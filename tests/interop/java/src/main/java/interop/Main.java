@@ -6,8 +6,8 @@ import java.nio.file.Path;
 /**
  * Stock RocketMQ clients, configured with nothing but the nameserver's address, against a cluster.
  * Arguments: nameserver address, broker address, suite (admin, messages, filters, sharing,
- * compressed, transactions, pops, replies, cleanup, source or imported), and for filters the table of
- * expressions, for the last two the folder of the store they share.
+ * compressed, transactions, pops, replies, cleanup, source or imported), and for filters the table
+ * of expressions, for the last two the folder of the store they share.
  */
 public final class Main {
     static final String TOPIC = "InteropTopic";
