@@ -51,6 +51,7 @@ constexpr std::chrono::milliseconds kStepLimit{5'000};
 constexpr std::chrono::milliseconds kRegistrationWait{2'000};
 constexpr std::chrono::milliseconds kLookAgain{5};
 constexpr std::chrono::milliseconds kExpiryPeriod{10'000};
+constexpr std::chrono::milliseconds kStallPeriod{500};
 
 }  // namespace
 
@@ -122,6 +123,7 @@ struct Broker::Handlers {
     std::unique_ptr<TimerService> timers;
     std::unique_ptr<Registrar> registrar;
     std::unique_ptr<net::Timer> expiry;
+    std::unique_ptr<net::Timer> stalls;
 };
 
 Broker::Broker(Private /*unused*/, const BrokerOptions& options, Clock& clock, FileSystem& files)
@@ -135,6 +137,7 @@ Broker::~Broker() {
     server_.reset();
     if (handlers_) {
         handlers_->expiry.reset();
+        handlers_->stalls.reset();
         handlers_->registrar.reset();
         handlers_->delay.reset();
         handlers_->timers.reset();
@@ -338,6 +341,9 @@ void Broker::start_serving() {
     handlers_->expiry = std::make_unique<net::Timer>(
         *loops_[0], [this] { handlers_->group.expire(*loop_states_[0]); });
     handlers_->expiry->start_every(kExpiryPeriod);
+    handlers_->stalls = std::make_unique<net::Timer>(
+        *loops_[0], [this] { handlers_->group.drop_stalled(*loop_states_[0]); });
+    handlers_->stalls->start_every(kStallPeriod);
     handlers_->registrar->start();
     handlers_->delay->start();
     handlers_->timers->start();
@@ -399,6 +405,7 @@ void Broker::settle() {
         handlers_->pops.stop();
         handlers_->shares.stop();
         handlers_->expiry->cancel();
+        handlers_->stalls->cancel();
     });
     const SteadyTime deadline = clock_.steady() + kStepLimit;
     for (const auto& loop : loop_states_) {

@@ -26,6 +26,13 @@ ShareCounters::ShareCounters(MetricRegistry& r)
       out_of_range(r.counter("gantry_broker_offsets_out_of_range_total",
                              "Pulls from an offset that does not exist.")) {}
 
+DelayCounters::DelayCounters(MetricRegistry& r)
+    : in(r.counter("gantry_broker_delayed_in_total", "Messages stored for later.")),
+      out(r.counter("gantry_broker_delayed_out_total", "Delayed messages delivered.")),
+      cancelled(r.counter("gantry_broker_delayed_cancelled_total", "Delayed messages taken back.")),
+      dropped(r.counter("gantry_broker_delayed_dropped_total",
+                        "Due messages dropped because their topic is gone.")) {}
+
 FlowCounters::FlowCounters(MetricRegistry& r)
     : refused(r.counter("gantry_broker_flow_refused_total",
                         "Requests refused by a limit of rates or of memory.")),
@@ -69,12 +76,6 @@ Counters::Counters(MetricRegistry& r)
       offset_commits(r.counter("gantry_broker_offset_commits_total", "Committed offsets logged.")),
       offsets_lost(r.counter("gantry_broker_offset_commits_lost_total",
                              "One-way offset commits the store refused.")),
-      delayed_in(r.counter("gantry_broker_delayed_in_total", "Messages stored for later.")),
-      delayed_out(r.counter("gantry_broker_delayed_out_total", "Delayed messages delivered.")),
-      delayed_cancelled(
-          r.counter("gantry_broker_delayed_cancelled_total", "Delayed messages taken back.")),
-      delayed_dropped(r.counter("gantry_broker_delayed_dropped_total",
-                                "Due messages dropped because their topic is gone.")),
       sent_back(r.counter("gantry_broker_sent_back_total", "Messages consumers sent back.")),
       dead_letters(r.counter("gantry_broker_dead_letters_total", "Messages delivered too often.")),
       fenced(r.counter("gantry_broker_fenced_total",
@@ -95,6 +96,7 @@ Counters::Counters(MetricRegistry& r)
                                   "Transactions whose half message cannot be read any more.")),
       member_changes(r.counter("gantry_broker_member_changes_total", "Changes of group members.")),
       requests_failed(r.counter("gantry_broker_requests_failed_total", "Requests refused.")),
+      delayed(r),
       flow(r),
       replies(r),
       pops(r),

@@ -49,6 +49,16 @@ struct ShareCounters {
     Counter& out_of_range;    ///< pulls from an offset that does not exist
 };
 
+/// What the broker counts of delayed messages. Threads: any.
+struct DelayCounters {
+    explicit DelayCounters(MetricRegistry& registry);
+
+    Counter& in;
+    Counter& out;
+    Counter& cancelled;
+    Counter& dropped;  ///< due messages whose topic is gone
+};
+
 /// The broker's own metrics. Threads: any.
 struct Counters {
     explicit Counters(MetricRegistry& registry);
@@ -71,10 +81,6 @@ struct Counters {
     Counter& lost_told;      ///< messages, counted for each answer that told of them
     Counter& offset_commits;
     Counter& offsets_lost;  ///< one-way commits the store refused
-    Counter& delayed_in;
-    Counter& delayed_out;
-    Counter& delayed_cancelled;
-    Counter& delayed_dropped;  ///< due messages whose topic is gone
     Counter& sent_back;
     Counter& dead_letters;
     Counter& fenced;  ///< requests with a lock token that is over
@@ -88,6 +94,7 @@ struct Counters {
     Counter& member_changes;
     Counter& requests_failed;
     std::array<Counter*, kErrcCount> failed_by_class{};
+    DelayCounters delayed;
     FlowCounters flow;
     ReplyCounters replies;
     PopCounters pops;

@@ -37,6 +37,7 @@ enum class Poisoned : std::uint8_t {
 
 /// What an ordered listener says of the messages it was given.
 struct OrderedResult {
+    /// See the functions below.
     enum class Kind : std::uint8_t { kSuccess, kLater, kSuspend };
     Kind kind = Kind::kSuccess;
     std::chrono::milliseconds delay{0};  ///< of kSuspend

@@ -166,6 +166,8 @@ private:
     struct State;
 
     void apply(const wire::StateRecord& changes, WallMs at_ms, bool drop_queues);
+    void remove_topic(const std::string& name, bool drop_queues) GANTRY_REQUIRES(mutex_);
+    void remove_group(const std::string& name) GANTRY_REQUIRES(mutex_);
 
     TopicTable& topics_;
     TransactionTable transactions_;
@@ -181,8 +183,5 @@ private:
 
 /// How far the log must be durable before a snapshot may be saved.
 LogOffset durable_end(const wire::StateSnapshot& snapshot) noexcept;
-
-/// Whether every change is legal. kRefused: names the field, its value and the limit.
-Status check_changes(const wire::StateRecord& changes);
 
 }  // namespace gantry::storage

@@ -232,7 +232,7 @@ Status DelayService::restore(const wire::Record& record) {
     }
     storage::Queue* const queue = topic == nullptr ? nullptr : topic->queue(queue_id);
     if (queue == nullptr) {
-        context_.counters.delayed_dropped.add();
+        context_.counters.delayed.dropped.add();
         kLog.warn("delayed_message_dropped",
                   {{"topic", name}, {"queue", queue_id}, {"reason", "no such topic or queue"}});
         return ok();
@@ -247,7 +247,7 @@ Status DelayService::restore(const wire::Record& record) {
     const Result<storage::Appended> appended =
         context_.store->append_messages(*queue, std::span<const wire::Record>(&restored, 1));
     if (!appended && appended.error().code == Errc::kRefused) {
-        context_.counters.delayed_dropped.add();
+        context_.counters.delayed.dropped.add();
         kLog.error("delayed_message_dropped",
                    {{"topic", name}, {"queue", queue_id}, {"error", appended.error()}});
         return ok();
@@ -256,7 +256,7 @@ Status DelayService::restore(const wire::Record& record) {
         return appended.error();
     }
     loop_.appended(*queue, appended->end);
-    context_.counters.delayed_out.add();
+    context_.counters.delayed.out.add();
     return ok();
 }
 

@@ -193,6 +193,15 @@ void GroupHandler::expire(LoopState& loop) {
     announce(loop, changes);
 }
 
+void GroupHandler::drop_stalled(LoopState& loop) {
+    for (const QueueLocks::Stalled& stalled : context_.locks.stalled()) {
+        if (const auto member = context_.groups.client(stalled.client_id)) {
+            kLog.warn("member_stalled", {{"group", stalled.group}, {"client", stalled.client_id}});
+            announce(loop, context_.groups.leave(member->peer, stalled.group, {}));
+        }
+    }
+}
+
 void GroupHandler::announce(LoopState& loop, const std::vector<GroupRegistry::Change>& changes) {
     for (const GroupRegistry::Change& change : changes) {
         announce(loop, change);

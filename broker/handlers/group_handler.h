@@ -14,7 +14,8 @@ class TopicCreator;
 /// Membership of groups: heartbeats (34), leaving (35), the member list (38), and the notice of
 /// changes (40) that the broker sends to every member before the answer to whoever caused them.
 ///
-/// Threads   any loop. connection_closed: the connection's loop. expire: the first loop.
+/// Threads   any loop. connection_closed: the connection's loop. expire, drop_stalled: the first
+///           loop.
 class GroupHandler {
 public:
     GroupHandler(Context& context, TopicCreator& creator) : context_(context), creator_(creator) {}
@@ -26,6 +27,8 @@ public:
     void connection_closed(LoopState& loop, PeerId peer);
     /// Takes out members whose heartbeats stopped.
     void expire(LoopState& loop);
+    /// Ends the membership of who let the lease of a queue lapse, until its next heartbeat.
+    void drop_stalled(LoopState& loop);
 
 private:
     void heartbeat(Call& call);

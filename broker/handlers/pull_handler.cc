@@ -363,16 +363,22 @@ bool PullHandler::answer(PullQuery& query, storage::ReadResult& result, bool is_
     return true;
 }
 
+const wire::PullMessageResponse& PullHandler::where(const PullQuery& query,
+                                                    QueueOffset next,
+                                                    const storage::ReadResult& result) {
+    wire::PullMessageResponse& response = loop_of(query).pull_response;
+    response.set_suggestwhichbrokerid(context_.options.id);
+    response.set_nextbeginoffset(next.value);
+    response.set_minoffset(result.min.value);
+    response.set_maxoffset(result.max.value);
+    return response;
+}
+
 void PullHandler::send_status(const PullQuery& query,
                               const storage::ReadResult& result,
                               ResponseCode code) {
-    LoopState& loop = loop_of(query);
-    wire::PullMessageResponse& response = loop.pull_response;
-    response.set_suggestwhichbrokerid(context_.options.id);
-    response.set_nextbeginoffset(result.next.value);
-    response.set_minoffset(result.min.value);
-    response.set_maxoffset(result.max.value);
-    loop.reply(query.to, code, status_name(code), &response);
+    const wire::PullMessageResponse& response = where(query, result.next, result);
+    loop_of(query).reply(query.to, code, status_name(code), &response);
 }
 
 void PullHandler::send_moved(const PullQuery& query, storage::ReadResult& result) {
@@ -390,11 +396,7 @@ void PullHandler::send_moved(const PullQuery& query, storage::ReadResult& result
         return;
     }
     const bool is_native = query.to.to.codec == wire::Codec::kNative;
-    wire::PullMessageResponse& response = loop_of(query).pull_response;
-    response.set_suggestwhichbrokerid(context_.options.id);
-    response.set_nextbeginoffset(query.from.value);
-    response.set_minoffset(result.min.value);
-    response.set_maxoffset(result.max.value);
+    const wire::PullMessageResponse& response = where(query, query.from, result);
     loop_of(query).reply(query.to,
                          is_native ? ResponseCode::kOffsetOutOfRange : ResponseCode::kSystemError,
                          "offset " + std::to_string(query.from.value) + " is outside " +
@@ -424,11 +426,7 @@ void PullHandler::send_lost(const PullQuery& query, const storage::ReadResult& r
 void PullHandler::send_found(net::Connection& connection,
                              const PullQuery& query,
                              const storage::ReadResult& result) {
-    wire::PullMessageResponse& response = loop_of(query).pull_response;
-    response.set_suggestwhichbrokerid(context_.options.id);
-    response.set_nextbeginoffset(result.next.value);
-    response.set_minoffset(result.min.value);
-    response.set_maxoffset(result.max.value);
+    const wire::PullMessageResponse& response = where(query, result.next, result);
     if (query.to.to.is_oneway) {
         return;
     }

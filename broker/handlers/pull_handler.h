@@ -70,6 +70,10 @@ private:
     void send_found(net::Connection& connection,
                     const PullQuery& query,
                     const storage::ReadResult& result);
+    /// The loop's answer, with where to go on and what there is.
+    const wire::PullMessageResponse& where(const PullQuery& query,
+                                           QueueOffset next,
+                                           const storage::ReadResult& result);
     void send_status(const PullQuery& query,
                      const storage::ReadResult& result,
                      wire::ResponseCode code);

@@ -122,31 +122,11 @@ void SendHandler::send_records(Call& call) {
         call.fail(decoded.error());
         return;
     }
-    wire::SendRecordsResponse delayed;
     const FlowAmount amount{request.count(), static_cast<std::int64_t>(call.body().size())};
     std::optional<FlowRefusal> limited;
-    const auto append = [&]() -> Result<storage::Appended> {
-        GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic, find_topic(call, request.topic()));
-        GANTRY_TRY(check_writable(context_, *topic));
-        GANTRY_TRY(call.loop.room_for_message());
-        limited = call.loop.flow().refuses(call.peer, request.topic(), amount);
-        if (limited) {
-            return Error{Errc::kBusy, {}};
-        }
-        GANTRY_ASSIGN_OR_RETURN(storage::Queue* const queue, find_queue(*topic, request.queueid()));
-        GANTRY_TRY(check_body_sizes(call.body(), context_.options.message_bytes_max));
-        if (request.isdelayed()) {
-            return store_delayed_frame(call, request, *queue, delayed);
-        }
-        GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
-                                context_.store->append_records(
-                                    *queue, call.body(), request.count(), request.haskeys()));
-        if (!appended.is_repeat) {
-            call.loop.appended(*queue, appended.end);
-        }
-        return appended;
-    };
-    const Result<storage::Appended> appended = append();
+    std::optional<wire::SendRecordsResponse> delayed;
+    const Result<storage::Appended> appended =
+        append_frame(call, request, amount, limited, delayed);
     if (limited) {
         refuse(call, *limited, ResponseCode::kSystemBusy);
         return;
@@ -162,8 +142,8 @@ void SendHandler::send_records(Call& call) {
     context_.counters.messages_in.add(appended->count);
     context_.counters.bytes_in.add(call.body().size());
     call.loop.flow().sent(call.peer, request.topic(), amount);
-    if (request.isdelayed()) {
-        reply_when_durable(call, appended->end, delayed);
+    if (delayed) {
+        reply_when_durable(call, appended->end, *delayed);
     } else {
         answer_stored(call, *appended);
     }
@@ -179,6 +159,33 @@ void SendHandler::answer_stored(Call& call, const storage::Appended& appended) {
     } else {
         call.loop.acknowledge_send(call.addressee(), appended);
     }
+}
+
+Result<storage::Appended> SendHandler::append_frame(
+    Call& call,
+    const wire::SendRecordsRequest& request,
+    const FlowAmount& amount,
+    std::optional<FlowRefusal>& limited,
+    std::optional<wire::SendRecordsResponse>& delayed) {
+    GANTRY_ASSIGN_OR_RETURN(storage::Topic* const topic, find_topic(call, request.topic()));
+    GANTRY_TRY(check_writable(context_, *topic));
+    GANTRY_TRY(call.loop.room_for_message());
+    limited = call.loop.flow().refuses(call.peer, request.topic(), amount);
+    if (limited) {
+        return Error{Errc::kBusy, {}};
+    }
+    GANTRY_ASSIGN_OR_RETURN(storage::Queue* const queue, find_queue(*topic, request.queueid()));
+    GANTRY_TRY(check_body_sizes(call.body(), context_.options.message_bytes_max));
+    if (request.isdelayed()) {
+        return store_delayed_frame(call, request, *queue, delayed.emplace());
+    }
+    GANTRY_ASSIGN_OR_RETURN(
+        const storage::Appended appended,
+        context_.store->append_records(*queue, call.body(), request.count(), request.haskeys()));
+    if (!appended.is_repeat) {
+        call.loop.appended(*queue, appended.end);
+    }
+    return appended;
 }
 
 void SendHandler::refuse_records(Call& call, const Error& error) {

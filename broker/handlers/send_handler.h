@@ -2,11 +2,13 @@
 #pragma once
 
 #include "broker/call.h"
+#include "broker/flow/flow_gate.h"
 #include "protocol/wire/message.pb.h"
 #include "protocol/wire/record.h"
 #include "storage/types.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,6 +51,12 @@ private:
     void send_records(Call& call);
     void send_message(Call& call, const Request& request);
 
+    /// `limited`: why it was not even tried. `delayed`: the answer, when the frame is to wait.
+    Result<storage::Appended> append_frame(Call& call,
+                                           const wire::SendRecordsRequest& request,
+                                           const FlowAmount& amount,
+                                           std::optional<FlowRefusal>& limited,
+                                           std::optional<wire::SendRecordsResponse>& delayed);
     void answer_stored(Call& call, const storage::Appended& appended);
     void refuse_records(Call& call, const Error& error);
     void answer_repeat(Call& call, const storage::Appended& stored, bool is_delayed);

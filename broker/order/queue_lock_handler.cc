@@ -79,6 +79,7 @@ bool QueueLockHandler::is_there(const std::string& topic, std::int32_t queue_id)
 }
 
 Result<LogOffset> QueueLockHandler::lock_all(const wire::LockQueuesRequest& request,
+                                             bool is_watched,
                                              wire::LockQueuesResponse& response) {
     LogOffset end{};
     for (const auto& queue : request.queues()) {
@@ -89,7 +90,8 @@ Result<LogOffset> QueueLockHandler::lock_all(const wire::LockQueuesRequest& requ
             const QueueLocks::Grant grant,
             context_.locks.lock({request.group(), queue.topic(), queue.queueid()},
                                 request.clientid(),
-                                std::chrono::milliseconds(request.leasemillis())));
+                                std::chrono::milliseconds(request.leasemillis()),
+                                is_watched));
         end = std::max(end, grant.end);
         if (grant.token != 0) {
             auto& held = *response.add_held();
@@ -121,7 +123,7 @@ void QueueLockHandler::lock_batch(Call& call) {
         return;
     }
     wire::LockQueuesResponse held;
-    const Result<LogOffset> end = lock_all(*request, held);
+    const Result<LogOffset> end = lock_all(*request, false, held);
     if (!end) {
         call.fail(end.error(), ResponseCode::kSystemError);
         return;
@@ -160,7 +162,7 @@ void QueueLockHandler::lock(Call& call, const wire::LockQueuesRequest& request) 
     checked = checked ? check_lease(request.leasemillis()) : checked;
     wire::LockQueuesResponse response;
     const Result<LogOffset> end =
-        checked ? lock_all(request, response) : Result<LogOffset>(checked.error());
+        checked ? lock_all(request, true, response) : Result<LogOffset>(checked.error());
     if (!end) {
         call.fail(end.error());
         return;

@@ -31,6 +31,7 @@ private:
     void unlock(Call& call, const wire::LockQueuesRequest& request);
     bool is_there(const std::string& topic, std::int32_t queue_id) const;
     Result<LogOffset> lock_all(const wire::LockQueuesRequest& request,
+                               bool is_watched,
                                wire::LockQueuesResponse& response);
     Result<LogOffset> unlock_all(const wire::LockQueuesRequest& request);
 

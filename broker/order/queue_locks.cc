@@ -13,15 +13,16 @@ using std::chrono::milliseconds;
 
 Result<QueueLocks::Grant> QueueLocks::lock(const Name& name,
                                            std::string_view client_id,
-                                           milliseconds lease) {
+                                           milliseconds lease,
+                                           bool is_watched) {
     const SteadyTime now = clock_.steady();
     const Key key(name.group, name.topic, name.queue_id);
     const MutexLock lock(mutex_);
     std::optional<wire::QueueLockPut> held =
         state_->order().lock(name.group, name.topic, name.queue_id);
     if (held && held->client() != client_id) {
-        const auto renewed = renewed_.find(key);
-        const SteadyTime since = renewed == renewed_.end() ? start_ : renewed->second;
+        const auto known = leases_.find(key);
+        const SteadyTime since = known == leases_.end() ? start_ : known->second.renewed;
         if (now - since < milliseconds(held->lease())) {
             return Grant{};
         }
@@ -40,7 +41,7 @@ Result<QueueLocks::Grant> QueueLocks::lock(const Name& name,
         GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended, state_->commit(record));
         grant.end = appended.end;
     }
-    renewed_[key] = now;
+    leases_[key] = Lease{now, now + lease, is_watched};
     return grant;
 }
 
@@ -56,8 +57,25 @@ Result<LogOffset> QueueLocks::unlock(const Name& name, std::string_view client_i
     put = std::move(*held);
     put.clear_client();
     GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended, state_->commit(record));
-    renewed_.erase(Key(name.group, name.topic, name.queue_id));
+    leases_.erase(Key(name.group, name.topic, name.queue_id));
     return appended.end;
+}
+
+std::vector<QueueLocks::Stalled> QueueLocks::stalled() {
+    const SteadyTime now = clock_.steady();
+    std::vector<Stalled> all;
+    const MutexLock lock(mutex_);
+    for (auto& [key, lease] : leases_) {
+        if (!lease.is_watched || now < lease.end) {
+            continue;
+        }
+        lease.is_watched = false;
+        const auto& [group, topic, queue_id] = key;
+        if (const auto held = state_->order().lock(group, topic, queue_id)) {
+            all.push_back({group, held->client()});
+        }
+    }
+    return all;
 }
 
 bool QueueLocks::is_fenced(const Name& name, std::int64_t token) const {

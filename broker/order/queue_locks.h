@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 namespace gantry::storage {
 class StateMachine;
@@ -30,6 +31,7 @@ namespace gantry::broker {
 ///           holder that was stalled past its lease still sends changes nothing.
 /// Restart   grants and releases are records of the log, renewals are not: after a restart each
 ///           holder has its whole lease again.
+/// Stalled   who lets a watched lock lapse is not alive: stalled() tells of it once.
 /// Threads   any.
 class QueueLocks {
 public:
@@ -60,9 +62,19 @@ public:
     /// queue number below 0.
     Result<Grant> lock(const Name& name,
                        std::string_view client_id,
-                       std::chrono::milliseconds lease = kLifetime);
+                       std::chrono::milliseconds lease = kLifetime,
+                       bool is_watched = false);
     /// Gives it up, if that client holds it; what has to be durable then. Errors of the store.
     Result<LogOffset> unlock(const Name& name, std::string_view client_id);
+
+    /// A client of a group that let a lease lapse.
+    struct Stalled {
+        std::string group;
+        std::string client_id;
+    };
+
+    /// Holders of watched locks that lapsed since the last call.
+    std::vector<Stalled> stalled();
 
     /// Whether a request under that token has to be refused; never under token 0.
     bool is_fenced(const Name& name, std::int64_t token) const;
@@ -72,11 +84,17 @@ public:
 private:
     using Key = std::tuple<std::string, std::string, std::int32_t>;
 
+    struct Lease {
+        SteadyTime renewed;
+        SteadyTime end;
+        bool is_watched = false;
+    };
+
     const Clock& clock_;
     storage::StateMachine* state_ = nullptr;
     SteadyTime start_;
     Mutex mutex_;
-    std::map<Key, SteadyTime> renewed_ GANTRY_GUARDED_BY(mutex_);  // since start_
+    std::map<Key, Lease> leases_ GANTRY_GUARDED_BY(mutex_);  // renewed since start_
 };
 
 }  // namespace gantry::broker

@@ -181,7 +181,7 @@ void TimerHandler::recall(Call& call, const wire::RecallMessageRequest& request)
             const auto most = static_cast<std::size_t>(context_.options.delay_cancelled_max);
             auto recalled = std::make_shared<Recalled>(recall_of(*context_.store, handle, most));
             if (recalled->code == ResponseCode::kSuccess && !recalled->error) {
-                context_.counters.delayed_cancelled.add();
+                context_.counters.delayed.cancelled.add();
             }
             loop.post(
                 [&loop, to, recalled, key = handle.key] { answer(loop, to, *recalled, key); });

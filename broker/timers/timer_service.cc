@@ -78,7 +78,7 @@ Result<storage::Appended> TimerService::store_frame(LoopState& loop,
 
 void TimerService::stored(LoopState& loop, const storage::Appended& appended) {
     loop.want_flush();
-    context_.counters.delayed_in.add(appended.count);
+    context_.counters.delayed.in.add(appended.count);
     if (is_resting_.exchange(false, std::memory_order_acq_rel)) {
         const MutexLock lock(mutex_);
         has_news_ = true;
@@ -160,11 +160,11 @@ Status TimerService::deliver(std::span<const storage::TimerEntry> due) {
     });
     std::uint64_t refused = 0;
     const Result<std::size_t> delivered = timers.deliver(batches_, refused);
-    context_.counters.delayed_dropped.add(refused);
+    context_.counters.delayed.dropped.add(refused);
     if (!delivered) {
         return delivered.error();
     }
-    context_.counters.delayed_out.add(*delivered);
+    context_.counters.delayed.out.add(*delivered);
     if (*delivered > 0) {
         wake_readers(context_.store->watermarks().appended);
     }
@@ -228,7 +228,7 @@ std::string_view TimerService::keep(std::string_view bytes) {
 }
 
 void TimerService::drop(const storage::TimerEntry& timer, std::string_view why) {
-    context_.counters.delayed_dropped.add();
+    context_.counters.delayed.dropped.add();
     kLog.warn("delayed_message_dropped",
               {{"at", timer.at.value}, {"due", timer.due}, {"reason", why}});
 }

@@ -24,7 +24,8 @@ constexpr milliseconds kRetry{1'000};
 constexpr milliseconds kAskLimit{3'000};
 
 bool is_by_broker(const MembershipOptions& options) {
-    return options.sharing.kind == Sharing::Kind::kBroker && !options.is_broadcast;
+    return options.sharing.kind == Sharing::Kind::kBroker && !options.is_broadcast &&
+           !options.holder.expired();
 }
 
 wire::ConsumerData consumer_data(const MembershipOptions& options) {

@@ -33,7 +33,7 @@ struct MembershipOptions {
     bool is_push = false;
     bool is_broadcast = false;  ///< every member has all queues
     Sharing sharing;
-    /// kBroker: who reads what brokers grant.
+    /// kBroker: who reads what brokers grant; nobody: as kAverage.
     std::weak_ptr<ShareHolder> holder;
     std::chrono::milliseconds hand_over_limit{30'000};
 };

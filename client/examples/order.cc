@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bookings of accounts, each account's in order. See docs/guide/order.md.
 //
-//   order NAMESERVER TOPIC LEDGER NAME queue|key [LEASE_MS]
+//   order NAMESERVER TOPIC LEDGER NAME queue|key|park [LEASE_MS]
 //
 // A member of the group "order-example" that appends "NAME ACCOUNT NUMBER" to the file LEDGER for
-// each message "ACCOUNT NUMBER". One that says "ACCOUNT NUMBER bad" cannot be booked: it is tried
-// three times, then it is a dead letter. Ends with SIGINT or SIGTERM.
+// each message "ACCOUNT NUMBER". One that says "ACCOUNT NUMBER bad" cannot be booked as long as
+// there is no file LEDGER.healed: it is tried three times, then it is a dead letter, or with "park"
+// its account is parked. Ends with SIGINT or SIGTERM.
 #include "client/client.h"
 #include "client/ordered_consumer.h"
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <mutex>
@@ -24,30 +26,35 @@ namespace {
 class Ledger {
 public:
     Ledger(const std::string& file, std::string name)
-        : file_(file, std::ios::app), name_(std::move(name)) {}
+        : file_(file, std::ios::app), healed_(file + ".healed"), name_(std::move(name)) {}
 
-    void book(std::string_view booking) {
+    bool book(std::string_view booking) {
+        if (booking.ends_with(" bad") && !std::filesystem::exists(healed_)) {
+            return false;
+        }
         const std::lock_guard lock(mutex_);
         file_ << name_ + ' ' + std::string(booking) + '\n' << std::flush;
+        return true;
     }
 
 private:
     std::mutex mutex_;
     std::ofstream file_;
+    std::filesystem::path healed_;
     std::string name_;
 };
 
-OrderedConsumer::Options options_of(bool is_by_key, int lease_ms) {
+OrderedConsumer::Options options_of(const std::string& way, int lease_ms) {
     OrderedConsumer::Options options;
     options.group = "order-example";
     options.start_from.kind = StartFrom::Kind::kFirst;
-    options.order_by = is_by_key ? OrderBy::kKey : OrderBy::kQueue;
+    options.order_by = way == "queue" ? OrderBy::kQueue : OrderBy::kKey;
     options.key_property = "KEYS";  // the senders set one key, the account
     options.threads = 4;
     options.lease = std::chrono::milliseconds(lease_ms);
     options.commit_interval = std::chrono::milliseconds(100);
     options.retry_delay = std::chrono::milliseconds(20);
-    options.poisoned = Poisoned::kDeadLetter;
+    options.poisoned = way == "park" ? Poisoned::kPark : Poisoned::kDeadLetter;
     options.attempts_max = 3;
     return options;
 }
@@ -69,10 +76,9 @@ Status run(const std::string& nameserver,
     GANTRY_TRY(consumer->subscribe(topic));
     GANTRY_TRY(consumer->start([&ledger](std::span<const MessageView> messages) {
         for (const MessageView& message : messages) {
-            if (message.body().ends_with(" bad")) {
+            if (!ledger.book(message.body())) {
                 return OrderedResult::later();
             }
-            ledger.book(message.body());
         }
         return OrderedResult::success();
     }));
@@ -87,12 +93,12 @@ Status run(const std::string& nameserver,
 int main(int argc, char** argv) {
     const std::string way = argc > 5 ? argv[5] : "";
     const int lease_ms = argc > 6 ? std::atoi(argv[6]) : 15'000;
-    if (way != "queue" && way != "key") {
-        std::cerr << "usage: order NAMESERVER TOPIC LEDGER NAME queue|key [LEASE_MS]\n";
+    if (way != "queue" && way != "key" && way != "park") {
+        std::cerr << "usage: order NAMESERVER TOPIC LEDGER NAME queue|key|park [LEASE_MS]\n";
         return 2;
     }
     Ledger ledger(argv[3], argv[4]);
-    const Status done = run(argv[1], argv[2], ledger, options_of(way == "key", lease_ms));
+    const Status done = run(argv[1], argv[2], ledger, options_of(way, lease_ms));
     if (!done) {
         std::cerr << to_string(done.error()) << '\n';
         return 1;

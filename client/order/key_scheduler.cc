@@ -98,6 +98,9 @@ bool KeyScheduler::hold(const std::string& key) {
 
 void KeyScheduler::release(const std::string& key) {
     const auto at = lanes_.find(key);
+    if (at == lanes_.end()) {
+        return;  // the queue began anew
+    }
     Lane& lane = at->second;
     lane.is_kept = false;
     if (!lane.waiting.empty()) {

@@ -93,7 +93,7 @@ void OrderedQueues::leave() {
             self->on_empty_ = [shared] { (*shared)(Done{}); };
             self->assigned_in_loop({});
             self->is_leaving_ = true;
-            if (self->entries_.empty()) {
+            if (self->entries_.empty() && self->on_empty_) {
                 std::exchange(self->on_empty_, {})();
             }
         });

@@ -95,7 +95,7 @@ void OrderedWorkers::refresh_in_loop() {
     {
         const MutexLock lock(mutex_);
         for (const auto& [id, queue] : queues_) {
-            if (!queue->closed) {
+            if (!queue->is_closing) {
                 queues.push_back(queue);
             }
         }
@@ -132,7 +132,7 @@ void OrderedWorkers::take_parked(const QueuePtr& queue,
     std::vector<std::pair<std::string, std::int64_t>> released;
     {
         const MutexLock lock(mutex_);
-        if (queue->closed || queue->parked_changes != changes) {
+        if (queue->is_closing || queue->parked_changes != changes) {
             return;  // the next list is newer than what was changed here meanwhile
         }
         std::map<std::string, ParkedLane, std::less<>> parked;
@@ -237,7 +237,7 @@ void OrderedWorkers::fetch_released(const QueuePtr& queue,
 void OrderedWorkers::give_released(Job job) {
     {
         const MutexLock lock(mutex_);
-        if (!job.queue->closed) {
+        if (!job.queue->is_closing) {
             job.queue->released.push_back(std::move(job));
             changed_.notify_one();
             return;
@@ -319,7 +319,7 @@ void OrderedWorkers::after(const QueuePtr& queue,
         bool is_closing = false;
         {
             const MutexLock lock(self->mutex_);
-            is_closing = static_cast<bool>(queue->closed);
+            is_closing = queue->is_closing;
         }
         if (is_closing) {
             self->end_release(queue, key);

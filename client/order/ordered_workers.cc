@@ -168,6 +168,7 @@ void OrderedWorkers::close(const QueueId& id, OrderedQueues::OnClosed closed) {
         const MutexLock lock(mutex_);
         Queue& queue = *queues_.at(id);
         queue.floor = buffers_->commit_offset(id).value_or(0);
+        queue.is_closing = true;
         queue.closed = std::move(closed);
         buffers_->remove(id);
         queue.running -= queue.released.size();
@@ -220,7 +221,7 @@ bool OrderedWorkers::take_job(Job& job, SteadyTime now) {
         at = at == queues_.end() ? queues_.begin() : at;
         Queue& queue = *at->second;
         const bool has_work = !queue.released.empty() || queue.scheduler.is_ready(now);
-        if (queue.closed || !has_work || suspended_.count(queue.id) != 0 ||
+        if (queue.is_closing || !has_work || suspended_.count(queue.id) != 0 ||
             !leases_->is_live(queue.id, queue.token)) {
             continue;
         }
@@ -258,7 +259,8 @@ void OrderedWorkers::feed(SteadyTime until) {
     const MutexLock lock(mutex_);
     is_feeding_ = false;
     const auto found = taken ? queues_.find(taken->queue) : queues_.end();
-    if (found != queues_.end() && found->second->epoch == taken->epoch && !found->second->closed) {
+    if (found != queues_.end() && found->second->epoch == taken->epoch &&
+        !found->second->is_closing) {
         hold(*found->second, {*taken, std::move(messages)});
     }
     changed_.notify_one();
@@ -381,7 +383,7 @@ void OrderedWorkers::again(Job job, milliseconds delay, bool has_failed) {
 }
 
 UniqueFunction<void()> OrderedWorkers::after_work(Queue& queue) {
-    if (queue.closed) {
+    if (queue.is_closing) {
         if (queue.running > 0) {
             return {};
         }
@@ -425,7 +427,7 @@ void OrderedWorkers::commit_in_loop() {
         const MutexLock lock(mutex_);
         for (const auto& [id, queue] : queues_) {
             const std::optional<std::int64_t> read = buffers_->commit_offset(id);
-            if (queue->closed || !read) {
+            if (queue->is_closing || !read) {
                 continue;
             }
             const std::int64_t offset = commit_offset(*queue, *read);
@@ -440,25 +442,24 @@ void OrderedWorkers::commit_in_loop() {
     }
     is_committing_ = true;
     Offsets(runtime_, slot_)
-        .commit(
-            options_.group,
-            offsets,
-            [self = shared_from_this(), offsets, tokens](const Status& status) {
-                self->is_committing_ = false;
-                if (!status) {
-                    kLog.warn("commit_failed",
-                              {{"group", self->options_.group}, {"error", status.error()}});
-                    return;
-                }
-                const MutexLock lock(self->mutex_);
-                for (const auto& [id, offset] : offsets) {
-                    const auto found = self->queues_.find(id);
-                    if (found != self->queues_.end() && found->second->token == tokens.at(id)) {
-                        found->second->committed = offset;
+        .commit(options_.group,
+                offsets,
+                [self = shared_from_this(), offsets, tokens](const Status& status) {
+                    self->is_committing_ = false;
+                    if (!status) {
+                        kLog.warn("commit_failed",
+                                  {{"group", self->options_.group}, {"error", status.error()}});
+                        return;
                     }
-                }
-            },
-            {.of_locks = tokens, .of_grants = {}});
+                    const MutexLock lock(self->mutex_);
+                    for (const auto& [id, offset] : offsets) {
+                        const auto found = self->queues_.find(id);
+                        if (found != self->queues_.end() && found->second->token == tokens.at(id)) {
+                            found->second->committed = offset;
+                        }
+                    }
+                },
+                {.of_locks = tokens, .of_grants = {}});
 }
 
 }  // namespace gantry::client

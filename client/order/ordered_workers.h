@@ -45,8 +45,11 @@ public:
     /// Ends the threads after their running listener calls, commits, unlocks, leaves the group.
     void stop();
 
+    /// The listener gets nothing of the queue until resume().
     void suspend(const QueueId& queue);
+    /// Ends suspend().
     void resume(const QueueId& queue);
+    /// The listener gets nothing at all, or what is not suspended singly.
     void suspend_all(bool is_suspended);
 
     std::vector<QueueId> assignment() const { return buffers_->queues(); }
@@ -91,7 +94,8 @@ private:
         std::optional<Stash> stash;             // comes when all that is held is done
         std::optional<std::int64_t> committed;  // last acknowledged
         std::int64_t floor = 0;                 // closing: what may be committed at least
-        OrderedQueues::OnClosed closed;         // set: closing
+        bool is_closing = false;                // and stays so
+        OrderedQueues::OnClosed closed;
         FetchOptions fetch;
         TagFilter filter;
         std::map<std::string, ParkedLane, std::less<>> parked;  // by key

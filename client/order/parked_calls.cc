@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kLimit{3'000};
 constexpr std::int32_t kHasSubscription = 4;
+constexpr std::int32_t kBytesMax = 1 << 20;  // a larger message comes alone
 
 /// Asks the queue's broker in the slot's loop and hands the answer to `done`.
 template <class Fields, class OnAnswer>
@@ -123,6 +124,7 @@ void ParkedCalls::fetch(const LockedQueue& queue, std::int64_t offset, OnMessage
     fields.set_queueid(queue.id.queue);
     fields.set_queueoffset(offset);
     fields.set_maxmsgnums(1);
+    fields.set_maxmsgbytes(kBytesMax);
     fields.set_sysflag(kHasSubscription);
     fields.set_commitoffset(0);
     fields.set_suspendtimeoutmillis(0);

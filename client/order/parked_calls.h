@@ -34,8 +34,10 @@ struct LockedQueue {
 /// Threads   any; `done` runs in the slot's loop, exactly once.
 class ParkedCalls {
 public:
+    /// Of ChangeParkedKeyRequest.
     enum class Action : std::uint8_t { kPark = 0, kHeld = 2, kDone = 3 };
 
+    /// A key and what is parked under it.
     struct Key {
         std::string key;
         ParkedLane lane;
@@ -56,6 +58,7 @@ public:
     ParkedCalls(Runtime& runtime, LoopSlot& slot, std::string group)
         : runtime_(runtime), slot_(slot), group_(std::move(group)) {}
 
+    /// What the group has parked of the queue.
     void list(const QueueId& queue, OnKeys done);
     /// What is parked under the key then; a count of 0: nothing. kNotFound: it is not parked.
     void change(const LockedQueue& queue, const Change& change, OnChanged done);

@@ -3,6 +3,7 @@
 
 #include "protocol/wire/names.h"
 #include "storage/import/rocketmq_names.h"
+#include "storage/state_checks.h"
 #include "storage/state_machine.h"
 #include "storage/topic_table.h"
 

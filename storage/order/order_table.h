@@ -30,8 +30,11 @@ public:
     static Status check(const wire::StateChange& change);
     /// Changes nothing when the change is not one of this table's.
     void apply(const wire::StateChange& change, WallMs at_ms);
+    /// Forgets what is of the topic.
     void remove_topic(std::string_view topic);
+    /// Forgets what is of the group.
     void remove_group(std::string_view group);
+    /// Writes all of it into the snapshot.
     void save(wire::StateSnapshot& snapshot) const;
     /// kCorrupt.
     Status restore(const wire::StateSnapshot& snapshot);

@@ -63,6 +63,7 @@ public:
     /// Changes nothing when the key is not parked, or what is done is not its first message.
     void apply(const wire::ParkedChange& change);
 
+    /// Nothing: it is not parked.
     std::optional<ParkedInfo> find(const ParkedName& name) const;
     /// Of a group; with a topic: of that queue. Sorted by topic, queue and key.
     std::vector<ParkedInfo> list(std::string_view group,
@@ -71,9 +72,12 @@ public:
 
     std::size_t message_count() const noexcept { return messages_; }
 
+    /// Forgets what is of the topic.
     void remove_topic(std::string_view topic);
+    /// Forgets what is of the group.
     void remove_group(std::string_view group);
 
+    /// Writes all of it into the snapshot.
     void save(wire::StateSnapshot& snapshot) const;
     /// kCorrupt: holds what no ParkedPut may say.
     Status restore(const wire::StateSnapshot& snapshot);

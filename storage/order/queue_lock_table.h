@@ -33,9 +33,12 @@ public:
 
     std::int64_t last_token() const noexcept { return last_token_; }
 
+    /// Forgets what is of the topic.
     void remove_topic(std::string_view topic);
+    /// Forgets what is of the group.
     void remove_group(std::string_view group);
 
+    /// Writes all of it into the snapshot.
     void save(wire::StateSnapshot& snapshot) const;
     /// kCorrupt: holds an illegal lock, or one with a token above the last.
     Status restore(const wire::StateSnapshot& snapshot);

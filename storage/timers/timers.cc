@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/timers/timers.h"
 
-#include "common/failpoint/failpoint.h"
 #include "common/log.h"
 #include "protocol/wire/properties.h"
 #include "protocol/wire/send_number.h"
@@ -268,7 +267,6 @@ Result<std::size_t> Timers::deliver(std::span<TimerBatch> batches, std::uint64_t
         return Appended{LogOffset(0), parts_.log->appended(), QueueOffset(0), 0, 0, false};
     };
     const Result<Appended> done = parts_.state->commit_in_order(step);
-    GANTRY_FAILPOINT("timers.delivered");
     if (!done) {
         return done.error();
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Commands on a store that no broker has open.
-#include "cli/store_commands.h"
+#include "cli/store/store_commands.h"
 #include "cli/table.h"
 #include "storage/check/store_check.h"
 

@@ -21,13 +21,13 @@ constexpr std::int64_t kLongLease = 60'000;
 class Fenced {
 public:
     Fenced() {
-        REQUIRE(f.create_topic("T", 2) == ResponseCode::kSuccess);
+        REQUIRE(fixture.create_topic("T", 2) == ResponseCode::kSuccess);
         wire::SubscriptionGroupConfig group;
         group.set_groupname("G");
         group.set_consumeenable(true);
         group.set_retryqueuenums(1);
         group.set_retrymaxtimes(3);
-        REQUIRE(f.native()
+        REQUIRE(fixture.native()
                     .call_with_body(RequestCode::kUpdateAndCreateSubscriptionGroup, nullptr, group)
                     .summary() == "0");
     }
@@ -38,7 +38,7 @@ public:
         request.set_clientid(client);
         request.set_leasemillis(lease);
         request.add_queues()->set_topic("T");
-        return f.native().call(code, &request);
+        return fixture.native().call(code, &request);
     }
 
     /// The token; 0: another client holds it.
@@ -62,7 +62,7 @@ public:
         entry.set_topic("T");
         entry.set_offset(offset);
         entry.set_locktoken(token);
-        return f.native().call(RequestCode::kCommitOffsets, &request).code;
+        return fixture.native().call(RequestCode::kCommitOffsets, &request).code;
     }
 
     std::int64_t committed() {
@@ -70,7 +70,7 @@ public:
         request.set_consumergroup("G");
         request.set_topic("T");
         request.set_queueid(0);
-        const Answer answer = f.native().call(RequestCode::kQueryConsumerOffset, &request);
+        const Answer answer = fixture.native().call(RequestCode::kQueryConsumerOffset, &request);
         REQUIRE(answer.summary() == "0");
         return answer.fields<wire::OffsetResponse>().offset();
     }
@@ -79,7 +79,7 @@ public:
         wire::PullMessageRequest request = pull_of("T", 0, 0);
         request.set_consumergroup("G");
         request.set_locktoken(token);
-        return f.native().call(RequestCode::kPullMessage, &request).code;
+        return fixture.native().call(RequestCode::kPullMessage, &request).code;
     }
 
     ResponseCode send_back(std::int64_t token) {
@@ -88,18 +88,18 @@ public:
         request.set_offset(log_offset);
         request.set_delaylevel(-1);
         request.set_locktoken(token);
-        return f.native().call(RequestCode::kConsumerSendMsgBack, &request).code;
+        return fixture.native().call(RequestCode::kConsumerSendMsgBack, &request).code;
     }
 
     void send_one() {
-        const Answer sent = send(f.native(), "T", 0, {{.body = "m"}});
+        const Answer sent = send(fixture.native(), "T", 0, {{.body = "m"}});
         REQUIRE(sent.summary() == "0");
         log_offset = sent.fields<wire::SendRecordsResponse>().logoffset();
     }
 
-    double fenced() { return f.broker().metrics().values()["gantry_broker_fenced_total"]; }
+    double fenced() { return fixture.broker().metrics().values()["gantry_broker_fenced_total"]; }
 
-    BrokerFixture f;
+    BrokerFixture fixture;
     std::int64_t log_offset = 0;
 };
 
@@ -119,11 +119,13 @@ TEST_CASE_FIXTURE(Fenced, "who lost the lock can neither commit, pull nor send b
     CHECK(pull(old) == ResponseCode::kFenced);
     CHECK(send_back(old) == ResponseCode::kFenced);
     CHECK(fenced() == 3);
-    CHECK(read_queue(f.native(), wire::dead_letter_topic("G"), 0) != std::vector<std::string>{"m"});
+    CHECK(read_queue(fixture.native(), wire::dead_letter_topic("G"), 0) !=
+          std::vector<std::string>{"m"});
     CHECK(commit(0, now) == ResponseCode::kSuccess);
     CHECK(committed() == 0);
     CHECK(send_back(now) == ResponseCode::kSuccess);
-    CHECK(read_queue(f.native(), wire::dead_letter_topic("G"), 0) == std::vector<std::string>{"m"});
+    CHECK(read_queue(fixture.native(), wire::dead_letter_topic("G"), 0) ==
+          std::vector<std::string>{"m"});
     // Who has no token is not asked for one.
     CHECK(commit(1, 0) == ResponseCode::kSuccess);
     CHECK(pull(0) == ResponseCode::kSuccess);
@@ -132,7 +134,7 @@ TEST_CASE_FIXTURE(Fenced, "who lost the lock can neither commit, pull nor send b
 TEST_CASE_FIXTURE(Fenced, "grants outlive the broker, and so does the fence") {
     const std::int64_t old = lock("a");
     const std::int64_t now = pass("a", "b");
-    f.restart();
+    fixture.restart();
     CHECK(commit(5, old) == ResponseCode::kFenced);
     CHECK(commit(0, now) == ResponseCode::kSuccess);
     CHECK(lock("a") == 0);
@@ -158,14 +160,15 @@ TEST_CASE_FIXTURE(Fenced, "stock clients' locks and Gantry's are the same locks"
     body.add_mqset()->set_topic("T");
     body.mutable_mqset(0)->set_queueid(0);
     const auto stock_locks = [&] {
-        return f.json()
+        return fixture.json()
             .call_with_body(RequestCode::kLockBatchMq, nullptr, body)
             .body_as<wire::LockBatchResponseBody>()
             .lockokmqset_size();
     };
     CHECK(stock_locks() == 1);
     CHECK(lock("a") == 0);
-    REQUIRE(f.binary().call_with_body(RequestCode::kUnlockBatchMq, nullptr, body).summary() == "0");
+    REQUIRE(fixture.binary().call_with_body(RequestCode::kUnlockBatchMq, nullptr, body).summary() ==
+            "0");
     CHECK(lock("a") > 0);
     CHECK(stock_locks() == 0);
 }
@@ -183,7 +186,7 @@ TEST_CASE_FIXTURE(Fenced, "locks that cannot be are refused, or held by nobody")
     request.add_queues()->set_topic("none");
     request.add_queues()->set_topic("T");
     request.mutable_queues(1)->set_queueid(2);
-    const Answer answer = f.native().call(RequestCode::kLockQueues, &request);
+    const Answer answer = fixture.native().call(RequestCode::kLockQueues, &request);
     CHECK(answer.summary() == "0");
     CHECK(answer.fields<wire::LockQueuesResponse>().held_size() == 0);
 }

@@ -172,6 +172,28 @@ TEST_CASE_FIXTURE(Locked, "a store that takes nothing grants nothing, and lets h
     CHECK(locks->lock({"G", "T", -1}, "a").error().code == Errc::kRefused);
 }
 
+TEST_CASE_FIXTURE(Locked, "who lets a watched lease lapse is told of once") {
+    REQUIRE(locks->lock(kQueue, "a", milliseconds(5'000), true));
+    REQUIRE(locks->lock({"G", "T", 1}, "stock"));
+    clock.now += milliseconds(4'999);
+    CHECK(locks->stalled().empty());
+    clock.now += milliseconds(1);
+    const std::vector<QueueLocks::Stalled> stalled = locks->stalled();
+    REQUIRE(stalled.size() == 1);
+    CHECK(stalled[0].group == "G");
+    CHECK(stalled[0].client_id == "a");
+    CHECK(locks->stalled().empty());
+    clock.now += seconds(61);
+    CHECK(locks->stalled().empty());
+    REQUIRE(locks->lock(kQueue, "a", milliseconds(5'000), true));
+    clock.now += milliseconds(5'000);
+    CHECK(locks->stalled().size() == 1);
+    REQUIRE(locks->lock(kQueue, "a", milliseconds(5'000), true));
+    REQUIRE(locks->unlock(kQueue, "a"));
+    clock.now += milliseconds(5'000);
+    CHECK(locks->stalled().empty());
+}
+
 TEST_CASE_FIXTURE(Locked, "a deleted topic or group takes its locks with it") {
     const std::int64_t first = lock("a");
     const std::int64_t other = lock("a", {"H", "T", 0});

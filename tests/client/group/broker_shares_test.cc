@@ -290,7 +290,7 @@ TEST_SUITE("client/broker_shares") {
         // Somebody else has gone on, and died.
         cluster.run([&] { cluster.broker().committed["G"][{"T", 0}] = 2; });
         shares.set({{0, 80}});
-        CHECK(wait_until([&] { return member.count() == 4; }));
+        CHECK(wait_until([&] { return member.count() == 4 && committed(cluster, 0) == 3; }));
         cluster.run([&] { cluster.broker().committed["G"][{"T", 0}] = 1; });
         shares.set({{0, 81}});
         CHECK(wait_until([&] { return member.count() >= 5; }));

@@ -17,6 +17,14 @@ void FakeLocks::take_away(const Key& key) {
 
 bool FakeLocks::answer(const net::Received& frame) {
     const wire::RequestCode code = frame.header.request();
+    if (code == wire::RequestCode::kListParkedKeys) {
+        list_parked(frame);
+        return true;
+    }
+    if (code == wire::RequestCode::kChangeParkedKey) {
+        change_parked(frame);
+        return true;
+    }
     if (code != wire::RequestCode::kLockQueues && code != wire::RequestCode::kUnlockQueues) {
         return false;
     }
@@ -52,6 +60,54 @@ bool FakeLocks::answer(const net::Received& frame) {
     }
     broker_.reply(net::reply_to(frame), wire::ResponseCode::kSuccess, &response);
     return true;
+}
+
+void FakeLocks::list_parked(const net::Received& frame) {
+    wire::ParkedKeysRequest request;
+    static_cast<void>(wire::decode_fields(frame.header, request));
+    wire::ParkedKeyList list;
+    for (const auto& [key, lane] : parked) {
+        auto& entry = *list.add_keys();
+        entry.set_topic(request.topic());
+        entry.set_queueid(request.queueid());
+        entry.set_key(key);
+        entry.set_count(static_cast<std::int64_t>(lane.offsets.size()));
+        entry.set_first(lane.offsets.front());
+        entry.set_isreleased(lane.is_released);
+    }
+    std::string body;
+    wire::append_body(body, wire::Codec::kNative, list);
+    broker_.reply(net::reply_to(frame), wire::ResponseCode::kSuccess, nullptr, body);
+}
+
+void FakeLocks::change_parked(const net::Received& frame) {
+    constexpr std::int32_t kPark = 0;
+    constexpr std::int32_t kHeld = 2;
+    wire::ChangeParkedKeyRequest request;
+    static_cast<void>(wire::decode_fields(frame.header, request));
+    if (request.action() == kPark && parked.count(request.key()) == 0 && !request.isnew()) {
+        broker_.reply(net::reply_to(frame), wire::ResponseCode::kQueryNotFound);
+        return;
+    }
+    Parked& lane = parked[request.key()];
+    if (request.action() == kPark) {
+        for (const std::int64_t offset : request.offsets()) {
+            lane.offsets.push_back(offset);
+        }
+    } else if (request.action() == kHeld) {
+        lane.is_released = false;
+    } else if (!lane.offsets.empty() && lane.offsets.front() == request.offsets(0)) {
+        lane.offsets.erase(lane.offsets.begin());
+    }
+    wire::ChangeParkedKeyResponse response;
+    if (lane.offsets.empty()) {
+        parked.erase(request.key());
+    } else {
+        response.set_count(static_cast<std::int64_t>(lane.offsets.size()));
+        response.set_first(lane.offsets.front());
+        response.set_isreleased(lane.is_released);
+    }
+    broker_.reply(net::reply_to(frame), wire::ResponseCode::kSuccess, &response);
 }
 
 }  // namespace gantry::client::test

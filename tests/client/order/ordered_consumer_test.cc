@@ -45,6 +45,28 @@ public:
         return wanted;
     }
 
+    static OrderedConsumer::Options parking() {
+        OrderedConsumer::Options wanted = by_key();
+        wanted.poisoned = Poisoned::kPark;
+        wanted.attempts_max = 3;
+        return wanted;
+    }
+
+    /// Calls with a message whose body begins so.
+    std::vector<std::string> of(const std::string& key) {
+        std::vector<std::string> all = seen();
+        std::erase_if(all, [&](const std::string& body) { return !body.starts_with(key); });
+        return all;
+    }
+
+    std::vector<std::int64_t> parked(const std::string& key) {
+        return cluster.run([&] {
+            const auto found = locks.parked.find(key);
+            return found == locks.parked.end() ? std::vector<std::int64_t>{}
+                                               : found->second.offsets;
+        });
+    }
+
     void store(const std::string& body, const std::string& tag = {}, std::int32_t queue = 0) {
         cluster.run([&] { cluster.broker().store("T", queue, body, tag); });
     }
@@ -222,8 +244,6 @@ TEST_SUITE("client/ordered_consumer") {
         Ordered f(2);
         const QueueId first{"T", "broker-a", 0};
         OrderedConsumer::Options options = Ordered::options();
-        auto consumer = OrderedConsumer::create(f.cluster.connect(), options).value();
-        consumer.reset();
         auto started = f.start(options);
         REQUIRE(wait_until([&] { return started->assignment().size() == 2; }));
         started->suspend(first);
@@ -373,9 +393,14 @@ TEST_SUITE("client/ordered_consumer") {
         auto consumer = f.start(Ordered::options());
         CHECK(f.becomes({"a", "b", "c"}));
         f.cluster.run([&] { f.cluster.broker().queues[{"T", 0}].clear(); });
+        f.store("passed over");  // this broker sends who is too far to its end
+        CHECK(wait_until([&] {
+            return f.cluster.run(
+                [&] { return f.cluster.broker().pulls.back().queueoffset() == 1; });
+        }));
         f.store("new");
         CHECK(f.becomes({"a", "b", "c", "new"}));
-        CHECK(wait_until([&] { return f.committed() == 1; }));
+        CHECK(wait_until([&] { return f.committed() == 2; }));
     }
 
     TEST_CASE("two members: what one gives up the other goes on with, in order") {
@@ -405,6 +430,62 @@ TEST_SUITE("client/ordered_consumer") {
         }
     }
 
+    TEST_CASE("a key that fails too often is parked, with what comes after it; others go on") {
+        Ordered f;
+        for (const char* const body : {"a1", "a2", "b1", "a3"}) {
+            f.store(body, std::string(body, 1));
+        }
+        std::atomic<bool> is_healed{false};
+        auto consumer = f.start(Ordered::parking(), [&](const MessageView& message) {
+            return message.body() == "a1" && !is_healed ? OrderedResult::later()
+                                                        : OrderedResult::success();
+        });
+        CHECK(wait_until([&] { return f.committed() == 4; }));
+        CHECK(f.of("a") == std::vector<std::string>{"a1", "a1", "a1"});
+        CHECK(f.of("b") == std::vector<std::string>{"b1"});
+        CHECK(f.parked("a") == std::vector<std::int64_t>{0, 1, 3});
+        // What is released comes in order, before what is newer.
+        is_healed = true;
+        f.cluster.run([&] { f.locks.parked["a"].is_released = true; });
+        f.store("a4", "a");
+        const std::vector<std::string> wanted = {"a1", "a1", "a1", "a1", "a2", "a3", "a4"};
+        CHECK(wait_until([&] { return f.of("a") == wanted; }));
+        CHECK(f.parked("a").empty());
+        CHECK(wait_until([&] { return f.committed() == 5; }));
+    }
+
+    TEST_CASE("a released key that fails again is parked again, as far as it is not done") {
+        Ordered f;
+        for (const char* const body : {"a1", "a2", "a3"}) {
+            f.store(body, "a");
+        }
+        std::atomic<bool> fails_second{false};
+        auto consumer = f.start(Ordered::parking(), [&](const MessageView& message) {
+            return message.body() == (fails_second ? "a2" : "a1") ? OrderedResult::later()
+                                                                  : OrderedResult::success();
+        });
+        CHECK(wait_until([&] { return f.committed() == 3; }));
+        fails_second = true;
+        f.cluster.run([&] { f.locks.parked["a"].is_released = true; });
+        CHECK(wait_until([&] { return f.parked("a") == std::vector<std::int64_t>{1, 2}; }));
+        CHECK(wait_until(
+            [&] { return !f.cluster.run([&] { return f.locks.parked["a"].is_released; }); }));
+        const std::vector<std::string> all = f.seen();
+        CHECK(std::count(all.begin(), all.end(), "a3") == 0);
+    }
+
+    TEST_CASE("a key that is dropped goes on with what comes next; one known as parked is parked") {
+        Ordered f;
+        f.cluster.run([&] { f.locks.parked["a"].offsets = {-1}; });
+        f.store("a1", "a");
+        auto consumer = f.start(Ordered::parking());
+        CHECK(wait_until([&] { return f.committed() == 1; }));
+        CHECK(f.seen().empty());
+        f.cluster.run([&] { f.locks.parked.clear(); });
+        f.store("a2", "a");
+        CHECK(f.becomes({"a2"}));
+    }
+
     TEST_CASE("options out of their range are refused") {
         FakeCluster cluster;
         const auto client = cluster.connect();
@@ -425,6 +506,7 @@ TEST_SUITE("client/ordered_consumer") {
                         o.order_by = OrderBy::kKey;
                         o.key_property = "";
                     }).empty());
+        CHECK_FALSE(refused([](Options& o) { o.poisoned = Poisoned::kPark; }).empty());
     }
 }
 

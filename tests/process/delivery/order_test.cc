@@ -2,6 +2,7 @@
 #include "client/admin_client.h"
 #include "client/client.h"
 #include "client/producer.h"
+#include "protocol/wire/topic.pb.h"
 #include "tests/harness/broker_calls.h"
 #include "tests/harness/build.h"
 #include "tests/harness/cluster.h"
@@ -227,6 +228,49 @@ TEST_CASE_FIXTURE(Booked, "what fails too often is a dead letter, and its accoun
     REQUIRE(letters.has_value());
     CHECK(letters->front().count() == 1);
     CHECK(mistakes(bookings()) == 1);  // the one that is missing
+}
+
+TEST_CASE_FIXTURE(Booked,
+                  "a parked key outlives kill -9, holds up no other, and comes back in order") {
+    auto member = start_member("first", "park");
+    const auto admin = client::AdminClient::create(client, {}).value();
+    const auto parked = [&]() -> std::int64_t {
+        const auto keys = admin->list_parked({.group = "order-example"});
+        return keys && keys->size() == 1 ? keys->front().count : -1;
+    };
+    const auto booked = [&](const std::string& account) {
+        const std::vector<Booking> all = bookings();
+        return std::count_if(
+            all.begin(), all.end(), [&](const Booking& one) { return one.account == account; });
+    };
+    send(2, " bad");
+    for (int i = 0; i < 20; ++i) {
+        send(1);
+        send(2);
+    }
+    REQUIRE(producer->flush(kPatience));
+    CHECK(wait_until(kPatience, [&] { return parked() == 21 && booked("a1") == 20; }));
+    member->kill();
+    cluster->broker().kill();
+    REQUIRE(cluster->broker().start());
+    member = start_member("second", "park");
+    for (int i = 0; i < 10; ++i) {
+        send(1);
+        send(2);
+    }
+    REQUIRE(producer->flush(kPatience));
+    CHECK(wait_until(kPatience, [&] { return parked() == 31 && booked("a1") >= 30; }));
+    CHECK(booked("a2") == 0);
+    std::ofstream(file() + ".healed") << "yes";
+    const auto released = admin->release_parked({.group = "order-example"});
+    REQUIRE(released.has_value());
+    CHECK(*released == 1);
+    send(2);
+    REQUIRE(producer->flush(kPatience));
+    CHECK(wait_until(kPatience, [&] { return is_complete(); }));
+    CHECK(admin->list_parked({.group = "order-example"}).value().empty());
+    stop(*member);
+    CHECK(mistakes(bookings()) == 0);
 }
 
 TEST_SUITE_END();

@@ -2,8 +2,8 @@
 #include "storage/check/store_dump.h"
 
 #include "cli/body_text.h"
-#include "cli/store_commands.h"
-#include "cli/store_inner.h"
+#include "cli/store/store_commands.h"
+#include "cli/store/store_inner.h"
 #include "cli/table.h"
 #include "protocol/wire/names.h"
 #include "protocol/wire/properties.h"

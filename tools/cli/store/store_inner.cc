@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/store_inner.h"
+#include "cli/store/store_inner.h"
 
 #include "cli/table.h"
 #include "storage/check/durable_end.h"
@@ -153,90 +153,7 @@ Status dump_checkpoint(Session& session, FileSystem& files, const std::filesyste
     return ok();
 }
 
-std::string flow_text(const wire::FlowLimit& limit) {
-    const std::string whose = "flow limits of " + limit.scope() + ' ' + limit.name();
-    if (limit.removed()) {
-        return whose + ": none";
-    }
-    return whose + ": sends " + std::to_string(limit.sendmessages()) + "/s, " +
-           std::to_string(limit.sendbytes()) + " B/s, deliveries " +
-           std::to_string(limit.delivermessages()) + "/s, " + std::to_string(limit.deliverbytes()) +
-           " B/s";
-}
-
 }  // namespace
-
-std::string change_text(const wire::StateChange& change) {
-    switch (change.change_case()) {
-        case wire::StateChange::kTopicPut: {
-            const wire::TopicConfig& topic = change.topicput();
-            return "topic " + topic.topicname() + ": read " +
-                   std::to_string(topic.readqueuenums()) + ", write " +
-                   std::to_string(topic.writequeuenums()) + ", perm " +
-                   std::to_string(topic.perm());
-        }
-        case wire::StateChange::kTopicDelete:
-            return "delete topic " + change.topicdelete();
-        case wire::StateChange::kGroupPut:
-            return "group " + change.groupput().groupname() + ": retries " +
-                   std::to_string(change.groupput().retrymaxtimes());
-        case wire::StateChange::kGroupDelete:
-            return "delete group " + change.groupdelete();
-        case wire::StateChange::kOffsetPut: {
-            const wire::OffsetPut& put = change.offsetput();
-            return "offset of group " + put.group() + " for topic " + put.topic() + " queue " +
-                   std::to_string(put.queueid()) + ": " + std::to_string(put.offset());
-        }
-        case wire::StateChange::kTransactionAsked:
-            return "asked about the transaction of " +
-                   std::to_string(change.transactionasked().half());
-        case wire::StateChange::kTransactionEnd:
-            return "the transaction of " + std::to_string(change.transactionend().half()) +
-                   " ends without a message";
-        case wire::StateChange::kPopPut: {
-            const wire::PopPut& put = change.popput();
-            return "pops of group " + put.group() + " of topic " + put.topic() + " queue " +
-                   std::to_string(put.queueid()) + ": " + std::to_string(put.leases_size()) +
-                   " leases, " + std::to_string(put.done_size()) + " runs done, committed " +
-                   std::to_string(put.committed()) + ", next " + std::to_string(put.next());
-        }
-        case wire::StateChange::kTimerProgress: {
-            const wire::TimerProgress& put = change.timerprogress();
-            return "delayed messages due before " + std::to_string(put.duebefore()) +
-                   " and stored before " + std::to_string(put.known()) + " are delivered" +
-                   (put.roundknown() == 0 ? std::string()
-                                          : ", further to " + std::to_string(put.lasttick()) +
-                                                ", stored at " + std::to_string(put.lastat()));
-        }
-        case wire::StateChange::kTimerCancel:
-            return "the delayed message at " + std::to_string(change.timercancel().at()) +
-                   " is cancelled";
-        case wire::StateChange::kQueueLockPut: {
-            const wire::QueueLockPut& put = change.queuelockput();
-            return "lock of group " + put.group() + " for topic " + put.topic() + " queue " +
-                   std::to_string(put.queueid()) + ": " +
-                   (put.client().empty() ? "nobody" : put.client()) + ", token " +
-                   std::to_string(put.token()) + ", lease " + std::to_string(put.lease()) + " ms";
-        }
-        case wire::StateChange::kParkedPut: {
-            const wire::ParkedPut& put = change.parkedput();
-            return "group " + put.group() + " parks " + std::to_string(put.offsets_size()) +
-                   " messages of topic " + put.topic() + " queue " + std::to_string(put.queueid()) +
-                   ", key " + put.key();
-        }
-        case wire::StateChange::kParkedChange: {
-            const wire::ParkedChange& put = change.parkedchange();
-            return "parked by group " + put.group() + " of topic " + put.topic() + " queue " +
-                   std::to_string(put.queueid()) + ", key " + put.key() + ": action " +
-                   std::to_string(put.action());
-        }
-        case wire::StateChange::kFlowPut:
-            return flow_text(change.flowput());
-        case wire::StateChange::CHANGE_NOT_SET:
-            break;
-    }
-    return "a change this version does not know";
-}
 
 Status dump_inner(Session& session,
                   FileSystem& files,

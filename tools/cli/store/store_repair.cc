@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/repair/store_repair.h"
 
-#include "cli/store_commands.h"
+#include "cli/store/store_commands.h"
 #include "cli/table.h"
 #include "common/clock.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/store_commands.h"
+#include "cli/store/store_commands.h"
 #include "cli/table.h"
 #include "common/clock.h"
 #include "storage/import/rocketmq_import.h"
