@@ -2,8 +2,10 @@
 package interop;
 
 import java.nio.charset.StandardCharsets;
-import java.util.Queue;
-import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import org.apache.rocketmq.client.QueryResult;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
@@ -21,11 +23,12 @@ import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 /** Requests, replies and traces as every user writes them. */
 final class ReplySuite {
     private static final int REQUESTS = 50;
-    private static final long LIMIT_MS = 20_000;
+    private static final long LIMIT_MS = 60_000;
 
     private final String nameserver;
     private final Checks checks;
-    private final DefaultMQProducer producer = new DefaultMQProducer("interop-asking", true);
+    private final DefaultMQProducer producer =
+        new DefaultMQProducer("interop-asking", true, null);
     private final DefaultMQProducer replier = new DefaultMQProducer("interop-replying");
 
     ReplySuite(String nameserver, Checks checks) {
@@ -41,38 +44,28 @@ final class ReplySuite {
         replier.setInstanceName("replying");
         replier.start();
         final DefaultMQPushConsumer consumer = consumer();
-        checks.check("replies: a request gets its reply", () -> {
+        checks.check("replies: requests get their replies, one after the other", () -> {
             for (int n = 0; n < REQUESTS; ++n) {
-                final Message reply = producer.request(request("question-" + n), LIMIT_MS);
-                Checks.equal("reply", "re question-" + n, text(reply));
+                Checks.equal("reply", "re question-" + n, text(ask("question-" + n).get()));
             }
         });
-        checks.check("replies: requests with a callback get theirs", () -> {
-            final Queue<String> got = new ConcurrentLinkedQueue<>();
+        checks.check("replies: requests get their replies, all at once", () -> {
+            final List<CompletableFuture<Message>> replies = new ArrayList<>();
             for (int n = 0; n < REQUESTS; ++n) {
-                producer.request(request("async-" + n), new RequestCallback() {
-                    @Override
-                    public void onSuccess(Message reply) {
-                        got.add(text(reply));
-                    }
-
-                    @Override
-                    public void onException(Throwable error) {
-                        got.add(String.valueOf(error));
-                    }
-                }, LIMIT_MS);
+                replies.add(ask("async-" + n));
             }
-            Checks.within(LIMIT_MS, () -> got.size() >= REQUESTS);
             for (int n = 0; n < REQUESTS; ++n) {
-                Checks.isTrue("async-" + n + " is not in " + got, got.contains("re async-" + n));
+                Checks.equal("reply", "re async-" + n, text(replies.get(n).get()));
             }
         });
         checks.check("replies: without one the request times out", () -> {
+            final CompletableFuture<Message> silent = new CompletableFuture<>();
+            producer.request(request("silence"), callback(silent), 1_500);
             try {
-                producer.request(request("silence"), 1_500);
+                silent.get();
                 throw new AssertionError("a reply");
-            } catch (RequestTimeoutException expected) {
-                Checks.isTrue("", true);
+            } catch (ExecutionException error) {
+                Checks.equal("error", RequestTimeoutException.class, error.getCause().getClass());
             }
         });
         checks.check("traces: queryMsgTraceById finds what a traced producer sent", this::trace);
@@ -94,6 +87,32 @@ final class ReplySuite {
         });
         Checks.isTrue("trace " + body, body.contains("Pub") && body.contains(sent.getMsgId()));
         admin.shutdown();
+    }
+
+    /**
+     * By callback, which the clients 5.3.1 and later first call without a message, when the request
+     * is stored; their request that waits returns then, whatever the broker (apache/rocketmq#9319).
+     */
+    private CompletableFuture<Message> ask(String body) throws Exception {
+        final CompletableFuture<Message> reply = new CompletableFuture<>();
+        producer.request(request(body), callback(reply), LIMIT_MS);
+        return reply;
+    }
+
+    private static RequestCallback callback(CompletableFuture<Message> reply) {
+        return new RequestCallback() {
+            @Override
+            public void onSuccess(Message message) {
+                if (message != null) {
+                    reply.complete(message);
+                }
+            }
+
+            @Override
+            public void onException(Throwable error) {
+                reply.completeExceptionally(error);
+            }
+        };
     }
 
     private static Message request(String body) {
