@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/random.h"
 #include "tests/harness/broker_calls.h"
+#include "tests/harness/build.h"
 #include "tests/harness/cluster.h"
 #include "tests/harness/http_get.h"
 #include "tests/harness/programs.h"
@@ -30,6 +31,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kPatience{120'000};
 constexpr std::int32_t kQueues = 4;
+constexpr std::uint64_t kMessages = kIsSanitized ? 5'000 : 50'000;
 
 std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
     const char* const given = std::getenv(name);
@@ -214,7 +216,7 @@ void check_all_once(const Arrivals& arrivals) {
 TEST_SUITE("process/delay") {
     TEST_CASE("messages due in one second come within two of it, none early") {
         const auto cluster = start_cluster();
-        Storm storm(number_from_environment("GANTRY_TEST_MESSAGES", 50'000));
+        Storm storm(number_from_environment("GANTRY_TEST_MESSAGES", kMessages));
         storm.send(*cluster);
         const Receiver receiver(*cluster, storm.count);
         const std::uint64_t before = anonymous_mib(*cluster);
@@ -238,7 +240,7 @@ TEST_SUITE("process/delay") {
     TEST_CASE("a broker killed in the middle of a storm delivers each once") {
         const auto cluster = start_cluster();
         Random random(number_from_environment("GANTRY_TEST_SEED", random_seed()));
-        Storm storm(number_from_environment("GANTRY_TEST_MESSAGES", 50'000));
+        Storm storm(number_from_environment("GANTRY_TEST_MESSAGES", kMessages));
         storm.send(*cluster);
         REQUIRE(wait_until(kPatience, [&] { return wall_ms() >= storm.due; }));
         for (std::uint64_t part = 1; part <= 3; ++part) {
