@@ -23,7 +23,8 @@ public:
     FlowWakes(net::EventLoop& loop, const Clock& clock, Wake wake)
         : clock_(clock), wake_(std::move(wake)), timer_(loop, [this] { fire(); }) {}
 
-    /// Wakes the queue's pulls after `wait`, or a second if that is shorter, unless it waits already.
+    /// Wakes the queue's pulls after `wait`, or a second if that is shorter, unless it waits
+    /// already.
     void wake_after(const storage::Queue* queue, std::chrono::nanoseconds wait);
 
 private:
