@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace gantry::storage {
 namespace {
@@ -52,6 +53,7 @@ public:
         LogOffset tail = from;
         GANTRY_TRY(walk(limit, tail));
         GANTRY_TRY(cut_torn_frame(tail));
+        take_delivered(tail);
         GANTRY_FAILPOINT_TRY("recovery.walked");
         GANTRY_TRY(refuse_wrong_blocks(tail));
         GANTRY_FAILPOINT_TRY("recovery.checked");
@@ -94,6 +96,8 @@ private:
     Status cut_torn_frame(LogOffset& tail);
     Status pass_lost(const LostRange& range, LogOffset& at);
     Status take(const LogEntry& entry);
+    void take_transaction(const wire::Record& record, LogOffset at);
+    void take_delivered(LogOffset tail);
     std::string objection(const LogEntry& entry);
     bool may_be_wrong(const LogEntry& entry) const noexcept;
     Result<std::optional<LogOffset>> judge_damage(const LogEntry& bad,
@@ -114,6 +118,8 @@ private:
     Starts starts_;
     QueueReplay queues_;
     FrameReplay frames_;
+    /// Of a frame that may be torn: where it delivers delayed messages, and where those waited.
+    std::vector<std::pair<LogOffset, LogOffset>> delivered_;
     LogOffset newest_;   ///< the later of checkpoint and snapshot
     LogOffset durable_;  ///< what the checkpoint and the sums say was durable once
 };
@@ -170,6 +176,7 @@ Status Recovery::open_parts() {
         {parts_.options.producer_idle_ms, parts_.options.producer_queues_max});
     queues_.begin(starts_.queues);
     frames_.begin(parts_.state->producers(), starts_.state);
+    delivered_.clear();
     if (!keys.needs_rebuild) {
         GANTRY_TRY(parts_.keys->truncate_after(starts_.keys));
     }
@@ -340,7 +347,7 @@ Status Recovery::take(const LogEntry& entry) {
         parts_.index_keys(record.topic, record.properties, entry.at, record.store_ms);
     }
     if (!is_imported(entry)) {
-        parts_.state->replay_transaction(record, entry.at);
+        take_transaction(record, entry.at);
         frames_.take(record, entry.at, entry.end);
     }
     if (is_state) {
@@ -349,6 +356,30 @@ Status Recovery::take(const LogEntry& entry) {
                                  entry.at >= starts_.queues));
     }
     return ok();
+}
+
+/// What a torn frame has delivered is not: its records wait here until it is whole.
+void Recovery::take_transaction(const wire::Record& record, LogOffset at) {
+    if ((record.sys_flag & wire::sys_flag::kEndsTimer) != 0) {
+        delivered_.emplace_back(at, LogOffset(record.prepared_transaction_offset));
+    } else {
+        parts_.state->replay_transaction(record, at);
+    }
+    if ((record.sys_flag & wire::sys_flag::kMoreFollow) == 0) {
+        take_delivered(at + 1);
+    }
+}
+
+void Recovery::take_delivered(LogOffset tail) {
+    for (const auto& [at, waited] : delivered_) {
+        wire::Record ends;
+        ends.sys_flag = wire::sys_flag::kEndsTimer;
+        ends.prepared_transaction_offset = waited.value;
+        if (at < tail) {
+            parts_.state->replay_transaction(ends, at);
+        }
+    }
+    delivered_.clear();
 }
 
 /// A torn tail is cut, and told: then there is nothing behind it. Damage with whole records behind

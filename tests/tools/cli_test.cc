@@ -46,9 +46,10 @@ TEST_SUITE("tools/cli") {
               "topic delete", "group list",      "group describe",   "group set",
               "delay list",   "delay cancel",    "dlq list",         "dlq show",
               "dlq redrive",  "dlq purge",       "transaction list", "transaction resume",
-              "cluster",      "broker describe", "message get",      "message query",
-              "produce",      "consume",         "store check",      "store dump",
-              "store import", "store repair",    "Exit codes"}) {
+              "order list",   "order release",   "order drop",       "message get",
+              "cluster",      "broker describe", "message query",    "produce",
+              "consume",      "store check",     "store dump",       "store import",
+              "store repair", "Exit codes"}) {
             CHECK(help.out.find(command) != std::string::npos);
         }
     }

@@ -75,9 +75,7 @@ ordered_json json_of(const std::string& group, const client::GroupStatus& status
 }
 
 ordered_json json_of(const client::GroupSettings& settings) {
-    return {{"retry_max", settings.retry_max},
-            {"backoff", backoff_text(settings.backoff)},
-            {"out_of_range", name_of(settings.out_of_range)}};
+    return {{"retry_max", settings.retry_max}, {"backoff", backoff_text(settings.backoff)}};
 }
 
 Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
@@ -92,6 +90,7 @@ Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& 
         ordered_json json = json_of(arguments[0], status);
         if (settings) {
             json["retry"] = json_of(*settings);
+            json["out_of_range"] = name_of(settings->out_of_range);
         }
         session.print(json);
         return ok();
@@ -188,7 +187,9 @@ Status set(Session& session, const cxxopts::ParseResult& given, const Arguments&
     }
     GANTRY_TRY(admin->set_group(wanted));
     if (session.json()) {
-        session.print({{"group", wanted.group}, {"retry", json_of(wanted)}});
+        session.print({{"group", wanted.group},
+                       {"retry", json_of(wanted)},
+                       {"out_of_range", name_of(wanted.out_of_range)}});
     } else {
         session.streams().out << wanted.group << ": retry max " << wanted.retry_max << ", backoff "
                               << backoff_text(wanted.backoff) << ", out of range "

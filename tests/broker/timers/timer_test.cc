@@ -30,7 +30,7 @@ constexpr WallMs kHourMs = 3'600'000;
 std::string property(const std::string& name, const std::string& value) {
     std::string text;
     REQUIRE(wire::append_property(text, name, value));
-    return text;
+    return text + wire::kPropertySeparator;
 }
 
 wire::SendMessageRequest stock_delayed(const std::string& properties, std::int32_t queue = 0) {
@@ -179,7 +179,7 @@ TEST_CASE("what cannot be is refused, with property, value and limit") {
     CHECK(send_stock(f, late, "x").summary() ==
           "13 property TIMER_DELAY_SEC 11: 11000 ms ahead > delay.ms_max 10000 ms");
     CHECK(send_native(f, {{"x", "", "", {{"TIMER_DELAY_SEC", "11"}}}}).summary() ==
-          "13 property TIMER_DELAY_SEC 11: 11000 ms ahead > delay.ms_max 10000 ms");
+          "29 property TIMER_DELAY_SEC 11: 11000 ms ahead > delay.ms_max 10000 ms");
     wire::SendMessageRequest half =
         stock_delayed(late + property("TRAN_MSG", "true") + property("PGROUP", "PG"));
     half.set_sysflag(wire::sys_flag::kTransactionPrepared);

@@ -17,6 +17,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -222,6 +224,20 @@ public:
     std::thread load;
 };
 
+/// Whether no thread of the process runs any more.
+bool is_stopped(const Process& process) {
+    const std::filesystem::path tasks = "/proc/" + std::to_string(process.pid()) + "/task";
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+        std::ifstream file(task.path() / "status");
+        std::ostringstream text;
+        text << file.rdbuf();
+        if (text.str().find("\nState:\tT") == std::string::npos) {
+            return false;
+        }
+    }
+    return true;
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("process/assignment");
@@ -282,6 +298,7 @@ TEST_CASE_FIXTURE(Assigned, "a frozen member is replaced, and delivers nothing o
     Process& frozen = *members[0];
     const std::size_t before = lines_of(frozen).size();
     frozen.pause();
+    REQUIRE(wait_until(kPatience, [&] { return is_stopped(frozen); }));
     const auto pause = steady_clock::now();
     send("T", 300);  // some of it into the frozen one's sockets
     CHECK(wait_until(kPatience, [&] { return is_settled(2); }));
@@ -292,9 +309,11 @@ TEST_CASE_FIXTURE(Assigned, "a frozen member is replaced, and delivers nothing o
     CHECK(lines_of(frozen).size() == before);
     frozen.resume();
     REQUIRE(wait_until(kPatience, [&] { return is_settled(3); }));
-    send("T", 300);
+    CHECK(wait_until(kPatience, [&] {
+        send("T", 10);  // some queue at a time
+        return lines_of(frozen).size() > before;
+    }));
     CHECK(wait_until(kPatience, [&] { return has_all(); }));
-    CHECK(lines_of(frozen).size() > before);
     CHECK(twice() == std::vector<std::string>{});
 }
 

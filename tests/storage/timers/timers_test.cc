@@ -196,7 +196,7 @@ TEST_SUITE("storage/timers") {
         LogOffset begin = live.at.store->watermarks().appended;
         for (int i = 0; i < 300; ++i) {
             live.at.clock.set(now += static_cast<WallMs>(random.below(40)));
-            for (std::uint64_t n = random.below(4); n > 0; --n) {
+            for (std::uint64_t n = random.below(8); n > 0; --n) {
                 const WallMs due = now + 1 + static_cast<WallMs>(random.below(300));
                 const std::string body =
                     std::to_string(model.waiting.size()) + ' ' + std::to_string(due);
@@ -214,7 +214,7 @@ TEST_SUITE("storage/timers") {
                     model.cancelled[some->first] = *end;
                 }
             }
-            live.pump(now, static_cast<int>(random.below(3)), 1 + random.below(4));
+            live.pump(now, static_cast<int>(random.below(3)), 1 + random.below(16));
             if (random.below(10) == 0) {
                 REQUIRE(live.timers().commit());
             }
