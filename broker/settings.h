@@ -84,7 +84,7 @@ struct BrokerOptions {
     std::int64_t pop_write_interval_ms = 1'000;
 
     bool trace_topic = false;  ///< RocketMQ's traceTopicEnable
-    bool reply_store = true;  ///< RocketMQ's storeReplyMessageEnable
+    bool reply_store = true;   ///< RocketMQ's storeReplyMessageEnable
 
     std::int64_t flow_broker_send_messages = 0;  ///< rates: a second; 0: no limit
     std::int64_t flow_broker_send_bytes = 0;

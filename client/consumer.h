@@ -84,7 +84,7 @@ public:
         /// Called once for each piece of a queue that is lost, by a pool thread that has come to
         /// it; the offset behind it is committed after that.
         OnLost on_lost;
-        bool check_crc = true;  ///< of each body; what fails twice is told by on_lost
+        bool check_crc = true;    ///< of each body; what fails twice is told by on_lost
         double trace_sample = 0;  ///< as a producer's; of messages that have a UNIQ_KEY
     };
 

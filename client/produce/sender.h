@@ -136,7 +136,7 @@ private:
     const std::uint64_t channel_owner_;
     const std::uint64_t producer_id_;  // of the numbers of its sends
     const MessageLimits limits_;
-    std::shared_ptr<Tracer> tracer_;  // null: nothing is traced
+    std::shared_ptr<Tracer> tracer_;           // null: nothing is traced
     std::atomic<std::uint64_t> in_flight_{0};  // messages accepted, not completed
     std::atomic<bool> is_closed_{false};
     std::atomic<bool> is_completing_{false};

@@ -89,8 +89,8 @@ enum class RequestCode : std::int32_t {
     kUnlockQueues = 10071,
     kListParkedKeys = 10072,   ///< keys whose messages a group has put aside
     kChangeParkedKey = 10073,  ///< puts messages of a key aside, releases or drops them
-    kSetFlowLimit = 10080,         ///< sets or takes away limits of rates
-    kListFlowLimits = 10081,       ///< those that were set, and the defaults
+    kSetFlowLimit = 10080,     ///< sets or takes away limits of rates
+    kListFlowLimits = 10081,   ///< those that were set, and the defaults
 };
 
 /// How a request ended; RocketMQ's numbers, Gantry's own from 10000.
@@ -128,10 +128,10 @@ enum class ResponseCode : std::int32_t {
     kUnknownOutcome = 10004,  ///< the write may or may not be stored
     kDataLost = 10005,  ///< lost to damage; a pull's fields say which messages, go on behind them
     kIoError = 10006,  ///< the disk failed this request, and maybe not the next; nothing is skipped
-    kSequenceGap = 10007,     ///< not stored: messages of this producer before it are missing
-    kNumbersUnknown = 10008,  ///< the producer's numbers in this queue are not known, or are over
-    kDelayedUnknown = 10040,  ///< no delayed message of that handle is known
-    kDelayedOver = 10041,     ///< it waits no longer: it was delivered, or cancelled before
+    kSequenceGap = 10007,       ///< not stored: messages of this producer before it are missing
+    kNumbersUnknown = 10008,    ///< the producer's numbers in this queue are not known, or are over
+    kDelayedUnknown = 10040,    ///< no delayed message of that handle is known
+    kDelayedOver = 10041,       ///< it waits no longer: it was delivered, or cancelled before
     kFenced = 10060,            ///< the queue has been locked by or granted to another client since
     kOffsetOutOfRange = 10061,  ///< the group's policy is not to move; fields say the range
 };

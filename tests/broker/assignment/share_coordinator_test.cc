@@ -167,8 +167,9 @@ struct Crowd : Coordinated {
     void check() const {
         std::map<int, std::string> owner;
         for (const auto& [id, believed] : members) {
-            for (const auto& [queue, holding] : believed) {
-                if (coordinator->may_commit("G", "T", queue, holding.token)) {
+            for (const auto& held : believed) {
+                const int queue = held.first;
+                if (coordinator->may_commit("G", "T", queue, held.second.token)) {
                     REQUIRE_MESSAGE(owner.emplace(queue, id).second, queue, " has two owners");
                 }
             }

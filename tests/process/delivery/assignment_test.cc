@@ -389,8 +389,8 @@ TEST_CASE_FIXTURE(Assigned, "a rolling change of subscriptions leaves nothing ou
     for (const auto& reader : readers) {
         reader->stop();
     }
-    for (const auto& [body, often] : times) {
-        CHECK_MESSAGE(often == 1, body);
+    for (const auto& body : times) {
+        CHECK_MESSAGE(body.second == 1, body.first);
     }
 }
 
