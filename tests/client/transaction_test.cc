@@ -317,7 +317,7 @@ TEST_SUITE("client/transaction producer") {
 
     TEST_CASE("an outcome that nobody confirms by the deadline is no error") {
         Fixture f(options_of(300ms));
-        for (const SendAction action :
+        for (const SendAction& action :
              {SendAction{Kind::kStoreMute},
               SendAction{Kind::kRefuse, wire::ResponseCode::kSystemBusy}}) {
             f.transactions.on_end(always(action));
