@@ -2,6 +2,7 @@
 #include "broker/handlers/describe_handler.h"
 
 #include "broker/dispatcher.h"
+#include "broker/reply/reply_handler.h"
 #include "common/version.h"
 #include "protocol/wire/header.h"
 #include "protocol/wire/names.h"
@@ -192,10 +193,11 @@ void DescribeHandler::describe(Call& call) {
         about.set_appendedlogoffset(marks.appended.value);
         about.set_flushedlogoffset(marks.flushed.value);
         about.set_confirmedlogoffset(marks.confirmed.value);
+        const std::string replies = reply_topic(context.options);
         std::uint64_t topics = 0;
         std::uint64_t queues = 0;
         for (const storage::Topic* const topic : context.store->topics()) {
-            if (!wire::is_system_topic(topic->name())) {
+            if (!wire::is_system_topic(topic->name()) && topic->name() != replies) {
                 ++topics;
                 queues += static_cast<std::uint64_t>(
                     std::max(topic->read_queues(), topic->write_queues()));

@@ -53,13 +53,17 @@ wire::PushReplyMessageRequest push_of(const Context& context,
 
 }  // namespace
 
+std::string reply_topic(const BrokerOptions& options) {
+    return options.cluster + std::string(kTopicSuffix);
+}
+
 void ReplyHandler::add_to(Dispatcher& dispatcher) {
     dispatcher.add(RequestCode::kSendReplyMessage, *this, &ReplyHandler::reply);
     dispatcher.add(RequestCode::kSendReplyMessageV2, *this, &ReplyHandler::reply);
 }
 
 Status ReplyHandler::open(LoopState& loop) {
-    topic_ = context_.options.cluster + std::string(kTopicSuffix);
+    topic_ = reply_topic(context_.options);
     if (const Status named = wire::check_topic_name(topic_); !named) {
         kLog.warn("no_reply_topic", {{"error", named.error()}});
         topic_.clear();

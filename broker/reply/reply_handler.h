@@ -12,6 +12,9 @@ namespace gantry::broker {
 class Dispatcher;
 class TopicCreator;
 
+/// <cluster>_REPLY_TOPIC, where replies are kept: the broker's own.
+std::string reply_topic(const BrokerOptions& options);
+
 /// Takes replies to requests (324, 325) and pushes them to who asked (326), whose client id is in
 /// the reply's property REPLY_TO_CLIENT; then stores them in <cluster>_REPLY_TOPIC, when
 /// reply.store says so, and answers. Who asked has to be connected to this broker and known by its
