@@ -304,7 +304,8 @@ TEST_CASE_FIXTURE(Assigned, "a frozen member is replaced, and delivers nothing o
     CHECK(wait_until(kPatience, [&] { return is_settled(2); }));
     const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - pause);
     MESSAGE("replaced after ", took.count(), " ms");
-    CHECK(took < 2 * kHeartbeat + milliseconds(1'000));
+    // The rest is for a machine that is busy with other things.
+    CHECK(took < 2 * kHeartbeat + milliseconds(3'000));
     CHECK(wait_until(kPatience, [&] { return has_all(); }));
     CHECK(lines_of(frozen).size() == before);
     frozen.resume();
