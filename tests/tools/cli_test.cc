@@ -111,7 +111,8 @@ TEST_SUITE("tools/cli") {
               std::string::npos);
         CHECK(said({"dlq", "show", "G", "--count", "10001"})
                   .find("--count 10001 is not in 1..10000") != std::string::npos);
-        CHECK(said({"group", "set", "G"}).find("--retry-max, --backoff or --out-of-range") != std::string::npos);
+        CHECK(said({"group", "set", "G"}).find("--retry-max, --backoff or --out-of-range") !=
+              std::string::npos);
         CHECK(said({"group", "set", "G", "--backoff", "1s,soon"}).find("\"soon\" is no time") !=
               std::string::npos);
         CHECK(run({"dlq", "show"}).code == 2);
