@@ -3,8 +3,7 @@
 
 #include "broker/counters.h"
 #include "broker/delivery/group_registry.h"
-#include "broker/delivery/lost_notices.h"
-#include "broker/delivery/out_of_range.h"
+#include "broker/delivery/queue_notices.h"
 #include "broker/flow/flow_control.h"
 #include "broker/order/queue_locks.h"
 #include "broker/settings.h"
@@ -42,8 +41,8 @@ struct Context {
           sql_filters(o.filter_sql),
           groups(c, sql_filters),
           locks(c),
-          lost_notices(c),
-          jump_notices(c),
+          lost_notices(c, "consumer told of lost messages"),
+          jump_notices(c, "offset out of range"),
           flow(o),
           memory(o.memory_bytes_max),
           pool(static_cast<std::size_t>(o.query_threads), kPoolTasksMax) {}
@@ -57,8 +56,8 @@ struct Context {
     filter::SqlFilters sql_filters;
     GroupRegistry groups;
     QueueLocks locks;
-    LostNotices lost_notices;
-    JumpNotices jump_notices;
+    QueueNotices lost_notices;
+    QueueNotices jump_notices;
     FlowControl flow;
     net::MemoryMeter memory;
     storage::Store* store = nullptr;

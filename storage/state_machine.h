@@ -58,6 +58,10 @@ public:
                                                std::int32_t queue_id) const = 0;
     virtual std::vector<wire::OffsetPut> offsets_of_group(std::string_view group) const = 0;
     virtual std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const = 0;
+    /// The end of the last change that was logged: where that is durable, all there is in memory
+    /// is, but for acknowledgements of what was popped, which are logged later. What is answered
+    /// from memory waits for it, where it must not be undone by a power cut.
+    virtual LogOffset folded() const = 0;
     /// Who may consume queues in order, and what is parked.
     virtual const OrderTable& order() const = 0;
     /// Limits of rates that were set, by scope and name.
@@ -125,11 +129,6 @@ public:
     /// in the order of commits: a snapshot has both or neither.
     Result<Appended> commit_in_order(const std::function<Result<Appended>()>& append);
 
-    /// The end of the last record that commit, commit_if or commit_in_order appended; of the
-    /// restored snapshot before the first. Where that is durable, all there is in memory is, but
-    /// for acknowledgements of what was popped, which are logged later.
-    LogOffset folded() const;
-
     /// Logs the changes of pops() that `take` returns, called while no commit is under way; none:
     /// nothing. They are in memory already, and the committed offsets follow them.
     Result<Appended> commit_pops(const std::function<wire::StateRecord()>& take);
@@ -159,6 +158,8 @@ public:
     std::vector<wire::OffsetPut> offsets_of_group(std::string_view group) const override;
     std::vector<wire::OffsetPut> offsets_of_topic(std::string_view topic) const override;
     std::vector<wire::FlowLimit> flow_limits() const override;
+
+    LogOffset folded() const override;
 
     const OrderTable& order() const override { return order_; }
 

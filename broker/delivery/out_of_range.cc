@@ -2,13 +2,12 @@
 #include "broker/delivery/out_of_range.h"
 
 #include <array>
+#include <string>
 #include <string_view>
 #include <utility>
 
 namespace gantry::broker {
 namespace {
-
-constexpr Logger kLog("broker");
 
 constexpr std::array<std::pair<std::string_view, OutOfRange>, 5> kNames = {{
     {"", OutOfRange::kNearest},
@@ -55,31 +54,6 @@ QueueOffset next_offset(OutOfRange policy, QueueOffset from, const OffsetRange& 
             break;
     }
     return from < range.min ? range.min : range.max;
-}
-
-bool JumpNotices::tell(JumpNotice notice) {
-    std::optional<std::uint64_t> left_out;
-    {
-        const MutexLock lock(mutex_);
-        if (told_.size() >= kKnownMax) {
-            told_.clear();
-        }
-        if (!told_.insert(notice).second) {
-            return false;
-        }
-        left_out = rate_.take(clock_.steady());
-    }
-    if (!left_out) {
-        return false;
-    }
-    kLog.warn("offset out of range",
-              {{"group", notice.group},
-               {"topic", notice.topic},
-               {"queue", notice.queue},
-               {"from", notice.from.value},
-               {"to", notice.to.value},
-               {"lines_left_out", *left_out}});
-    return true;
 }
 
 }  // namespace gantry::broker

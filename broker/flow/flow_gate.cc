@@ -3,6 +3,7 @@
 
 #include "broker/call.h"
 #include "broker/context.h"
+#include "broker/loop_state.h"
 
 #include <algorithm>
 #include <tuple>
@@ -58,6 +59,10 @@ FlowGate::Buckets FlowGate::of(Peer* peer, std::string_view topic, std::string_v
     return buckets;
 }
 
+FlowGate::Buckets FlowGate::of(PeerId to, std::string_view topic, std::string_view group) {
+    return of(table_->limits_clients ? loop_.find_peer(to) : nullptr, topic, group);
+}
+
 std::optional<FlowRefusal> FlowGate::refuses(Peer& from,
                                              std::string_view topic,
                                              const FlowAmount& what) {
@@ -105,7 +110,7 @@ void FlowGate::sent(Peer& from, std::string_view topic, const FlowAmount& what) 
     }
 }
 
-std::chrono::nanoseconds FlowGate::delivery_wait(Peer* to,
+std::chrono::nanoseconds FlowGate::delivery_wait(PeerId to,
                                                  std::string_view topic,
                                                  std::string_view group) {
     refresh();
@@ -123,7 +128,7 @@ std::chrono::nanoseconds FlowGate::delivery_wait(Peer* to,
     return std::chrono::nanoseconds(wait);
 }
 
-void FlowGate::delivered(Peer* to,
+void FlowGate::delivered(PeerId to,
                          std::string_view topic,
                          std::string_view group,
                          const FlowAmount& what) {
@@ -140,7 +145,7 @@ void FlowGate::delivered(Peer* to,
     }
 }
 
-void FlowGate::cut(Peer* to,
+void FlowGate::cut(PeerId to,
                    std::string_view topic,
                    std::string_view group,
                    std::uint32_t& count_max,

@@ -18,6 +18,7 @@ namespace gantry::broker {
 
 struct Call;
 struct Context;
+class LoopState;
 
 /// How much something is.
 struct FlowAmount {
@@ -36,26 +37,25 @@ struct FlowRefusal {
 /// Threads   the loop's thread.
 class FlowGate {
 public:
-    explicit FlowGate(Context& context) : context_(context) {}
+    FlowGate(Context& context, LoopState& loop) : context_(context), loop_(loop) {}
 
     /// Whether a send may pass; takes nothing. `topic`: where it goes.
     std::optional<FlowRefusal> refuses(Peer& from, std::string_view topic, const FlowAmount& what);
     /// Takes what was stored.
     void sent(Peer& from, std::string_view topic, const FlowAmount& what);
 
-    /// How long `to` has to wait for the next delivery; zero: not at all. Null: a peer that has
-    /// gone.
-    std::chrono::nanoseconds delivery_wait(Peer* to,
+    /// How long `to` has to wait for the next delivery; zero: not at all. It may have gone.
+    std::chrono::nanoseconds delivery_wait(PeerId to,
                                            std::string_view topic,
                                            std::string_view group);
     /// Takes what was delivered.
-    void delivered(Peer* to,
+    void delivered(PeerId to,
                    std::string_view topic,
                    std::string_view group,
                    const FlowAmount& what);
     /// Lowers the most that one delivery may be to what comes in TokenBucket::kBurstNs, and at
     /// least 1.
-    void cut(Peer* to,
+    void cut(PeerId to,
              std::string_view topic,
              std::string_view group,
              std::uint32_t& count_max,
@@ -68,9 +68,12 @@ private:
     FlowBuckets* client_of(Peer& peer);
     /// Those that count, null where there is none.
     Buckets of(Peer* peer, std::string_view topic, std::string_view group);
+    /// As of; looks the peer up only where clients are limited.
+    Buckets of(PeerId to, std::string_view topic, std::string_view group);
     std::int64_t now_ns() const;
 
     Context& context_;
+    LoopState& loop_;
     std::uint64_t version_ = 0;
     std::shared_ptr<const FlowTable> table_;
 };

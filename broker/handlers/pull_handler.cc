@@ -86,7 +86,7 @@ void PullHandler::pull(Call& call) {
 bool PullHandler::is_limited(const PullQuery& query) {
     LoopState& loop = loop_of(query);
     const std::chrono::nanoseconds wait =
-        loop.flow().delivery_wait(loop.find_peer(query.to.peer), query.topic->name(), query.group);
+        loop.flow().delivery_wait(query.to.peer, query.topic->name(), query.group);
     if (wait.count() == 0) {
         return false;
     }
@@ -257,7 +257,7 @@ void PullHandler::set_limits(const Call& call,
     query.bytes_max = std::min(query.bytes_max, bytes_max);
     query.count_max = static_cast<std::uint32_t>(std::clamp(request.maxmsgnums(), 1, kCountMax));
     call.loop.flow().cut(
-        &call.peer, request.topic(), request.consumergroup(), query.count_max, query.bytes_max);
+        call.peer.id, request.topic(), request.consumergroup(), query.count_max, query.bytes_max);
     const bool is_full = call.loop.long_poll().count() >=
                          static_cast<std::size_t>(context_.options.parked_pulls_max);
     if ((request.sysflag() & kMaySuspend) != 0 && !is_full && !call.to.is_oneway &&
@@ -435,7 +435,7 @@ void PullHandler::send_found(net::Connection& connection,
     context_.counters.messages_out.add(result.count);
     context_.counters.bytes_out.add(result.bytes);
     LoopState& loop = loop_of(query);
-    loop.flow().delivered(loop.find_peer(query.to.peer),
+    loop.flow().delivered(query.to.peer,
                           query.topic->name(),
                           query.group,
                           {result.count, static_cast<std::int64_t>(result.bytes)});

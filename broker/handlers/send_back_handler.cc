@@ -82,9 +82,12 @@ bool SendBackHandler::is_fenced(LoopState& loop,
                                 const Addressee& to,
                                 const Job& job,
                                 Bytes original) {
-    const Result<wire::Record> record = wire::parse_record(original);
-    if (job.request.locktoken() == 0 || !record) {
+    if (job.request.locktoken() == 0) {
         return false;
+    }
+    const Result<wire::Record> record = wire::parse_record(original);
+    if (!record) {
+        return false;  // store_copy says why
     }
     const QueueLocks::Name name{job.request.group(), record->topic, record->queue_id};
     if (!context_.locks.is_fenced(name, job.request.locktoken())) {

@@ -138,7 +138,8 @@ Result<LogOffset> ParkedKeyHandler::commit(const Request& request,
                                            wire::ChangeParkedKeyResponse& response) {
     const MutexLock lock(mutex_);
     GANTRY_ASSIGN_OR_RETURN(const wire::StateRecord record, plan(request, name));
-    LogOffset end{};
+    // What a repeated request asks for may not be durable yet.
+    LogOffset end = context_.store->state().folded();
     if (record.changes_size() > 0) {
         GANTRY_ASSIGN_OR_RETURN(const storage::Appended appended,
                                 context_.store->state().commit(record));

@@ -28,7 +28,8 @@ Result<QueueLocks::Grant> QueueLocks::lock(const Name& name,
         }
         held.reset();
     }
-    Grant grant{held ? held->token() : state_->order().last_lock_token() + 1, {}};
+    // The grant that is renewed may not be durable yet.
+    Grant grant{held ? held->token() : state_->order().last_lock_token() + 1, state_->folded()};
     if (!held || held->lease() != lease.count()) {
         wire::StateRecord record;
         wire::QueueLockPut& put = *record.add_changes()->mutable_queuelockput();
@@ -50,7 +51,7 @@ Result<LogOffset> QueueLocks::unlock(const Name& name, std::string_view client_i
     std::optional<wire::QueueLockPut> held =
         state_->order().lock(name.group, name.topic, name.queue_id);
     if (!held || held->client() != client_id) {
-        return LogOffset{};
+        return state_->folded();
     }
     wire::StateRecord record;
     wire::QueueLockPut& put = *record.add_changes()->mutable_queuelockput();

@@ -196,7 +196,7 @@ bool PopService::try_answer(PopQuery& query, bool is_last) {
 /// Whether a limit of rates holds it up. Those that wait are tried again soon, by PopParking.
 bool PopService::is_limited(PopQuery& query) {
     LoopState& loop = loop_of(query);
-    Peer* const peer = loop.find_peer(query.to.peer);
+    const PeerId peer = query.to.peer;
     const std::string& topic = query.topic->name();
     if (loop.flow().delivery_wait(peer, topic, query.group).count() > 0) {
         context_.counters.flow.delayed.add();
@@ -360,7 +360,7 @@ bool PopService::hand_out(PopQuery& query,
         context_.counters.pops.again.add(found.count);
     }
     LoopState& loop = loop_of(query);
-    loop.flow().delivered(loop.find_peer(query.to.peer),
+    loop.flow().delivered(query.to.peer,
                           query.topic->name(),
                           query.group,
                           {found.count, static_cast<std::int64_t>(found.bytes)});

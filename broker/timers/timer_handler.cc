@@ -29,7 +29,7 @@ constexpr std::size_t kUnitsAtOnce = 100'000;
 struct Recalled {
     ResponseCode code = ResponseCode::kSuccess;
     std::string remark;
-    LogOffset end;
+    LogOffset end;               ///< durable before it is answered
     std::optional<Error> error;  ///< instead of a code
 };
 
@@ -75,26 +75,32 @@ Recalled recall_of(storage::Store& store,
         if (end.error().code != Errc::kGone) {
             return {{}, {}, {}, end.error()};
         }
-        recalled = {ResponseCode::kDelayedOver, "recall failed: " + end.error().detail, {}, {}};
+        recalled = {ResponseCode::kDelayedOver,
+                    "recall failed: " + end.error().detail,
+                    store.state().folded(),
+                    {}};
     }
     return recalled;
 }
 
-void answer(LoopState& loop, const Addressee& to, const Recalled& recalled, std::string key) {
+void answer(LoopState& loop,
+            const Addressee& to,
+            const Recalled& recalled,
+            const std::string& key) {
     if (recalled.error) {
         loop.fail(to, *recalled.error);
         return;
     }
-    if (recalled.code != ResponseCode::kSuccess) {
-        const bool is_native = to.to.codec == wire::Codec::kNative;
-        loop.reply(
-            to, is_native ? recalled.code : ResponseCode::kIllegalOperation, recalled.remark);
-        return;
-    }
-    loop.want_flush();
-    loop.when_durable(recalled.end, [&loop, to, key = std::move(key)](const Status& status) {
+    // Also that it was cancelled before: the first cancellation may not be durable yet.
+    loop.when_durable(recalled.end, [&loop, to, recalled, key](const Status& status) {
         if (!status) {
             loop.fail(to, status.error());
+            return;
+        }
+        if (recalled.code != ResponseCode::kSuccess) {
+            const bool is_native = to.to.codec == wire::Codec::kNative;
+            loop.reply(
+                to, is_native ? recalled.code : ResponseCode::kIllegalOperation, recalled.remark);
             return;
         }
         wire::RecallMessageResponse response;

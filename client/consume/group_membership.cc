@@ -23,6 +23,19 @@ constexpr milliseconds kPeriod{20'000};
 constexpr milliseconds kRetry{1'000};
 constexpr milliseconds kAskLimit{3'000};
 
+/// As RocketMQ calls it.
+std::string start_name(StartFrom::Kind kind) {
+    switch (kind) {
+        case StartFrom::Kind::kFirst:
+            return "CONSUME_FROM_FIRST_OFFSET";
+        case StartFrom::Kind::kTimestamp:
+            return "CONSUME_FROM_TIMESTAMP";
+        case StartFrom::Kind::kLast:
+            break;
+    }
+    return "CONSUME_FROM_LAST_OFFSET";
+}
+
 bool is_by_broker(const MembershipOptions& options) {
     return options.sharing.kind == Sharing::Kind::kBroker && !options.is_broadcast &&
            !options.holder.expired();
@@ -33,7 +46,7 @@ wire::ConsumerData consumer_data(const MembershipOptions& options) {
     data.set_groupname(options.group);
     data.set_consumetype(options.is_push ? "CONSUME_PASSIVELY" : "CONSUME_ACTIVELY");
     data.set_messagemodel(options.is_broadcast ? "BROADCASTING" : "CLUSTERING");
-    data.set_consumefromwhere(options.start_from);
+    data.set_consumefromwhere(start_name(options.start_from));
     data.set_unitmode(false);
     if (is_by_broker(options)) {
         data.set_sharedbybroker(true);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "client/consumer.h"
 #include "client/core/routes.h"
 #include "client/message.h"
 #include "client/message_selector.h"
@@ -29,7 +30,7 @@ struct MembershipOptions {
     std::string group;
     std::map<std::string, MessageSelector> subscriptions;  ///< by topic
     std::int64_t subscription_version = 0;
-    std::string start_from;  ///< RocketMQ's name of it
+    StartFrom::Kind start_from = StartFrom::Kind::kLast;
     bool is_push = false;
     bool is_broadcast = false;  ///< every member has all queues
     Sharing sharing;

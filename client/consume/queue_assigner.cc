@@ -18,18 +18,6 @@ namespace {
 constexpr Logger kLog("client");
 constexpr std::chrono::milliseconds kRetry{1'000};
 
-std::string start_name(StartFrom::Kind kind) {
-    switch (kind) {
-        case StartFrom::Kind::kFirst:
-            return "CONSUME_FROM_FIRST_OFFSET";
-        case StartFrom::Kind::kTimestamp:
-            return "CONSUME_FROM_TIMESTAMP";
-        case StartFrom::Kind::kLast:
-            break;
-    }
-    return "CONSUME_FROM_LAST_OFFSET";
-}
-
 }  // namespace
 
 QueueAssigner::QueueAssigner(Runtime& runtime,
@@ -58,7 +46,7 @@ Status QueueAssigner::join(std::map<std::string, Subscription> subscriptions) {
     membership.sharing = options_.sharing;
     membership.holder = weak_from_this();
     membership.hand_over_limit = options_.hand_over_limit;
-    membership.start_from = start_name(options_.start_from.kind);
+    membership.start_from = options_.start_from.kind;
     membership.subscription_version = runtime_.clock().wall_ms();
     for (const auto& [topic, subscription] : subscriptions) {
         membership.subscriptions[topic] = subscription.selector;

@@ -17,18 +17,6 @@ namespace {
 constexpr Logger kLog("client");
 constexpr std::chrono::milliseconds kRetry{1'000};
 
-std::string start_name(StartFrom::Kind kind) {
-    switch (kind) {
-        case StartFrom::Kind::kFirst:
-            return "CONSUME_FROM_FIRST_OFFSET";
-        case StartFrom::Kind::kTimestamp:
-            return "CONSUME_FROM_TIMESTAMP";
-        case StartFrom::Kind::kLast:
-            break;
-    }
-    return "CONSUME_FROM_LAST_OFFSET";
-}
-
 }  // namespace
 
 OrderedQueues::OrderedQueues(Runtime& runtime,
@@ -54,7 +42,7 @@ Status OrderedQueues::join(const std::map<std::string, Subscription>& subscripti
     membership.group = options_.group;
     membership.is_push = true;
     membership.sharing = options_.sharing;
-    membership.start_from = start_name(options_.start_from.kind);
+    membership.start_from = options_.start_from.kind;
     membership.subscription_version = version_;
     for (const auto& [topic, subscription] : subscriptions_) {
         membership.subscriptions[topic] = subscription.selector;

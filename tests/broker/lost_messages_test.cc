@@ -153,7 +153,7 @@ TEST_SUITE("broker/lost_messages") {
 
     TEST_CASE("one line for a group and a piece of a queue, and not too many a second") {
         ManualClock clock;
-        LostNotices notices(clock);
+        QueueNotices notices(clock, "consumer told of lost messages");
         const auto tell = [&](const std::string& group, std::int64_t from) {
             return notices.tell({group, "T", 0, QueueOffset(from), QueueOffset(from + 1)});
         };
@@ -161,7 +161,7 @@ TEST_SUITE("broker/lost_messages") {
         CHECK_FALSE(tell("A", 5));
         CHECK(tell("B", 5));
         CHECK(tell("A", 6));
-        for (std::int64_t from = 100; from < 100 + LostNotices::kLinesMax - 3; ++from) {
+        for (std::int64_t from = 100; from < 100 + QueueNotices::kLinesMax - 3; ++from) {
             CHECK(tell("A", from));
         }
         CHECK_FALSE(tell("A", 200));

@@ -3,9 +3,9 @@
 #include "protocol/wire/names.h"
 #include "protocol/wire/properties.h"
 #include "tests/broker/broker_fixture.h"
+#include "tests/broker/slow_disk.h"
 #include "tests/harness/calls/transaction_calls.h"
 #include "tests/harness/wait.h"
-#include "tests/storage/faulty_file_system.h"
 
 #include <doctest/doctest.h>
 
@@ -57,42 +57,6 @@ wire::ResumeCheckHalfMessageRequest resume_request(BrokerFixture& f) {
     wire::ResumeCheckHalfMessageRequest resume;
     resume.set_msgid(wire::format_message_id({record.store_host, record.log_offset}));
     return resume;
-}
-
-/// A broker with sync flush on a disk whose syncs can be held, and a topic "T".
-class OnSlowDisk {
-public:
-    explicit OnSlowDisk(const std::function<void(BrokerOptions&)>& adjust = {})
-        : OnSlowDisk(adjust, std::make_unique<storage::FaultyFileSystem>()) {}
-
-    ~OnSlowDisk() { disk.let_go(kAll); }
-
-    OnSlowDisk(const OnSlowDisk&) = delete;
-    OnSlowDisk& operator=(const OnSlowDisk&) = delete;
-
-    static constexpr std::uint64_t kAll = 1'000'000;
-
-    storage::FaultyFileSystem& disk;
-    BrokerFixture f;
-
-private:
-    OnSlowDisk(const std::function<void(BrokerOptions&)>& adjust,
-               std::unique_ptr<storage::FaultyFileSystem> files)
-        : disk(*files),
-          f(
-              [&](BrokerOptions& options) {
-                  options.store_flush = "sync";
-                  if (adjust) {
-                      adjust(options);
-                  }
-              },
-              std::move(files)) {
-        REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
-    }
-};
-
-bool is_answered(const std::future<Answer>& answer) {
-    return answer.wait_for(milliseconds(0)) == std::future_status::ready;
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 #include "protocol/wire/group.pb.h"
 #include "protocol/wire/names.h"
 #include "tests/broker/broker_fixture.h"
+#include "tests/broker/slow_disk.h"
+#include "tests/harness/wait.h"
 
 #include <doctest/doctest.h>
 
@@ -140,6 +142,31 @@ TEST_CASE_FIXTURE(Fenced, "grants outlive the broker, and so does the fence") {
     CHECK(lock("a") == 0);
     CHECK(lock("b") == now);
     CHECK(pass("b", "c") > now);
+}
+
+TEST_CASE("a token is given to nobody before its grant is on the disk, however often it is asked") {
+    OnSlowDisk slow;
+    BrokerFixture& f = slow.f;
+    wire::LockQueuesRequest request;
+    request.set_group("G");
+    request.set_clientid("a");
+    request.set_leasemillis(kLongLease);
+    request.add_queues()->set_topic("T");
+    const auto pending = [&](double count) {
+        return harness::wait_until(RpcClient::kPatience, [&] {
+            return f.broker().metrics().values()["gantry_broker_pending_acks"] == count;
+        });
+    };
+    slow.disk.hold_syncs("commitlog/0");
+    auto first = f.native().start(RequestCode::kLockQueues, &request);
+    REQUIRE(pending(1));
+    auto repeated = f.native().start(RequestCode::kLockQueues, &request);
+    CHECK(pending(2));
+    CHECK_FALSE(is_answered(first));
+    CHECK_FALSE(is_answered(repeated));
+    slow.disk.let_go(OnSlowDisk::kAll);
+    const auto token = first.get().fields<wire::LockQueuesResponse>().held(0).token();
+    CHECK(repeated.get().fields<wire::LockQueuesResponse>().held(0).token() == token);
 }
 
 TEST_CASE_FIXTURE(Fenced, "a lapsed lease goes to who asks next") {

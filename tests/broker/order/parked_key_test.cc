@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "broker/order/parked_key_handler.h"
 #include "protocol/wire/group.pb.h"
 #include "tests/broker/broker_fixture.h"
+#include "tests/broker/slow_disk.h"
+#include "tests/harness/wait.h"
 
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -120,6 +124,46 @@ TEST_CASE_FIXTURE(Parking, "who lost the lock parks nothing") {
     CHECK(list().empty());
     request.set_locktoken(token);
     CHECK(change(request) == "1 3");
+}
+
+TEST_CASE("what is parked twice is told parked once it is on the disk, not before") {
+    OnSlowDisk slow;
+    BrokerFixture& f = slow.f;
+    wire::ChangeParkedKeyRequest request = Parking::request_of(kPark, {3});
+    request.set_isnew(true);
+    const auto pending = [&](double count) {
+        return harness::wait_until(RpcClient::kPatience, [&] {
+            return f.broker().metrics().values()["gantry_broker_pending_acks"] == count;
+        });
+    };
+    slow.disk.hold_syncs("commitlog/0");
+    auto first = f.native().start(RequestCode::kChangeParkedKey, &request);
+    REQUIRE(pending(1));
+    auto repeated = f.native().start(RequestCode::kChangeParkedKey, &request);
+    CHECK(pending(2));
+    CHECK_FALSE(is_answered(repeated));
+    slow.disk.let_go(OnSlowDisk::kAll);
+    CHECK(first.get().summary() == "0");
+    CHECK(repeated.get().fields<wire::ChangeParkedKeyResponse>().count() == 1);
+}
+
+TEST_CASE_FIXTURE(Parking, "as many messages are parked as may be, and not one more") {
+    constexpr auto kMax = static_cast<std::int64_t>(ParkedKeyHandler::kMessagesMax);
+    constexpr std::int64_t kAtOnce = 50'000;
+    std::vector<std::int64_t> offsets(kAtOnce);
+    for (std::int64_t from = 0; from < kMax; from += kAtOnce) {
+        std::iota(offsets.begin(), offsets.end(), from);
+        REQUIRE(park_new(offsets) == std::to_string(from + kAtOnce) + " 0");
+    }
+    const std::string refused = change(kPark, {kMax});
+    CHECK_MESSAGE(
+        refused == "2 as many messages are parked as may be, 1000000: release or drop some",
+        refused);
+    CHECK(list() == "T k 1000000;");
+    CHECK(change(kDone, {0}) == "999999 1");
+    CHECK(change(kPark, {kMax}) == "1000000 1");
+    CHECK(change(kDrop) == "0 0");
+    CHECK(park_new({kMax + 1}) == "1 1000001");
 }
 
 TEST_CASE_FIXTURE(Parking, "what cannot be is refused") {

@@ -5,13 +5,18 @@
 #include "protocol/wire/send_number.h"
 #include "storage/timers/timers.h"
 #include "tests/broker/broker_fixture.h"
+#include "tests/broker/slow_disk.h"
 #include "tests/harness/calls/transaction_calls.h"
 #include "tests/harness/wait.h"
+#include "tests/storage/faulty_file_system.h"
 
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace gantry::broker {
@@ -240,6 +245,66 @@ TEST_CASE("a message is taken back by its handle, once, before it is due, across
     CHECK(recall(f.native(), unknown).code == ResponseCode::kDelayedUnknown);
     CHECK(recall(f.json(), unknown).code == ResponseCode::kIllegalOperation);
     CHECK(read_queue(f.native(), "T", 0) == Bodies{"kept"});
+}
+
+TEST_CASE("that a message was taken back before is not said until that is on the disk") {
+    OnSlowDisk slow;
+    BrokerFixture& f = slow.f;
+    const std::string handle =
+        handle_of(send_stock(f, property("TIMER_DELAY_MS", "60000"), "taken back"));
+    const auto pending = [&](double count) {
+        return wait_until(kPatience, [&] {
+            return f.broker().metrics().values()["gantry_broker_pending_acks"] == count;
+        });
+    };
+    wire::RecallMessageRequest request;
+    request.set_topic("T");
+    request.set_recallhandle(handle);
+    slow.disk.hold_syncs("commitlog/0");
+    auto first = f.native().start(RequestCode::kRecallMessage, &request);
+    REQUIRE(pending(1));
+    auto repeated = f.native().start(RequestCode::kRecallMessage, &request);
+    CHECK(pending(2));
+    CHECK_FALSE(is_answered(first));
+    CHECK_FALSE(is_answered(repeated));
+    slow.disk.let_go(OnSlowDisk::kAll);
+    CHECK(first.get().summary() == "0");
+    CHECK(repeated.get().code == ResponseCode::kDelayedOver);
+}
+
+TEST_CASE("what is due while the disk is full comes once there is room") {
+    auto files = std::make_unique<storage::FaultyFileSystem>();
+    storage::FaultyFileSystem& faulty = *files;
+    BrokerFixture f(
+        [](BrokerOptions& options) {
+            options.message_bytes_max = 64 << 10;
+            options.store_segment_bytes = 1 << 20;
+            options.store_prefault_bytes = 0;
+            options.store_free_bytes_min = 5'000;
+        },
+        std::move(files));
+    REQUIRE(f.create_topic("T", 1) == ResponseCode::kSuccess);
+    constexpr WallMs kDelayMs = 2'000;
+    const std::string delayed(60'000, 'd');
+    const auto sent = std::chrono::steady_clock::now();
+    handle_of(send_stock(f, property("TIMER_DELAY_MS", std::to_string(kDelayMs)), delayed));
+    faulty.set_free_bytes((1 << 20) + 4'999);
+    Bodies kept;
+    while (send(f.native(), "T", 0, {{std::string(60'000, 'x')}}).summary() == "0") {
+        REQUIRE(kept.size() < 1'000);
+        kept.push_back(std::string(60'000, 'x'));
+    }
+    REQUIRE(std::chrono::steady_clock::now() - sent < milliseconds(kDelayMs));
+    // Due for longer than the service waits until it tries again.
+    CHECK_FALSE(wait_until(milliseconds(2 * kDelayMs), [&] { return value(f, "out_total") > 0; }));
+    CHECK(value(f, "waiting") == 1);
+    CHECK(read_queue(f.native(), "T", 0) == kept);
+    faulty.set_free_bytes(std::nullopt);
+    kept.push_back(delayed);
+    CHECK(becomes(f, kept));
+    CHECK(value(f, "out_total") == 1);
+    f.restart();
+    CHECK(read_queue(f.native(), "T", 0) == kept);
 }
 
 TEST_CASE("those that wait are listed by topic and time, in pages") {

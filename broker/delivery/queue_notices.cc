@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/delivery/lost_notices.h"
+#include "broker/delivery/queue_notices.h"
 
 #include <optional>
 
@@ -10,7 +10,7 @@ constexpr Logger kLog("broker");
 
 }  // namespace
 
-bool LostNotices::tell(LostNotice notice) {
+bool QueueNotices::tell(QueueNotice notice) {
     std::optional<std::uint64_t> left_out;
     {
         const MutexLock lock(mutex_);
@@ -25,7 +25,7 @@ bool LostNotices::tell(LostNotice notice) {
     if (!left_out) {
         return false;
     }
-    kLog.warn("consumer told of lost messages",
+    kLog.warn(event_,
               {{"group", notice.group},
                {"topic", notice.topic},
                {"queue", notice.queue},
