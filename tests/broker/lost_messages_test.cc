@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/delivery/lost_notices.h"
+#include "broker/delivery/queue_notices.h"
 #include "storage/log/lost_ranges.h"
 #include "tests/broker/broker_fixture.h"
 
