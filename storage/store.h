@@ -22,6 +22,7 @@
 namespace gantry::storage {
 
 class Pops;
+class ReplicaLog;
 class Timers;
 
 /// The storage engine of one broker: the commit log, its consume queues, key index and state
@@ -144,6 +145,9 @@ public:
     std::size_t numbered_queues() const noexcept;
     /// What groups that pop have in flight. Lives as long as the store.
     Pops& pops() noexcept;
+
+    /// The store as one of several copies of a log. Lives as long as the store.
+    ReplicaLog& replica() noexcept;
 
     /// Delayed messages. Lives as long as the store.
     Timers& timers() noexcept;

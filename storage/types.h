@@ -39,9 +39,10 @@ enum class FlushMode : std::uint8_t {
 ///     o-----------------o-------------------o
 ///     | survives power  | in memory, whole  | next append lands here
 ///
-/// confirmed: readers see records that end at or below it. Async: appended; sync: flushed.
+/// local: this copy holds it as the flush mode asks. Async: appended; sync: flushed.
+/// confirmed: readers see records that end at or below it: local, and in every in-sync copy.
 struct Watermarks {
-    LogOffset first, flushed, appended, confirmed;
+    LogOffset first, flushed, appended, local, confirmed;
 };
 
 /// Where a batch was put. `end` is what the flushed watermark must reach for sync mode.
@@ -195,6 +196,8 @@ struct StoreOptions {
     std::uint64_t prefault_bytes = std::uint64_t{64} << 20U;  ///< faulted in ahead of the tail
     std::uint32_t record_bytes_max = (std::uint32_t{4} << 20U) + (std::uint32_t{64} << 10U);
     FlushMode flush = FlushMode::kAsync;
+    bool is_replicated = false;  ///< confirmed waits for ReplicaLog::confirm
+    bool is_follower = false;    ///< appends nothing of its own until ReplicaLog::lead
     std::uint32_t flush_interval_ms = 500;
     std::uint64_t flush_bytes = std::uint64_t{64}
                                 << 20U;  ///< async: flush at that many dirty bytes
