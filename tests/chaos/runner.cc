@@ -9,6 +9,7 @@
 #include "tests/chaos/world/world.h"
 #include "tests/harness/wait.h"
 
+#include <algorithm>
 #include <csignal>
 #include <iterator>
 #include <map>
@@ -99,7 +100,7 @@ private:
             GANTRY_TRY(run_client(Kind::kConsumer, "push", name, "client2"));
         }
         GANTRY_TRY(run_client(Kind::kConsumer, "pull", "pull.1", "client2"));
-        harness::wait_until(milliseconds(3'000), [this] { return stops_.load(); });
+        harness::wait_until(options_.warm_up, [this] { return stops_.load(); });
         for (const auto& broker : world_->brokers()) {
             base_.push_back(broker->usage());
         }
@@ -152,6 +153,7 @@ private:
     void make(const PlannedFault& fault) {
         harness::wait_until(fault.pause, [this] { return stops_.load(); });
         look_for_dead();
+        const milliseconds length = std::min(fault.length, options_.fault_max);
         Random random(fault.seed);
         const std::int64_t from = now_us();
         const Result<std::string> made = fault.kind->make(*world_, random);
@@ -161,8 +163,8 @@ private:
             return;
         }
         say(std::string(fault.kind->name) + " (" + *made + ") for " +
-            std::to_string(fault.length.count()) + " ms");
-        harness::wait_until(fault.length, [this] { return stops_.load(); });
+            std::to_string(length.count()) + " ms");
+        harness::wait_until(length, [this] { return stops_.load(); });
         recover(fault.kind->name);
         spans_.push_back({fault.kind->name, from, now_us()});
     }
@@ -208,7 +210,7 @@ private:
             if (std::exchange(size, now) != now) {
                 grown = std::chrono::steady_clock::now();
             }
-            return std::chrono::steady_clock::now() - grown > milliseconds(6'000);
+            return std::chrono::steady_clock::now() - grown > options_.silence;
         });
         GANTRY_TRY(end_clients(Kind::kConsumer));
         if (const Status whole = world_->wait_whole(kWholeLimit, true); !whole) {

@@ -17,6 +17,9 @@ namespace gantry::chaos {
 struct RunOptions {
     std::chrono::milliseconds length{60'000};  ///< of the faults; start and end come on top
     std::chrono::milliseconds pause_max{8'000};
+    std::chrono::milliseconds fault_max{60'000};  ///< no fault lasts longer
+    std::chrono::milliseconds warm_up{3'000};     ///< load before the first fault
+    std::chrono::milliseconds silence{6'000};     ///< after which consumers have all they get
     std::uint64_t seed = 0;
     std::filesystem::path directory;  ///< stores, histories, logs; exists
     std::vector<std::string> faults;  ///< names; empty: all
