@@ -170,6 +170,7 @@ private:
     }
 
     void recover(const std::string& kind) {
+        look_for_dead();
         if (const Status mended = world_->mend(); !mended) {
             complain("after " + kind + ": " + to_string(mended.error()));
         }
@@ -195,7 +196,6 @@ private:
 
     Status finish() {
         recover("all faults");
-        look_for_dead();
         GANTRY_TRY(end_clients(Kind::kProducer));
         // Whoever still receives writes; silence for a while is the end.
         std::uintmax_t size = 0;
