@@ -182,7 +182,7 @@ Status World::start_broker(std::size_t index) {
                               {"/usr/bin/env",
                                "LD_PRELOAD=" + std::string(kFakeTime),
                                "FAKETIME_TIMESTAMP_FILE=" + fake_time().string(),
-                               "FAKETIME_NO_CACHE=1",
+                               "FAKETIME_CACHE_DURATION=1",
                                "FAKETIME_DONT_FAKE_MONOTONIC=1"});
     }
     brokers_.push_back(std::make_unique<Daemon>(*network_, std::move(broker)));
