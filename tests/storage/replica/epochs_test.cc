@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/replica/epochs.h"
 
+#include "protocol/wire/state.pb.h"
+
 #include <doctest/doctest.h>
+
+#include <string>
 
 namespace gantry::storage {
 namespace {
@@ -37,6 +41,20 @@ TEST_SUITE("storage/replica/epochs") {
         CHECK(common({}, 10, one, 10) == -1);
         CHECK(common({}, 0, {}, 0) == -1);
         CHECK(common({start(1, 0, 7)}, 10, one, 10) == -1);
+    }
+
+    TEST_CASE("an epoch in the log is as documented") {
+        wire::StateRecord record;
+        wire::EpochPut& put = *record.add_changes()->mutable_epochput();
+        put.set_epoch(7);
+        put.set_id(0x0102030405060708ULL);
+        put.set_member(2);
+        put.set_start(4'096);
+        const std::string wanted(
+            "\x0a\x13\xf2\x01\x10\x08\x07\x11\x08\x07\x06\x05\x04\x03\x02\x01"
+            "\x18\x02\x28\x80\x20",
+            21);
+        CHECK(record.SerializeAsString() == wanted);
     }
 
     TEST_CASE("each byte is of the epoch that began last") {

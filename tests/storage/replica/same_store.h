@@ -3,7 +3,7 @@
 
 #include "common/checksum.h"
 #include "common/random.h"
-#include "storage/log/run_bytes.h"
+#include "storage/index/queue_index.h"
 #include "storage/replica/replica_log.h"
 #include "tests/storage/store_fixture.h"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/replica/storage_id.h"
 
+#include "common/checksum.h"
 #include "tests/storage/check/stopped_store.h"
 
 #include <fstream>
@@ -69,6 +70,22 @@ TEST_SUITE("storage/replica/storage_id") {
         CHECK(f.open("boot").promised_epoch() == 5);
         f.set_unclean(true);
         CHECK(f.open("boot-2").promised_epoch() == 5);
+    }
+
+    TEST_CASE("the file is as documented") {
+        Fixture f;
+        StorageIdentity identity = f.open("b1");
+        REQUIRE(identity.promise(3));
+        const std::string file =
+            StoppedStore::content_of(f.options.directory / "replica" / "identity");
+        REQUIRE(file.size() == 38);
+        CHECK(file.substr(0, 8) == "GANTRYRI");
+        const auto* const bytes = as_bytes(file).data();
+        CHECK(load_be<std::uint64_t>(bytes + 8) == identity.id());
+        CHECK(load_be<std::int64_t>(bytes + 16) == 3);
+        CHECK(load_be<std::uint32_t>(bytes + 24) == 2);
+        CHECK(file.substr(28, 2) == "b1");
+        CHECK(load_be<std::uint64_t>(bytes + 30) == xxh3(as_bytes(file).first(30)));
     }
 
     TEST_CASE("a damaged file costs the id, not the start") {
