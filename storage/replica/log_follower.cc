@@ -106,6 +106,9 @@ Status LogFollower::fold_ready() {
         }
         return step;
     });
+    if (!is_broken()) {
+        folding_to_.store(parts_.log->appended().value, std::memory_order_release);
+    }
     if (done > 0) {
         ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(done));
         if (EpochList now = parts_.state->epochs(); now != epochs) {
