@@ -46,6 +46,7 @@ public:
     ReplicaLog(const ReplicaLog&) = delete;
     ReplicaLog& operator=(const ReplicaLog&) = delete;
 
+    /// What it does with its log.
     enum class Role : std::uint8_t { kFollowing, kLeading, kFenced };
 
     Role role() const noexcept;

@@ -134,19 +134,22 @@ private:
         }
         const LogOffset end = store().watermarks().local;
         const LogOffset from = store().watermarks().confirmed;
-        store().replica().confirm(from + static_cast<std::int64_t>(random_.below(
-                                             static_cast<std::uint64_t>(end - from) + 1)));
+        confirmed_ = from + static_cast<std::int64_t>(
+                                random_.below(static_cast<std::uint64_t>(end - from) + 1));
+        store().replica().confirm(confirmed_);
     }
 
     void restart() {
         if (random_.below(3) == 0) {
-            const bool is_confirmed = random_.below(2) == 0;
-            if (is_confirmed) {
-                store().replica().confirm(LogOffset(INT64_MAX));
+            if (random_.below(2) == 0) {
+                confirmed_ = store().watermarks().appended;
+                store().replica().confirm(confirmed_);
             }
+            const bool is_confirmed = confirmed_ >= store().watermarks().appended;
             REQUIRE(store().close());
             follower_->at.open();
             REQUIRE(follower_->at.recovery.was_clean == is_confirmed);
+            confirmed_ = LogOffset(0);
             return;
         }
         const PowerCut cut = follower_->files.cut();
@@ -155,6 +158,7 @@ private:
         write_image(cut, is_kill ? Survives::kEverything : Survives::kRandom, random_, root);
         follower_.reset();
         begin_follower(root);
+        confirmed_ = LogOffset(0);
         REQUIRE(follower_->at.recovery.lost_ranges == 0);
         REQUIRE(store().watermarks().appended >= cut.durable);
     }
@@ -177,6 +181,7 @@ private:
     StoreFixture leader_;
     LeaderLoad load_;
     std::unique_ptr<CutFollower> follower_;
+    LogOffset confirmed_;  ///< what the follower was told
     int lives_ = 0;
 };
 

@@ -26,7 +26,7 @@ struct Fixture {
           load(leader, random) {
         leader.options.segment_bytes = 24'000;
         leader.options.hot_bytes = 24'000;
-        leader.options.retention.keep_ms = 900;
+        leader.options.retention.bytes_max = 50'000;
         leader.options.retention.check_ms = 3'600'000;
         follower.options.segment_bytes = 24'000;
         follower.options.hot_bytes = 24'000;
@@ -35,7 +35,7 @@ struct Fixture {
         follower.options.is_follower = true;
         leader.open();
         load.opened();
-        load.steps(150);
+        load.steps(200);
         expire();
         REQUIRE(leader.store->watermarks().first > LogOffset(0));
     }
