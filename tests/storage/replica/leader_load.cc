@@ -5,9 +5,12 @@
 #include "storage/pop/pops.h"
 #include "storage/timers/timers.h"
 
+#include <algorithm>
+
 namespace gantry::storage {
 
 void LeaderLoad::opened() {
+    now_ = std::max(now_, at_.clock.wall_ms());
     at_.clock.set(now_);
     REQUIRE(at_.store->timers().open(wheel(), now_));
 }
@@ -88,7 +91,7 @@ void LeaderLoad::send() {
 void LeaderLoad::send_numbered() {
     const std::string name = topic();
     const auto id = static_cast<std::int32_t>(random_.below(2));
-    const std::uint64_t producer = 1 + random_.below(3);
+    const std::uint64_t producer = producers_ + random_.below(3);
     std::int64_t& sequence = sequences_[{producer, name, id}];
     Queue& queue = at_.queue(name, id);
     const std::size_t count = 1 + random_.below(5);
@@ -243,20 +246,20 @@ void LeaderLoad::commit_offset() {
 void LeaderLoad::pop() {
     at_.queue("popped");
     PopTable& table = at_.store->pops().table();
+    QueueOffset from;
     table.with("popper", "popped", [&](PopShare& share) {
-        const OffsetSpan span{QueueOffset(popped_), QueueOffset(popped_ + 3)};
-        share.open(0, QueueOffset(0)).hand_out({span, now_ + 60'000, now_, 1});
+        PopQueue& queue = share.open(0, QueueOffset(0));
+        from = queue.next();
+        queue.hand_out({{from, from + 3}, now_ + 60'000, now_, 1});
         return true;
     });
     REQUIRE(at_.store->pops().write(Pops::What::kLeases));
     if (random_.below(2) == 0) {
         table.with("popper", "popped", [&](PopShare& share) {
-            const OffsetSpan span{QueueOffset(popped_), QueueOffset(popped_ + 2)};
-            share.find(0)->acknowledge(span, now_);
+            share.find(0)->acknowledge({from, from + 2}, now_);
             return true;
         });
     }
-    popped_ += 3;
 }
 
 void LeaderLoad::lock_queue() {

@@ -17,7 +17,8 @@ namespace gantry::storage {
 /// pops, locks of queues.
 class LeaderLoad {
 public:
-    LeaderLoad(StoreFixture& at, Random& random) : at_(at), random_(random) {}
+    LeaderLoad(StoreFixture& at, Random& random)
+        : at_(at), random_(random), producers_(random.next() | 1U) {}
 
     /// The store of `at` was opened.
     void opened();
@@ -47,9 +48,9 @@ private:
 
     StoreFixture& at_;
     Random& random_;
+    const std::uint64_t producers_;  ///< number of the first one
     std::size_t number_ = 0;
     std::int64_t token_ = 0;
-    std::int64_t popped_ = 0;
     WallMs now_ = 1'700'000'000'000;
     std::vector<LogOffset> halves_;
     std::map<std::tuple<std::uint64_t, std::string, int>, std::int64_t> sequences_;
