@@ -3,6 +3,7 @@
 
 #include "common/failpoint/failpoint.h"
 #include "common/log.h"
+#include "storage/check/closed_store.h"
 #include "storage/cold/store_cold_source.h"
 #include "storage/pop/pops.h"
 #include "storage/recovery.h"
@@ -35,17 +36,6 @@ Status check_options(const StoreOptions& options) {
 Status make_marker(FileSystem& files, const std::filesystem::path& path) {
     GANTRY_ASSIGN_OR_RETURN(const auto file, files.open(path, FileSystem::Open::kCreate));
     return files.sync_directory(path.parent_path());
-}
-
-/// Makes the directory and its name durable: what is synced in it later is lost with the name.
-Status make_directory(FileSystem& files, const std::filesystem::path& directory) {
-    if (directory.empty() || files.exists(directory)) {
-        return ok();
-    }
-    const std::filesystem::path parent = directory.parent_path();
-    GANTRY_TRY(make_directory(files, parent));
-    GANTRY_TRY(files.create_directories(directory));
-    return files.sync_directory(parent.empty() ? std::filesystem::path(".") : parent);
 }
 
 }  // namespace

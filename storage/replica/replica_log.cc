@@ -56,9 +56,10 @@ ReplicaLog::ReplicaLog(Store::Parts& parts) : state_(std::make_unique<State>(par
 ReplicaLog::~ReplicaLog() = default;
 
 Status ReplicaLog::open() {
-    if (role() == Role::kFollowing) {
-        state_->refuse(kFollowing);
+    if (role() != Role::kFollowing) {
+        return ok();
     }
+    state_->refuse(kFollowing);
     return state_->follower.open();
 }
 

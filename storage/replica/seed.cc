@@ -117,7 +117,7 @@ Status plant_seed(FileSystem& files, const StoreOptions& options, const wire::St
                          " is not that of the master, " + std::to_string(seed.segmentbytes())};
     }
     const fs::path& store = options.directory;
-    GANTRY_TRY(files.create_directories(store));
+    GANTRY_TRY(make_directory(files, store));
     GANTRY_ASSIGN_OR_RETURN(const auto lock, files.lock(store / "lock"));
     GANTRY_ASSIGN_OR_RETURN(const bool is_full, has_log(files, store));
     if (is_full) {
