@@ -6,6 +6,7 @@
 #include "broker/delivery/queue_notices.h"
 #include "broker/flow/flow_control.h"
 #include "broker/order/queue_locks.h"
+#include "broker/replication/replica.h"
 #include "broker/settings.h"
 #include "broker/work_pool.h"
 #include "common/clock.h"
@@ -61,6 +62,7 @@ struct Context {
     FlowControl flow;
     net::MemoryMeter memory;
     storage::Store* store = nullptr;
+    ReplicaInfo* replica = nullptr;  ///< never null while loops run
     Registrar* registrar = nullptr;
     TimerService* timers = nullptr;
     PopService* pops = nullptr;
