@@ -6,7 +6,7 @@
 #include "broker/delivery/queue_notices.h"
 #include "broker/flow/flow_control.h"
 #include "broker/order/queue_locks.h"
-#include "broker/replication/replica.h"
+#include "broker/replication/replica_info.h"
 #include "broker/settings.h"
 #include "broker/work_pool.h"
 #include "common/clock.h"
@@ -62,7 +62,8 @@ struct Context {
     FlowControl flow;
     net::MemoryMeter memory;
     storage::Store* store = nullptr;
-    ReplicaInfo* replica = nullptr;  ///< never null while loops run
+    AloneReplica alone;
+    ReplicaInfo* replica = &alone;
     Registrar* registrar = nullptr;
     TimerService* timers = nullptr;
     PopService* pops = nullptr;

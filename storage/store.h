@@ -104,8 +104,11 @@ public:
     Status read_cold(ColdRequest request, ColdDone done) const;
     /// How long a loop took to get to a cold reply: cold reads slow down when loops are late.
     void cold_answered_after(std::chrono::nanoseconds lag) const;
-    /// Answers cold reads that wait with kClosed and takes no more. Blocks. Idempotent.
+    /// Answers cold reads that wait with kClosed and takes no more: none calls back when it
+    /// returns. Blocks. Idempotent.
     void stop_cold_reads();
+    /// Takes them again.
+    void start_cold_reads();
     /// Brings the runs of a cold result into the page cache, sequentially.
     void warm_up(const ReadResult& result) const;
     /// End of the queue as readers may see it.
