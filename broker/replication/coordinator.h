@@ -19,8 +19,8 @@ struct LiveMember {
     MemberId id;
     std::string replication_address;  ///< host:port
     std::string client_address;
-    std::int64_t epoch = 0;    ///< it obeys
-    std::int64_t log_end = 0;  ///< about; what an election prefers
+    std::int64_t epoch = 0;         ///< it obeys
+    std::int64_t log_end = 0;       ///< about; what an election prefers
     std::uint64_t incarnation = 0;  ///< random, of the process
 
     bool operator==(const LiveMember&) const = default;

@@ -21,7 +21,7 @@ namespace gantry::broker {
 
 /// What both ends of a replication link are told at start.
 struct LinkOptions {
-    std::string group;    ///< broker name
+    std::string group;  ///< broker name
     std::string cluster;
     MemberId self;
     std::string secret;  ///< replication.secret; empty: peers are not authenticated
