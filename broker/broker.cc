@@ -25,6 +25,7 @@
 #include "broker/pop/pop_handler.h"
 #include "broker/pop/pop_service.h"
 #include "broker/registrar.h"
+#include "broker/replication/replica_handler.h"
 #include "broker/reply/reply_handler.h"
 #include "broker/timers/timer_handler.h"
 #include "broker/timers/timer_service.h"
@@ -74,6 +75,7 @@ struct Broker::Handlers {
           describe(context),
           flow(context, creator),
           reply(context, creator),
+          replica(context),
           pops(context, creator),
           pop(context, pops),
           shares(context),
@@ -95,6 +97,7 @@ struct Broker::Handlers {
         shares.add_to(dispatcher);
         flow.add_to(dispatcher);
         reply.add_to(dispatcher);
+        replica.add_to(dispatcher);
     }
 
     Dispatcher dispatcher;
@@ -114,6 +117,7 @@ struct Broker::Handlers {
     DescribeHandler describe;
     FlowHandler flow;
     ReplyHandler reply;
+    ReplicaHandler replica;
     PopService pops;
     PopHandler pop;
     ShareService shares;
@@ -126,8 +130,12 @@ struct Broker::Handlers {
     std::unique_ptr<net::Timer> stalls;
 };
 
-Broker::Broker(Private /*unused*/, const BrokerOptions& options, Clock& clock, FileSystem& files)
-    : options_(options), clock_(clock), files_(files) {}
+Broker::Broker(Private /*unused*/,
+               const BrokerOptions& options,
+               Clock& clock,
+               FileSystem& files,
+               ReplicaInfo* replica)
+    : options_(options), clock_(clock), files_(files), replica_(replica) {}
 
 Broker::~Broker() {
     stop();
@@ -144,6 +152,7 @@ Broker::~Broker() {
         handlers_->transaction_checker.reset();
         handlers_->pops.close();
         handlers_->shares.close();
+        handlers_->replica.close();
     }
     if (context_) {
         context_->pool.stop();
@@ -153,9 +162,10 @@ Broker::~Broker() {
 
 Result<std::unique_ptr<Broker>> Broker::start(const BrokerOptions& options,
                                               Clock& clock,
-                                              FileSystem& files) {
+                                              FileSystem& files,
+                                              ReplicaInfo* replica) {
     GANTRY_TRY(check_options(options));
-    auto broker = std::make_unique<Broker>(Private{}, options, clock, files);
+    auto broker = std::make_unique<Broker>(Private{}, options, clock, files, replica);
     GANTRY_TRY(broker->open());
     return broker;
 }
@@ -164,6 +174,7 @@ Status Broker::open() {
     GANTRY_TRY(open_loops());
     context_ = std::make_unique<Context>(options_, clock_, metrics_);
     context_->start_ms = clock_.wall_ms();
+    context_->replica = replica_ != nullptr ? replica_ : context_->replica;
     handlers_ = std::make_unique<Handlers>(*context_);
     for (std::size_t i = 0; i < loops_.size(); ++i) {
         loop_states_.push_back(std::make_unique<LoopState>(

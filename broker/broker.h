@@ -22,6 +22,7 @@ namespace gantry::broker {
 
 struct Context;
 class LoopState;
+class ReplicaInfo;
 
 /// A running broker: the store, the loops that serve clients, the links to the nameservers.
 ///
@@ -38,14 +39,20 @@ class Broker final : public net::Daemon, private net::ConnectionHandler {
 
 public:
     /// For start only.
-    Broker(Private, const BrokerOptions& options, Clock& clock, FileSystem& files);
+    Broker(Private,
+           const BrokerOptions& options,
+           Clock& clock,
+           FileSystem& files,
+           ReplicaInfo* replica);
     ~Broker() override;
 
     /// Opens the store, serves, and registers with the nameservers; waits for the first
     /// registration at most two seconds.
+    /// `replica` outlives it; null: there is no replication.
     static Result<std::unique_ptr<Broker>> start(const BrokerOptions& options,
                                                  Clock& clock,
-                                                 FileSystem& files);
+                                                 FileSystem& files,
+                                                 ReplicaInfo* replica = nullptr);
 
     std::uint16_t port() const override;
     std::uint16_t http_port() const override;
@@ -84,6 +91,7 @@ private:
     const BrokerOptions options_;
     Clock& clock_;
     FileSystem& files_;
+    ReplicaInfo* const replica_;
     MetricRegistry metrics_;
     std::vector<std::unique_ptr<net::EventLoop>> loops_;
     std::unique_ptr<storage::Store> store_;

@@ -83,6 +83,10 @@ struct BrokerOptions {
     std::int64_t pop_leases_max = 20'000;
     std::int64_t pop_write_interval_ms = 1'000;
 
+    std::string replication_acks = "sync";
+    std::int64_t replication_in_sync_min = 1;
+    bool replication_slave_reads = true;
+
     bool trace_topic = false;  ///< RocketMQ's traceTopicEnable
     bool reply_store = true;   ///< RocketMQ's storeReplyMessageEnable
 
