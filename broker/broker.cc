@@ -18,11 +18,16 @@ constexpr std::chrono::milliseconds kRegistrationWait{2'000};
 
 }  // namespace
 
-Broker::Broker(Private /*unused*/, const BrokerOptions& options, Clock& clock, FileSystem& files)
+Broker::Broker(Private /*unused*/,
+               const BrokerOptions& options,
+               Clock& clock,
+               FileSystem& files,
+               ReplicaInfo* replica)
     : options_(options),
       clock_(clock),
       files_(files),
       alone_(std::make_unique<AloneReplica>()),
+      replica_(replica != nullptr ? *replica : *alone_),
       progress_(std::make_shared<ProgressRelay>()) {}
 
 Broker::~Broker() {
@@ -35,9 +40,10 @@ Broker::~Broker() {
 
 Result<std::unique_ptr<Broker>> Broker::start(const BrokerOptions& options,
                                               Clock& clock,
-                                              FileSystem& files) {
+                                              FileSystem& files,
+                                              ReplicaInfo* replica) {
     GANTRY_TRY(check_options(options));
-    auto broker = std::make_unique<Broker>(Private{}, options, clock, files);
+    auto broker = std::make_unique<Broker>(Private{}, options, clock, files, replica);
     GANTRY_TRY(broker->open());
     return broker;
 }
@@ -74,7 +80,7 @@ Status Broker::open_alone() {
     store_ = std::move(opened.store);
     store_->on_progress([relay = progress_] { relay->report(); });
     GANTRY_ASSIGN_OR_RETURN(
-        serving_, Serving::start({options_, clock_, metrics_, *alone_, *store_, *place_}));
+        serving_, Serving::start({options_, clock_, metrics_, replica_, *store_, *place_}));
     progress_->set([serving = serving_.get()] { serving->on_store_progress(); });
     serving_->on_store_progress();
     return ok();

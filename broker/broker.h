@@ -20,6 +20,7 @@
 namespace gantry::broker {
 
 class AloneReplica;
+class ReplicaInfo;
 class ReplicaNode;
 class Serving;
 
@@ -38,14 +39,20 @@ class Broker final : public net::Daemon {
 
 public:
     /// For start only.
-    Broker(Private, const BrokerOptions& options, Clock& clock, FileSystem& files);
+    Broker(Private,
+           const BrokerOptions& options,
+           Clock& clock,
+           FileSystem& files,
+           ReplicaInfo* replica);
     ~Broker() override;
 
     /// Opens the store, serves, and registers with the nameservers; waits for the first
     /// registration, and for a role in the group, at most two seconds each.
+    /// `replica`, of a broker that is told what it is by a test, outlives it.
     static Result<std::unique_ptr<Broker>> start(const BrokerOptions& options,
                                                  Clock& clock,
-                                                 FileSystem& files);
+                                                 FileSystem& files,
+                                                 ReplicaInfo* replica = nullptr);
 
     std::uint16_t port() const override;
     std::uint16_t http_port() const override;
@@ -76,6 +83,7 @@ private:
     MetricRegistry metrics_;
     std::optional<ClientPort> place_;
     std::unique_ptr<AloneReplica> alone_;
+    ReplicaInfo& replica_;
     std::shared_ptr<ProgressRelay> progress_;
     std::unique_ptr<storage::Store> store_;
     std::unique_ptr<Serving> serving_;

@@ -35,7 +35,7 @@ Control::~Control() {
 
 Status Control::start() {
     GANTRY_ASSIGN_OR_RETURN(loop_, net::EventLoop::create({.name = "replica"}));
-    make_links();
+    GANTRY_TRY(make_links());
     GANTRY_TRY(
         server_->listen(parts_.options.base.listen_address, parts_.replication_port));
     tick_ = std::make_unique<net::Timer>(*loop_, [this] { tick(); });
@@ -62,19 +62,22 @@ LinkOptions Control::link_options() const {
     return link;
 }
 
-void Control::make_links() {
+Status Control::make_links() {
     const ReplicationOptions& replication = parts_.options.replication;
     const LinkOptions link = link_options();
     server_ =
         std::make_unique<ReplicationServer>(*loop_, parts_.clock, link, server_callbacks());
     follower_ = std::make_unique<Follower>(*loop_, parts_.clock, link, follower_callbacks());
-    coordinator_ = make_coordinator(*loop_, parts_.options, link);
+    GANTRY_ASSIGN_OR_RETURN(
+        coordinator_,
+        make_coordinator({*loop_, parts_.clock, boot_clock_, parts_.files}, parts_.options, link));
     Elector::Options elector;
     elector.self = id_;
     elector.incarnation = incarnation_;
     elector.is_automatic = !replication.is_static();
     elector.may_found = !replication.is_static() || replication.role == "master";
     elector_ = std::make_unique<Elector>(elector);
+    return ok();
 }
 
 void Control::begin() {
@@ -191,7 +194,7 @@ void Control::hand_over() {
 }
 
 void Control::close() {
-    if (!loop_ || std::exchange(is_closed_, true)) {
+    if (std::exchange(is_closed_, true) || !loop_) {
         return;
     }
     parts_.role.set_operator({});
@@ -206,7 +209,9 @@ void Control::close() {
         let_go_of_store();
         coordinator_->stop([left] { left->set_value(); });
     });
-    finished.wait_for(kLeaveLimit);
+    if (loop_->is_running()) {
+        finished.wait_for(kLeaveLimit);
+    }
     stop_loop();
 }
 
@@ -217,9 +222,13 @@ void Control::stop_loop() {
     again_.reset();
     leaving_.reset();
     reopen_.reset();
-    follower_->close();
+    if (follower_) {
+        follower_->close();
+    }
     follower_.reset();
-    server_->close();
+    if (server_) {
+        server_->close();
+    }
     server_.reset();
     coordinator_.reset();
 }

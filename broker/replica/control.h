@@ -12,6 +12,7 @@
 #include "broker/settings.h"
 #include "broker/work_pool.h"
 #include "common/clock.h"
+#include "common/file_system.h"
 #include "common/metrics.h"
 #include "common/mutex.h"
 #include "protocol/net/event_loop.h"
@@ -47,6 +48,7 @@ public:
     struct Parts {
         const BrokerOptions& options;
         Clock& clock;
+        FileSystem& files;
         MetricRegistry& metrics;
         RoleState& role;
         LocalCopy& copy;
@@ -89,7 +91,7 @@ private:
     // control.cc
     void begin();
     LinkOptions link_options() const;
-    void make_links();
+    Status make_links();
     LiveMember self() const;
     void tick();
     void announce();
@@ -135,6 +137,7 @@ private:
     wire::PromoteResponse prospects() const;
     bool is_master_alive() const;
     void answer_promotions(const Result<std::int64_t>& epoch);
+    std::optional<MemberId> find_heir() const;
     void begin_hand_over(std::function<void()> done);
     void try_hand_over();
     void end_hand_over(const std::string& how);

@@ -135,6 +135,19 @@ void Control::begin_hand_over(std::function<void()> done) {
     try_hand_over();
 }
 
+/// Another member in sync that has everything.
+std::optional<MemberId> Control::find_heir() const {
+    const std::int64_t end = store_->watermarks().appended.value;
+    for (const wire::ReplicaLink& link : server_->links()) {
+        for (const MemberId& id : in_sync_->state().members) {
+            if (id.member == link.member() && id != id_ && link.acknowledged() >= end) {
+                return id;
+            }
+        }
+    }
+    return std::nullopt;
+}
+
 /// Once another copy in sync has everything and nothing is appended any more.
 void Control::try_hand_over() {
     if (!handed_over_) {
@@ -145,16 +158,8 @@ void Control::try_hand_over() {
         return;
     }
     leaving_->start_once(kLook);
-    const std::int64_t end = store_->watermarks().appended.value;
-    std::optional<MemberId> heir;
-    for (const wire::ReplicaLink& link : server_->links()) {
-        for (const MemberId& id : in_sync_->state().members) {
-            if (id.member == link.member() && id != id_ && link.acknowledged() >= end) {
-                heir = id;
-            }
-        }
-    }
-    if (!heir || is_swapping_ || in_sync_->confirmed().value < end) {
+    const std::optional<MemberId> heir = find_heir();
+    if (!heir || is_swapping_ || in_sync_->confirmed() < store_->watermarks().appended) {
         return;
     }
     if (parts_.options.replication.is_static()) {

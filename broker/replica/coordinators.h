@@ -4,16 +4,27 @@
 #include "broker/replication/coordinator.h"
 #include "broker/replication/replication_server.h"
 #include "broker/settings.h"
+#include "common/clock.h"
+#include "common/file_system.h"
+#include "common/result.h"
 #include "protocol/net/event_loop.h"
 
 #include <memory>
 
 namespace gantry::broker {
 
-/// The coordinator that replication.mode asks for; on `loop`, which outlives it. `link` is how other
-/// members are asked.
-std::unique_ptr<Coordinator> make_coordinator(net::EventLoop& loop,
-                                              const BrokerOptions& options,
-                                              const LinkOptions& link);
+/// What a coordinator works with; outlives it.
+struct CoordinatorParts {
+    net::EventLoop& loop;
+    Clock& clock;
+    Clock& boot_clock;
+    FileSystem& files;
+};
+
+/// The coordinator that replication.mode asks for. `link` is how other members are asked. Errors:
+/// those of StaticCoordinator::open.
+Result<std::unique_ptr<Coordinator>> make_coordinator(const CoordinatorParts& parts,
+                                                      const BrokerOptions& options,
+                                                      const LinkOptions& link);
 
 }  // namespace gantry::broker

@@ -49,7 +49,8 @@ Status ReplicaNode::open() {
 }
 
 Status ReplicaNode::make_control() {
-    Control::Parts parts{parts_.options, parts_.clock, parts_.metrics, role_, copy_, role_thread_};
+    Control::Parts parts{parts_.options, parts_.clock, parts_.files,
+                         parts_.metrics, role_, copy_, role_thread_};
     parts.secret = secret_;
     parts.client_address = parts_.place.address().text;
     parts.replication_port = replication_port_;

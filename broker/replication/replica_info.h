@@ -55,6 +55,20 @@ public:
                          std::function<void(Result<wire::PromoteResponse>)> done) = 0;
 };
 
+/// What a broker is known by beside its name: 0 a master, its member number a slave; `configured`
+/// where there is no replication.
+inline std::int64_t broker_id(const ReplicaInfo& replica, std::int64_t configured) noexcept {
+    switch (replica.role()) {
+        case ReplicaRole::kSlave:
+            return replica.member();
+        case ReplicaRole::kMaster:
+            return 0;
+        case ReplicaRole::kAlone:
+            break;
+    }
+    return configured;
+}
+
 /// What a broker without replication says: it is alone, and always master.
 class AloneReplica final : public ReplicaInfo {
 public:

@@ -20,7 +20,7 @@
 #include "broker/pop/pop_handler.h"
 #include "broker/pop/pop_service.h"
 #include "broker/registrar.h"
-#include "broker/replica/replica_handler.h"
+#include "broker/replication/replica_handler.h"
 #include "broker/reply/reply_handler.h"
 #include "broker/serving/serving.h"
 #include "broker/timers/timer_handler.h"

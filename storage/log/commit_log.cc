@@ -296,7 +296,8 @@ Watermarks CommitLog::watermarks() const noexcept {
     now.first = first();
     now.flushed = flushed();
     now.appended = appended();
-    now.confirmed = options_.flush == FlushMode::kSync ? now.flushed : now.appended;
+    now.local = options_.flush == FlushMode::kSync ? now.flushed : now.appended;
+    now.confirmed = now.local;
     return now;
 }
 
