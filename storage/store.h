@@ -23,6 +23,7 @@ namespace gantry::storage {
 
 class Pops;
 class ReplicaLog;
+class ReplicaSource;
 class Timers;
 
 /// The storage engine of one broker: the commit log, its consume queues, key index and state
@@ -66,6 +67,12 @@ public:
     /// One round of the scrubber over all that is durable, now and without its limit: damage is
     /// quarantined, see docs/durability.md. Blocks on the disk. kClosed.
     Result<ScrubReport> scrub();
+
+    /// Other copies of the log that lost pieces of this one are taken from, in the background, from
+    /// now on; null: there are none. Any thread, does not block. See docs/durability.md.
+    void repair_from(std::shared_ptr<ReplicaSource> source);
+    /// Tries that now, for all that is lost. Blocks. kNotFound: there are no other copies. kClosed.
+    Result<MendReport> repair();
 
     /// The living topic of that name, or null.
     Topic* find_topic(std::string_view name) const;

@@ -24,6 +24,7 @@
 
 namespace gantry::storage {
 
+class Mender;
 class Pops;
 class Scrubber;
 class Timers;
@@ -157,6 +158,7 @@ struct Store::Parts {
     std::unique_ptr<LostRanges> lost;
     std::unique_ptr<Checkpointer> checkpointer;
     std::unique_ptr<Retention> retention;
+    std::unique_ptr<Mender> mender;      ///< so does that of this one
     std::unique_ptr<Scrubber> scrubber;  ///< its thread ends before anything it uses
 
     Mutex progress_mutex;

@@ -243,6 +243,11 @@ void ColdReader::wait_locked(MutexLock& lock, SteadyTime now) {
     }
 }
 
+void ColdReader::forget_chunks() {
+    const MutexLock lock(mutex_);
+    chunks_.drop_all();
+}
+
 void ColdReader::work(JobPtr job) {
     if (!job->is_begun && !begin(*job)) {
         finish(std::move(job), ok());

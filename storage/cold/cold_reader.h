@@ -95,6 +95,9 @@ public:
     /// thread.
     void answered_after(std::chrono::nanoseconds lag);
 
+    /// Bytes of the log have changed that were damaged: what was read of them is not used again.
+    void forget_chunks();
+
 private:
     struct Job;
     using JobPtr = std::unique_ptr<Job>;
