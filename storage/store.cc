@@ -229,6 +229,11 @@ Watermarks Store::watermarks() const noexcept {
     return parts_->log->watermarks();
 }
 
+bool Store::wait_local(LogOffset to, SteadyTime deadline) const {
+    return flush_mode() == FlushMode::kAsync ? watermarks().appended >= to
+                                             : parts_->log->wait_flushed_until(to, deadline);
+}
+
 FlushMode Store::flush_mode() const noexcept {
     return parts_->options.flush;
 }

@@ -328,6 +328,16 @@ Status CommitLog::wait_flushed(LogOffset at) {
     return ok();
 }
 
+bool CommitLog::wait_flushed_until(LogOffset at, SteadyTime deadline) const {
+    MutexLock lock(progress_mutex_);
+    while (flushed() < at) {
+        if (!lock.wait_until(progressed_, deadline)) {
+            return flushed() >= at;
+        }
+    }
+    return true;
+}
+
 Status CommitLog::close() {
     std::optional<Error> before;
     LogOffset tail;

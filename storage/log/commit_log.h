@@ -117,6 +117,9 @@ public:
     void flush_soon();
     /// Blocks until everything below `at` is durable. kReadOnly: it never will be.
     Status wait_flushed(LogOffset at);
+    /// As long as that does not take longer than to `deadline`, and without asking for it. False:
+    /// it is not durable by then.
+    bool wait_flushed_until(LogOffset at, SteadyTime deadline) const;
     Watermarks watermarks() const noexcept;
 
     LogOffset appended() const noexcept {
@@ -234,7 +237,7 @@ private:
     std::condition_variable next_changed_;
 
     mutable Mutex progress_mutex_;
-    std::condition_variable progressed_;
+    mutable std::condition_variable progressed_;
     std::function<void()> on_progress_ GANTRY_GUARDED_BY(progress_mutex_);
 
     Counter& segment_waits_;
