@@ -54,6 +54,7 @@ LinkOptions Control::link_options() const {
     link.self = id_;
     link.secret = parts_.secret;
     link.client_address = parts_.client_address;
+    link.metrics = &parts_.metrics;
     link.segment_bytes = static_cast<std::uint64_t>(parts_.options.store_segment_bytes);
     link.window_bytes = static_cast<std::uint64_t>(replication.window_bytes);
     link.seed_bytes_per_second = static_cast<std::uint64_t>(replication.seed_bytes_per_second);
@@ -71,6 +72,7 @@ Status Control::make_links() {
     GANTRY_ASSIGN_OR_RETURN(
         coordinator_,
         make_coordinator({*loop_, parts_.clock, boot_clock_, parts_.files}, parts_.options, link));
+    reach_ = std::make_shared<Reach>(*loop_, link);
     Elector::Options elector;
     elector.self = id_;
     elector.incarnation = incarnation_;
@@ -216,6 +218,9 @@ void Control::close() {
 }
 
 void Control::stop_loop() {
+    if (reach_) {
+        reach_->close();
+    }
     loop_->stop();
     loop_->join();
     tick_.reset();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "broker/replica/local_copy.h"
+#include "broker/replica/reach.h"
 #include "broker/replica/role_state.h"
 #include "broker/replication/boot_clock.h"
 #include "broker/replication/coordinator.h"
@@ -151,6 +152,7 @@ private:
     std::unique_ptr<Follower> follower_;
     std::unique_ptr<Coordinator> coordinator_;
     std::unique_ptr<Elector> elector_;
+    std::shared_ptr<Reach> reach_;
     std::atomic<bool> is_settled_{false};
     std::atomic<bool> is_progress_posted_{false};
     mutable Mutex mutex_;
@@ -167,6 +169,7 @@ private:
     std::unique_ptr<InSync> in_sync_;  ///< of a master
     std::int64_t serving_ = 0;         ///< the epoch it is master of
     std::int64_t promised_ = 0;
+    bool is_lost_ = false;  ///< the master it follows, as was told
     std::int64_t refused_ = -1;  ///< the epoch whose master's port refuses
     std::int64_t follows_epoch_ = 0;
     std::string follows_;  ///< address; empty: nobody

@@ -36,6 +36,9 @@ void Control::take_store() {
     store_ = parts_.copy.store();
     promised_ = std::max(promised_, parts_.copy.promised_epoch());
     server_->set_store(store_);
+    if (store_ != nullptr) {
+        store_->repair_from(reach_->source(*store_));
+    }
 }
 
 void Control::take_over(const GroupState& state, std::uint64_t revision) {
@@ -218,7 +221,9 @@ Follower::Callbacks Control::follower_callbacks() {
                   {{"epoch", epoch}, {"master", master}, {"address", address}});
     };
     callbacks.on_master_lost = [this](bool is_refused) {
-        kLog.warn("master_lost", {{"epoch", follows_epoch_}, {"refused", is_refused}});
+        if (!std::exchange(is_lost_, true)) {
+            kLog.warn("master_lost", {{"epoch", follows_epoch_}, {"refused", is_refused}});
+        }
         if (is_refused) {
             refused_ = follows_epoch_;
         }
@@ -226,6 +231,7 @@ Follower::Callbacks Control::follower_callbacks() {
     };
     callbacks.on_following = [this] {
         refused_ = -1;
+        is_lost_ = false;
         store_failure_.clear();
         is_settled_.store(true);
         kLog.info("is_following", {{"epoch", follows_epoch_}, {"address", follows_}});

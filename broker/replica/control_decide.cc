@@ -27,10 +27,19 @@ void Control::on_view(const GroupView& view) {
 }
 
 void Control::note_master() {
-    const auto master = std::find_if(view_.live.begin(), view_.live.end(), [&](const auto& one) {
-        return one.id.member == view_.state.master;
-    });
-    parts_.role.set_master_address(master != view_.live.end() ? master->client_address : "");
+    std::string client_address;
+    std::vector<std::string> others;
+    for (const LiveMember& one : view_.live) {
+        const bool is_master = one.id.member == view_.state.master;
+        if (is_master) {
+            client_address = one.client_address;
+        }
+        if (one.id != id_ && view_.state.has(one.id)) {
+            others.insert(is_master ? others.begin() : others.end(), one.replication_address);
+        }
+    }
+    parts_.role.set_master_address(client_address);
+    reach_->set_members(std::move(others));
 }
 
 std::string Control::master_replication_address() const {
