@@ -66,8 +66,6 @@ struct Context {
     ReplicaInfo* replica = &alone;  ///< never null
     const bool acks_are_async;      ///< replication.acks
     storage::Store* store = nullptr;
-    AloneReplica alone;
-    ReplicaInfo* replica = &alone;
     Registrar* registrar = nullptr;
     TimerService* timers = nullptr;
     PopService* pops = nullptr;

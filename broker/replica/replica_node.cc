@@ -49,12 +49,17 @@ Status ReplicaNode::open() {
 }
 
 Status ReplicaNode::make_control() {
-    Control::Parts parts{parts_.options, parts_.clock, parts_.files,
-                         parts_.metrics, role_, copy_, role_thread_};
-    parts.secret = secret_;
-    parts.client_address = parts_.place.address().text;
-    parts.replication_port = replication_port_;
-    parts.on_foreign = [this] { become_another_copy(); };
+    Control::Parts parts{.options = parts_.options,
+                         .clock = parts_.clock,
+                         .files = parts_.files,
+                         .metrics = parts_.metrics,
+                         .role = role_,
+                         .copy = copy_,
+                         .role_thread = role_thread_,
+                         .secret = secret_,
+                         .client_address = parts_.place.address().text,
+                         .replication_port = replication_port_,
+                         .on_foreign = [this] { become_another_copy(); }};
     auto control = std::make_shared<Control>(std::move(parts));
     GANTRY_TRY(control->start());
     replication_port_ = control->port();

@@ -14,7 +14,7 @@ Result<ClientPort> ClientPort::take(const BrokerOptions& options) {
     GANTRY_ASSIGN_OR_RETURN(UniqueFd probe,
                             net::listen_tcp(options.base.listen_address, wanted));
     const net::SocketAddress where = net::local_address(probe.get());
-    const std::uint16_t port = net::host_of(where).port;
+    const auto port = static_cast<std::uint16_t>(net::host_of(where).port);
     probe.reset();
     UniqueFd held(::socket(where.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const int on = 1;
