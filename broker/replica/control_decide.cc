@@ -51,7 +51,7 @@ std::string Control::master_replication_address() const {
 
 Elector::Decision Control::ask_elector() {
     Elector::Facts facts;
-    facts.now = parts_.clock.steady();
+    facts.now = boot_clock_.steady();
     facts.log_end = store_->watermarks().appended;
     facts.promised = promised_;
     facts.serving = serving_;
@@ -97,7 +97,7 @@ void Control::wait(const Elector::Decision& decision) {
     tell("slave: follows no master: " + decision.reason);
     if (decision.again_at != SteadyTime::max()) {
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(decision.again_at -
-                                                                       parts_.clock.steady());
+                                                                       boot_clock_.steady());
         again_->start_once(std::max(left, std::chrono::milliseconds(1)));
     }
 }
@@ -163,8 +163,12 @@ void Control::stand(const Elector::Decision& decision) {
         decision.next,
         [this, next = decision.next](const Result<std::uint64_t>& revision) {
             is_swapping_ = false;
-            if (revision) {
+            if (revision && next.epoch > promised_) {
                 take_over(next, *revision);
+                return;
+            }
+            if (revision) {
+                kLog.warn("epoch_is_over", {{"epoch", next.epoch}, {"promised", promised_}});
                 return;
             }
             kLog.warn("not_elected", {{"epoch", next.epoch}, {"error", revision.error()}});
