@@ -4,6 +4,7 @@
 #include "broker/delivery/out_of_range.h"
 #include "broker/delivery/runs.h"
 #include "broker/dispatcher.h"
+#include "broker/replication/slave_rules.h"
 #include "protocol/wire/header.h"
 #include "protocol/wire/names.h"
 #include "storage/state_machine.h"
@@ -29,6 +30,8 @@ constexpr std::uint32_t kNativeBytesMax = 8U << 20U;
 constexpr std::int32_t kCountMax = 65'536;
 constexpr std::chrono::milliseconds kLimitedHold{1'000};
 constexpr std::int64_t kSuspendMsMax = 120'000;
+/// At a slave, which is fed without the reader's doing: then it may go back to the master.
+constexpr std::chrono::milliseconds kSlaveHoldMax{500};
 
 /// Cold reads that an SQL92 filter may match nothing in, until the pull is answered with that.
 constexpr std::uint32_t kColdRoundsMax = 8;
@@ -55,6 +58,10 @@ void PullHandler::add_to(Dispatcher& dispatcher) {
 
 void PullHandler::pull(Call& call) {
     context_.counters.pulls.add();
+    if (!context_.options.replication.slave_reads && is_slave()) {
+        refuse_not_master(call);
+        return;
+    }
     wire::PullMessageRequest& request = call.loop.pull_request;
     request.Clear();
     if (const Status decoded = wire::decode_fields(call.header(), request); !decoded) {
@@ -69,7 +76,7 @@ void PullHandler::pull(Call& call) {
     set_limits(call, request, query);
     query.group = request.consumergroup();
     if ((request.sysflag() & kHasCommit) != 0 && request.commitoffset() >= 0 &&
-        !request.consumergroup().empty()) {
+        !request.consumergroup().empty() && context_.replica->takes_writes()) {
         call.loop.offsets().put(
             {request.consumergroup(), request.topic(), request.queueid(), request.commitoffset()});
     }
@@ -264,6 +271,7 @@ void PullHandler::set_limits(const Call& call,
         !context_.is_stopping.load(std::memory_order_relaxed)) {
         query.hold = std::chrono::milliseconds(
             std::clamp<std::int64_t>(request.suspendtimeoutmillis(), 0, kSuspendMsMax));
+        query.hold = is_slave() ? std::min(query.hold, kSlaveHoldMax) : query.hold;
     }
 }
 
@@ -326,8 +334,12 @@ bool PullHandler::answer(PullQuery& query, storage::ReadResult& result, bool is_
     if (result.is_cold) {
         query.has_moved = query.has_moved || result.next > query.from;
         query.from = result.next;
+        query.was_cold = true;
         read_cold(query);
         return true;
+    }
+    if (result.status != ReadStatus::kFound && is_slave()) {
+        return answer_as_slave(query, result, is_last);
     }
     switch (result.status) {
         case ReadStatus::kFound:
@@ -363,11 +375,46 @@ bool PullHandler::answer(PullQuery& query, storage::ReadResult& result, bool is_
     return true;
 }
 
+bool PullHandler::answer_as_slave(PullQuery& query, storage::ReadResult& result, bool is_last) {
+    if (result.status == ReadStatus::kNoMatch) {
+        query.has_moved = true;
+        query.from = result.next;
+    } else {
+        result.next = query.from;
+    }
+    const bool has_more = result.status == ReadStatus::kNoMatch && result.next < result.max;
+    if (!is_last && !has_more) {
+        return false;
+    }
+    const bool is_end = result.status == ReadStatus::kAtEnd && !query.has_moved &&
+                        context_.replica->master_address().empty();
+    send_status(
+        query, result, is_end ? ResponseCode::kPullNotFound : ResponseCode::kPullRetryImmediately);
+    return true;
+}
+
+bool PullHandler::is_slave() const noexcept {
+    return context_.replica->role() == ReplicaRole::kSlave;
+}
+
+std::int64_t PullHandler::suggested(const PullQuery& query,
+                                    QueueOffset next,
+                                    const storage::ReadResult& result) const noexcept {
+    const ReplicaInfo& replica = *context_.replica;
+    if (replica.role() == ReplicaRole::kSlave) {
+        const bool has_more = query.from < next && next < result.max;
+        return has_more ? replica.member() : 0;
+    }
+    const bool may_leave = query.was_cold && context_.options.replication.slave_reads;
+    const std::int64_t slave = may_leave ? replica.reading_slave() : -1;
+    return slave > 0 ? slave : broker_id(replica, context_.options.id);
+}
+
 const wire::PullMessageResponse& PullHandler::where(const PullQuery& query,
                                                     QueueOffset next,
                                                     const storage::ReadResult& result) {
     wire::PullMessageResponse& response = loop_of(query).pull_response;
-    response.set_suggestwhichbrokerid(context_.options.id);
+    response.set_suggestwhichbrokerid(suggested(query, next, result));
     response.set_nextbeginoffset(next.value);
     response.set_minoffset(result.min.value);
     response.set_maxoffset(result.max.value);
