@@ -108,6 +108,16 @@ Status LoopState::room_for_message() const {
     return ok();
 }
 
+std::optional<std::string> LoopState::lacks_copies() const {
+    const std::int64_t there = context_.replica->in_sync();
+    const std::int64_t needed = context_.options.replication_in_sync_min;
+    if (there >= needed) {
+        return std::nullopt;
+    }
+    return "copies in sync " + std::to_string(there) + " < replication.in_sync_min " +
+           std::to_string(needed);
+}
+
 void LoopState::appended(const storage::Queue& queue, LogOffset end) {
     GANTRY_FAILPOINT("send.appended");
     if (is_acked_at_once(AckAt::kConfirmed)) {
