@@ -46,7 +46,7 @@ struct Context {
           jump_notices(c, "offset out of range"),
           flow(o),
           memory(o.memory_bytes_max),
-          acks_are_async(o.replication_acks == "async"),
+          acks_are_async(o.replication.acks == "async"),
           pool(static_cast<std::size_t>(o.query_threads), kPoolTasksMax) {}
 
     static constexpr std::size_t kPoolTasksMax = 100'000;

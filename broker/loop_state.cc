@@ -110,7 +110,7 @@ Status LoopState::room_for_message() const {
 
 std::optional<std::string> LoopState::lacks_copies() const {
     const std::int64_t there = context_.replica->in_sync();
-    const std::int64_t needed = context_.options.replication_in_sync_min;
+    const std::int64_t needed = context_.options.replication.in_sync_min;
     if (there >= needed) {
         return std::nullopt;
     }
@@ -204,8 +204,13 @@ bool LoopState::is_acked(AckAt at, LogOffset end) const noexcept {
     if (is_acked_at_once(at)) {
         return true;
     }
+    return reached(at) >= end;
+}
+
+LogOffset LoopState::reached(AckAt at) const noexcept {
     const storage::Watermarks marks = context_.store->watermarks();
-    return (at == AckAt::kLocal ? marks.local : marks.confirmed) >= end;
+    return at == AckAt::kLocal ? marks.local
+                               : std::min(marks.confirmed, context_.replica->acknowledged());
 }
 
 void LoopState::when_acked(AckAt at, LogOffset end, PendingAcks::Done done) {
@@ -291,9 +296,8 @@ void LoopState::release_acks() {
         return;
     }
     if (context_.replica->may_acknowledge()) {
-        const storage::Watermarks marks = context_.store->watermarks();
-        release_acks_to(AckAt::kLocal, marks.local, ok());
-        release_acks_to(AckAt::kConfirmed, marks.confirmed, ok());
+        release_acks_to(AckAt::kLocal, reached(AckAt::kLocal), ok());
+        release_acks_to(AckAt::kConfirmed, reached(AckAt::kConfirmed), ok());
         GANTRY_FAILPOINT("ack.replied");
         if (!has_pending_acks()) {
             return;

@@ -156,6 +156,7 @@ private:
 
     std::size_t pending_acks() const noexcept { return acks_[0].size() + acks_[1].size(); }
 
+    LogOffset reached(AckAt at) const noexcept;
     std::string why_unknown() const;
     void release_acks();
     void release_acks_to(AckAt at, LogOffset end, const Status& status);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "broker/replication/replication_options.h"
 #include "common/result.h"
 #include "protocol/net/daemon.h"
 #include "storage/types.h"
@@ -83,10 +84,6 @@ struct BrokerOptions {
     std::int64_t pop_leases_max = 20'000;
     std::int64_t pop_write_interval_ms = 1'000;
 
-    std::string replication_acks = "sync";
-    std::int64_t replication_in_sync_min = 1;
-    bool replication_slave_reads = true;
-
     bool trace_topic = false;  ///< RocketMQ's traceTopicEnable
     bool reply_store = true;   ///< RocketMQ's storeReplyMessageEnable
 
@@ -107,6 +104,8 @@ struct BrokerOptions {
     std::int64_t parked_pulls_max = 200'000;  ///< per loop
     std::int64_t pending_acks_max = 100'000;  ///< per loop
     std::int64_t unflushed_bytes_max = std::int64_t{16} << 30U;
+
+    ReplicationOptions replication;
 
     std::int64_t loop_count = 1;
     std::int64_t loop_spin_us = 0;

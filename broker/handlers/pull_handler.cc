@@ -57,7 +57,7 @@ void PullHandler::add_to(Dispatcher& dispatcher) {
 
 void PullHandler::pull(Call& call) {
     context_.counters.pulls.add();
-    if (!context_.options.replication_slave_reads && is_slave()) {
+    if (!context_.options.replication.slave_reads && is_slave()) {
         refuse_not_master(call);
         return;
     }
@@ -276,7 +276,7 @@ std::int64_t PullHandler::suggested(const PullQuery& query,
         const bool has_more = query.from < next && next < result.max;
         return has_more ? replica.member() : 0;
     }
-    const bool may_leave = query.was_cold && context_.options.replication_slave_reads;
+    const bool may_leave = query.was_cold && context_.options.replication.slave_reads;
     const std::int64_t slave = may_leave ? replica.reading_slave() : -1;
     return slave > 0 ? slave : broker_id(replica, context_.options.id);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "common/ids.h"
 #include "common/result.h"
 #include "protocol/wire/replication.pb.h"
 
@@ -30,6 +31,9 @@ public:
     virtual std::int64_t member() const noexcept = 0;
     /// Copies that an acknowledgement waits for, the master's own included.
     virtual std::uint32_t in_sync() const noexcept = 0;
+    /// How far senders may be told that their messages are stored: readers may see more, when copies
+    /// left while something was on its way to them.
+    virtual LogOffset acknowledged() const noexcept = 0;
     /// A master whose lease has run out, or that was deposed, acknowledges nothing.
     virtual bool may_acknowledge() const noexcept = 0;
     /// Client address of a slave in sync that stock and native readers may be sent to, with its
@@ -75,6 +79,8 @@ public:
     std::int64_t member() const noexcept override { return 0; }
 
     std::uint32_t in_sync() const noexcept override { return 1; }
+
+    LogOffset acknowledged() const noexcept override { return LogOffset(INT64_MAX); }
 
     bool may_acknowledge() const noexcept override { return true; }
 
