@@ -19,7 +19,9 @@ wire::ReplicaStatus Control::status() const {
     wire::ReplicaStatus status;
     status.set_member(id_.member);
     status.set_storageid(id_.storage);
-    status.set_epoch(std::max(serving_, promised_));
+    const GroupState& state = in_sync_ ? in_sync_->state() : view_.state;
+    status.set_epoch(state.epoch);
+    status.set_master(state.master);
     status.set_ismaster(serving_ != 0);
     status.set_clientaddress(parts_.client_address);
     if (store_ != nullptr) {
@@ -27,11 +29,16 @@ wire::ReplicaStatus Control::status() const {
         status.set_logfirst(marks.first.value);
         status.set_logend(marks.appended.value);
         status.set_confirmed(marks.confirmed.value);
+        for (const storage::EpochStart& epoch : store_->replica().epochs()) {
+            wire::EpochMark& mark = *status.add_epochs();
+            mark.set_epoch(epoch.epoch);
+            mark.set_id(epoch.id);
+            mark.set_start(epoch.start.value);
+        }
     }
     status.set_masteraddress(serving_ != 0 ? parts_.role.replication_address()
                                            : (follows_.empty() ? master_replication_address()
                                                                : follows_));
-    const GroupState& state = in_sync_ ? in_sync_->state() : view_.state;
     for (const MemberId& id : state.members) {
         wire::InSyncMember& member = *status.add_insync();
         member.set_member(id.member);
