@@ -108,6 +108,16 @@ Status LoopState::room_for_message() const {
     return ok();
 }
 
+std::optional<std::string> LoopState::lacks_copies() const {
+    const std::int64_t there = context_.replica->in_sync();
+    const std::int64_t needed = context_.options.replication.in_sync_min;
+    if (there >= needed) {
+        return std::nullopt;
+    }
+    return "copies in sync " + std::to_string(there) + " < replication.in_sync_min " +
+           std::to_string(needed);
+}
+
 void LoopState::appended(const storage::Queue& queue, LogOffset end) {
     GANTRY_FAILPOINT("send.appended");
     if (is_acked_at_once(AckAt::kConfirmed)) {
@@ -194,8 +204,13 @@ bool LoopState::is_acked(AckAt at, LogOffset end) const noexcept {
     if (is_acked_at_once(at)) {
         return true;
     }
+    return reached(at) >= end;
+}
+
+LogOffset LoopState::reached(AckAt at) const noexcept {
     const storage::Watermarks marks = context_.store->watermarks();
-    return (at == AckAt::kLocal ? marks.local : marks.confirmed) >= end;
+    return at == AckAt::kLocal ? marks.local
+                               : std::min(marks.confirmed, context_.replica->acknowledged());
 }
 
 void LoopState::when_acked(AckAt at, LogOffset end, PendingAcks::Done done) {
@@ -281,9 +296,8 @@ void LoopState::release_acks() {
         return;
     }
     if (context_.replica->may_acknowledge()) {
-        const storage::Watermarks marks = context_.store->watermarks();
-        release_acks_to(AckAt::kLocal, marks.local, ok());
-        release_acks_to(AckAt::kConfirmed, marks.confirmed, ok());
+        release_acks_to(AckAt::kLocal, reached(AckAt::kLocal), ok());
+        release_acks_to(AckAt::kConfirmed, reached(AckAt::kConfirmed), ok());
         GANTRY_FAILPOINT("ack.replied");
         if (!has_pending_acks()) {
             return;

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -79,6 +80,8 @@ public:
     /// To be called before a message is appended. kBusy: the disk does not keep up, and as much
     /// waits for it as the limits allow.
     Status room_for_message() const;
+    /// Why what has to be in replication.in_sync_min copies cannot be, now; nothing: it can.
+    std::optional<std::string> lacks_copies() const;
     /// To be called after every append: wakes who waits for `queue` once readers may see `end`.
     void appended(const storage::Queue& queue, LogOffset end);
     /// Sync mode: asks for a flush at the end of the pass, though nobody waits for it.
@@ -153,6 +156,7 @@ private:
 
     std::size_t pending_acks() const noexcept { return acks_[0].size() + acks_[1].size(); }
 
+    LogOffset reached(AckAt at) const noexcept;
     std::string why_unknown() const;
     void release_acks();
     void release_acks_to(AckAt at, LogOffset end, const Status& status);

@@ -154,17 +154,15 @@ void SendHandler::send_records(Call& call) {
 }
 
 std::optional<std::string> SendHandler::lacks_copies(Call& call, std::string_view name) const {
-    const std::int64_t there = context_.replica->in_sync();
-    const std::int64_t needed = context_.options.replication.in_sync_min;
-    if (there >= needed) {
+    std::optional<std::string> why = call.loop.lacks_copies();
+    if (!why) {
         return std::nullopt;
     }
     const Result<storage::Topic*> topic = find_topic(call, name);
     if ((topic ? call.loop.ack_at(**topic) : call.loop.ack_at()) == AckAt::kLocal) {
         return std::nullopt;
     }
-    return "copies in sync " + std::to_string(there) + " < replication.in_sync_min " +
-           std::to_string(needed) + ", and replication of topic[" + std::string(name) + "] is sync";
+    return *why + ", and replication of topic[" + std::string(name) + "] is sync";
 }
 
 void SendHandler::answer_stored(Call& call, const storage::Appended& appended) {

@@ -42,6 +42,7 @@ std::vector<Command> all_commands() {
                       flow_commands(),
                       trace_commands(),
                       cluster_commands(),
+                      broker_commands(),
                       message_commands(),
                       stream_commands(),
                       store_commands()}) {
