@@ -78,6 +78,17 @@ inline constexpr std::array kSites = {
     Site{"cut.truncated", true},
     Site{"cut.allocated", true},
     Site{"cut.synced", true},
+    // A store that follows, is cut, put aside, planted.
+    Site{"replica.received"},
+    Site{"replica.folded"},
+    Site{"replica.published"},
+    Site{"cut.copied", true},
+    Site{"cut.marks", true},
+    Site{"cut.snapshots", true},
+    Site{"cut.lost", true},
+    Site{"aside.moved", true},
+    Site{"seed.cleared", true},
+    Site{"seed.state", true},
     Site{"open.done", true},
     // Closing.
     Site{"close.log", true},

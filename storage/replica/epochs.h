@@ -11,7 +11,8 @@
 namespace gantry::storage {
 
 /// One term of one master: the log bytes from `start` to the start of the next epoch are its. Said
-/// by a record of the state topic at `start`, which is the first thing a master appends.
+/// by a record of the state topic, which is the first thing a master appends: at `start`, or, when
+/// a segment ends there, at the beginning of the next one.
 struct EpochStart {
     std::int64_t epoch = 0;
     /// Random. Logs that never met may count the same epochs: these tell them apart.
