@@ -20,7 +20,8 @@ Greeted master(LogOffset first = LogOffset(0)) {
             .segment_bytes = 4'096,
             .epochs = kMasterEpochs,
             .first = first,
-            .end = LogOffset(3'000)};
+            .end = LogOffset(3'000),
+            .needs_seed = first.value > 0};
 }
 
 wire::ReplicaHello hello(const storage::EpochList& epochs, std::int64_t end) {
