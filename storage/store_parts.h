@@ -108,7 +108,8 @@ struct Store::Parts {
     Status open(RecoveryReport& report);
     /// Reads the list of lost ranges; before the log.
     Status open_lost();
-    /// The last checkpoint, and the mark of a clean stop; neither when other copies lack some of it.
+    /// The last checkpoint, and the mark of a clean stop; neither when other copies lack some of
+    /// it.
     Status close_cleanly();
     /// What Store's functions of the same names do.
     Status close();

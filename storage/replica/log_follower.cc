@@ -14,9 +14,9 @@ namespace {
 constexpr Logger kLog("storage");
 
 Error corrupt(const LogEntry& entry, const std::string& why) {
-    return Error{Errc::kCorrupt,
-                 "record at log offset " + std::to_string(entry.at.value) +
-                     " of the leader's log: " + why};
+    return Error{
+        Errc::kCorrupt,
+        "record at log offset " + std::to_string(entry.at.value) + " of the leader's log: " + why};
 }
 
 bool has_zero(std::string_view text) noexcept {

@@ -27,9 +27,9 @@ struct ReplicaLog::State {
           follower(store),
           pieces(store) {}
 
-    void refuse(const std::string& why) {
-        parts.log->refuse_appends(Error{Errc::kReadOnly, why});
-        parts.state->set_read_only(why);
+    void refuse(const std::string& reason) {
+        parts.log->refuse_appends(Error{Errc::kReadOnly, reason});
+        parts.state->set_read_only(reason);
     }
 
     void allow() {

@@ -4,6 +4,7 @@
 #include "common/bytes.h"
 #include "common/ids.h"
 #include "common/result.h"
+#include "protocol/wire/replication.pb.h"
 #include "protocol/wire/state.pb.h"
 #include "storage/replica/epochs.h"
 #include "storage/store.h"
@@ -18,7 +19,7 @@ namespace gantry::storage {
 /// Log bytes for a slave: [at, at + bytes.size()) or, where the segment is not mapped, to be read
 /// from `run.fd`. Any cut is right: a slave puts records together.
 struct LogPiece {
-    LogRun run;            ///< memory or fd; the pin keeps it
+    LogRun run;             ///< memory or fd; the pin keeps it
     std::uint64_t sum = 0;  ///< XXH3-64 of the bytes
 };
 
@@ -71,8 +72,8 @@ public:
     void fence(std::string why);
 
     /// How far the in-sync set has the log: what readers see, acknowledgements wait for and
-    /// checkpoints cover ends there. Never moves back. Starts at 0 where StoreOptions::is_replicated
-    /// is set, else at the end of all offsets.
+    /// checkpoints cover ends there. Never moves back. Starts at 0 where
+    /// StoreOptions::is_replicated is set, else at the end of all offsets.
     void confirm(LogOffset to);
 
     /// A piece of the appended log from `at`, at most `bytes_max`, within one segment, with its
@@ -88,7 +89,8 @@ public:
 
     /// For checkpoints: no unit in the consume queues ends above it.
     LogOffset placed_end() const noexcept;
-    /// For checkpoints: what is in memory must not be written down. ReplicaLog::append_raw said why.
+    /// For checkpoints: what is in memory must not be written down. ReplicaLog::append_raw said
+    /// why.
     bool is_broken() const noexcept;
 
 private:
