@@ -50,8 +50,8 @@ StaticCoordinator::~StaticCoordinator() {
 
 Result<std::unique_ptr<StaticCoordinator>> StaticCoordinator::open(
     net::EventLoop& loop, Clock& clock, FileSystem& files, Options options, Ask ask) {
-    auto made = std::unique_ptr<StaticCoordinator>(
-        new StaticCoordinator(loop, clock, files, std::move(options), std::move(ask)));
+    std::unique_ptr<StaticCoordinator> made;
+    made.reset(new StaticCoordinator(loop, clock, files, std::move(options), std::move(ask)));
     const Result<std::string> content = read_file(files, made->options_.file, kFileBytesMax);
     if (!content && content.error().code == Errc::kNotFound) {
         return made;
