@@ -82,8 +82,9 @@ std::vector<std::future<Result<SendReceipt>>> start_sends(Producer& producer, in
     for (int i = 0; i < count; ++i) {
         auto promise = std::make_shared<std::promise<Result<SendReceipt>>>();
         results.push_back(promise->get_future());
-        producer.send_async(message_of("T", std::to_string(i)),
-                            [promise](Result<SendReceipt> r) { promise->set_value(std::move(r)); });
+        REQUIRE(producer.send_async(
+            message_of("T", std::to_string(i)),
+            [promise](Result<SendReceipt> r) { promise->set_value(std::move(r)); }));
     }
     return results;
 }

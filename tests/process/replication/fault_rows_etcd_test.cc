@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/process/replication/group_case.h"
 
+#include <optional>
 #include <string>
 
 namespace gantry::harness {
@@ -70,6 +71,32 @@ TEST_SUITE("process/replication/etcd") {
         require_good(group->wait_in_sync(1, kSoon));
         CHECK(group->send(master, "unheard", kBriefly).summary() != "0");
         group->link_proxy(master).hold(deaf, false);
+        require_good(group->wait_in_sync(group->size(), kSoon));
+        require_good(group->send_some(5));
+        const auto after = group->status(master);
+        require_good(after);
+        CHECK(after->epoch() == before->epoch());
+        require_whole(*group);
+    }
+
+    TEST_CASE("fault 27: slaves that reach one another and etcd, not the master, elect nobody") {
+        const auto group = start_group({});
+        if (!group) {
+            return;
+        }
+        const std::size_t master = require_master(*group);
+        const auto before = group->status(master);
+        require_good(before);
+        require_good(group->send_some(5));
+        group->link_proxy(master).drop();
+        const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(4);
+        int number = 0;
+        while (std::chrono::steady_clock::now() < until) {
+            CHECK(group->master() == std::optional(master));
+            CHECK(group->send(master, "alone " + std::to_string(number++), kBriefly).summary() !=
+                  "0");
+        }
+        group->link_proxy(master).pass();
         require_good(group->wait_in_sync(group->size(), kSoon));
         require_good(group->send_some(5));
         const auto after = group->status(master);
