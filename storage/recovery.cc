@@ -48,6 +48,7 @@ public:
         GANTRY_TRY(check_files());
         const LogOffset from = starts_.earliest();
         report_.was_clean = is_clean_ && checkpoint_.has_value();
+        report_.state_from = starts_.state;
         const LogOffset limit = walk_limit();
         GANTRY_TRY(blocks_.compare(from, limit, quarantine_.all()));
         LogOffset tail = from;

@@ -7,6 +7,8 @@
 #include "storage/cold/store_cold_source.h"
 #include "storage/pop/pops.h"
 #include "storage/recovery.h"
+#include "storage/repair/mender.h"
+#include "storage/repair/unfolded.h"
 #include "storage/replica/replica_log.h"
 #include "storage/scrub/scrubber.h"
 #include "storage/state_snapshot.h"
@@ -65,7 +67,10 @@ Status Store::Parts::open(RecoveryReport& report) {
     GANTRY_TRY(open_lost());
     GANTRY_ASSIGN_OR_RETURN(log, CommitLog::open(files, clock, metrics, options));
     GANTRY_FAILPOINT_TRY("open.log");
+    GANTRY_TRY(fold_mended(files, options.directory, *lost, log->first()));
     GANTRY_TRY(recover(*this, is_clean, report));
+    GANTRY_TRY(note_unfolded(files, options.directory, *lost, report.state_from));
+    mender = std::make_unique<Mender>(*this);
     state->set_append([this](const std::string& body) -> Result<Appended> {
         Queue* const queue = topics->find(kStateTopic)->queue(0);
         wire::Record record;
@@ -138,6 +143,7 @@ Status Store::Parts::close() {
     if (scrubber) {
         scrubber->stop();
     }
+    mender->stop();
     checkpointer->stop();
     const Status dropped = replica->close();
     GANTRY_TRY(log->close());
@@ -204,6 +210,14 @@ Result<ScrubReport> Store::scrub() {
     return parts_->scrubber->run();
 }
 
+void Store::repair_from(std::shared_ptr<ReplicaSource> source) {
+    parts_->mender->set_source(std::move(source));
+}
+
+Result<MendReport> Store::repair() {
+    return parts_->mender->run();
+}
+
 Topic* Store::find_topic(std::string_view name) const {
     return parts_->topics->find(name);
 }
@@ -218,6 +232,13 @@ void Store::flush_soon() {
 
 Watermarks Store::watermarks() const noexcept {
     return parts_->log->watermarks();
+}
+
+Result<bool> Store::wait_local(LogOffset to, SteadyTime deadline) const {
+    if (flush_mode() == FlushMode::kAsync) {
+        return watermarks().appended >= to;
+    }
+    return parts_->log->wait_flushed_until(to, deadline);
 }
 
 FlushMode Store::flush_mode() const noexcept {

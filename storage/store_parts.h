@@ -24,6 +24,7 @@
 
 namespace gantry::storage {
 
+class Mender;
 class Pops;
 class ReplicaLog;
 class Scrubber;
@@ -168,6 +169,7 @@ struct Store::Parts {
     std::unique_ptr<ReplicaLog> replica;
     std::unique_ptr<Checkpointer> checkpointer;
     std::unique_ptr<Retention> retention;
+    std::unique_ptr<Mender> mender;      ///< so does that of this one
     std::unique_ptr<Scrubber> scrubber;  ///< its thread ends before anything it uses
 
     Mutex progress_mutex;

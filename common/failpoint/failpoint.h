@@ -94,6 +94,13 @@ inline constexpr std::array kSites = {
     Site{"close.log", true},
     Site{"close.checkpointed", true},
     Site{"close.unmarked", true},
+    // A lost part of the log that is taken from another copy.
+    Site{"mend.fetched", true},
+    Site{"mend.written", true},
+    Site{"mend.synced", true},
+    Site{"mend.checked", true},
+    Site{"mend.units", true},
+    Site{"mend.done"},
     // The broker's acknowledgements.
     Site{"send.appended"},
     Site{"ack.durable"},

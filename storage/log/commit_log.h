@@ -112,6 +112,9 @@ public:
     void flush_soon();
     /// Blocks until everything below `at` is durable. kReadOnly: it never will be.
     Status wait_flushed(LogOffset at);
+    /// As long as that does not take longer than to `deadline`, and without asking for it. False:
+    /// it is not durable by then.
+    Result<bool> wait_flushed_until(LogOffset at, SteadyTime deadline) const;
     Watermarks watermarks() const noexcept;
     /// See ReplicaLog::confirm. Tells on_progress when readers see more.
     void confirm(LogOffset to);
@@ -161,6 +164,11 @@ public:
     /// get a name that says so, durably, then nobody finds them here. A stop in between leaves
     /// segments that are there or not. Readers that have one keep it. Blocks. One at a time.
     Result<std::vector<DeletedFile>> detach_deleted();
+
+    /// For lost bytes that no file holds: makes the file of the segment [base, base + bytes), of
+    /// zeros and durable, or gives one that is too short that size. Readers find it from then on.
+    /// Blocks. kDiskFull: there is no room for it beside free_bytes_min.
+    Result<SegmentPtr> restore_segment(LogOffset base, std::uint64_t bytes);
 
     /// Runs after flushed or confirmed moved or appends are refused, in the thread that did it.
     void on_progress(std::function<void()> on_progress);
@@ -237,7 +245,7 @@ private:
     std::condition_variable next_changed_;
 
     mutable Mutex progress_mutex_;
-    std::condition_variable progressed_;
+    mutable std::condition_variable progressed_;
     std::function<void()> on_progress_ GANTRY_GUARDED_BY(progress_mutex_);
 
     Counter& segment_waits_;
