@@ -81,7 +81,6 @@ inline constexpr std::array kSites = {
     // A store that follows, is cut, put aside, planted.
     Site{"replica.received"},
     Site{"replica.folded"},
-    Site{"replica.published"},
     Site{"replica.cut_copied", true},
     Site{"replica.cut_marks", true},
     Site{"replica.cut_snapshots", true},

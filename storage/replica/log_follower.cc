@@ -114,7 +114,6 @@ Status LogFollower::fold_ready() {
         if (EpochList now = parts_.state->epochs(); now != epochs) {
             parts_.log->set_epochs(std::move(now));
         }
-        GANTRY_FAILPOINT("replica.published");
         raw_.tell();
     }
     return folded;

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace gantry::storage {
@@ -338,6 +339,46 @@ TEST_SUITE("storage/replica/follow") {
         REQUIRE(pair.follower.store->close());
         pair.follower.open();
         CHECK(pair.follower.recovery.was_clean);
+    }
+
+    TEST_CASE("readers and checkpoints go on while the log comes in") {
+        Random random(6);
+        Pair pair;
+        pair.follower.options.checkpoint_bytes = 5'000;
+        pair.follower.open();
+        for (std::size_t i = 0; i < 600; ++i) {
+            Queue& queue = pair.leader.queue("t", static_cast<std::int32_t>(i % 3));
+            REQUIRE(pair.leader.append(queue, {{numbered_body(i, 200), "", "key"}}));
+        }
+        pair.log().confirm(LogOffset(INT64_MAX));
+        std::atomic<bool> is_over{false};
+        std::atomic<std::size_t> reads{0};
+        std::thread reader([&] {
+            while (!is_over) {
+                Topic* const topic = pair.follower.store->find_topic("t");
+                for (std::int32_t id = 0; topic != nullptr && id < 3; ++id) {
+                    const Queue& queue = *topic->queue(id);
+                    const ReadResult result =
+                        pair.follower.store->read(queue, {.from = queue.min()});
+                    if (result.status == ReadStatus::kCorrupt) {
+                        FAIL_CHECK("lost messages at " << result.lost_from.value);
+                    }
+                    reads += result.count;
+                }
+            }
+        });
+        feed(*pair.leader.store, *pair.follower.store, random);
+        REQUIRE(harness::wait_until(kPatience, [&] { return reads > 100; }));
+        is_over = true;
+        reader.join();
+        require_same(*pair.leader.store, *pair.follower.store);
+        const fs::path image = pair.folder.path() / "image";
+        copy_store(pair.follower.options.directory, image);
+        StoreFixture killed(image);
+        killed.options = follower_options(image);
+        killed.open();
+        killed.store->replica().confirm(LogOffset(INT64_MAX));
+        require_same(*pair.leader.store, *killed.store);
     }
 
     TEST_CASE("a store that is not replicated confirms what it holds") {
