@@ -4,6 +4,7 @@
 #include "common/bytes.h"
 #include "common/ids.h"
 #include "common/result.h"
+#include "protocol/wire/replication.pb.h"
 #include "protocol/wire/state.pb.h"
 #include "storage/replica/epochs.h"
 #include "storage/store.h"
