@@ -2,6 +2,7 @@
 #include "common/checksum.h"
 #include "storage/replica/replica_log.h"
 #include "tests/broker/replication/link_fixture.h"
+#include "tests/storage/faulty_file_system.h"
 
 #include <doctest/doctest.h>
 
@@ -99,7 +100,7 @@ TEST_SUITE("replication link") {
         CHECK(hear_ack(link, 0).end() <= slave.copy.store().watermarks().flushed.value);
     }
 
-    TEST_CASE("a flipped bit in the body is refused") {
+    TEST_CASE("fault 28: a flipped bit in the body of a frame is refused") {
         refuses(
             [](Talker& link, const std::string& log, std::int64_t half) {
                 std::string rest = log.substr(static_cast<std::size_t>(half));
@@ -110,7 +111,7 @@ TEST_SUITE("replication link") {
             "gantry_replica_checksum_errors_total");
     }
 
-    TEST_CASE("a flipped bit in a number is refused") {
+    TEST_CASE("fault 28: a flipped bit in a number of a frame is refused") {
         refuses(
             [](Talker& link, const std::string& log, std::int64_t half) {
                 const std::string rest = log.substr(static_cast<std::size_t>(half));
@@ -268,6 +269,50 @@ TEST_SUITE("replication link") {
         Talker again = master.welcome();
         CHECK(wait_until([&] { return slave.told().follows == 1; }));
         CHECK(slave.told().other_epoch == 0);
+    }
+
+    TEST_CASE("a full disk is told of, and what waits goes in when there is room") {
+        const std::string log = some_log(200);
+        storage::FaultyFileSystem disk;
+        ScriptedMaster master;
+        SlaveEnd slave;
+        slave.copy.fixture.files = &disk;
+        slave.copy.fixture.open();
+        disk.fail(
+            {.call = storage::Call::kAllocate, .path_part = "commitlog", .code = Errc::kDiskFull});
+        slave.follow(master.address());
+        Talker link = master.welcome();
+        for (std::size_t at = 0; at < log.size(); at += kFrameBytes) {
+            const std::string piece = log.substr(at, kFrameBytes);
+            send_frame(link, frame_of(static_cast<std::int64_t>(at), piece), piece);
+        }
+        REQUIRE(wait_until([&] { return !slave.told().failures.empty(); }));
+        CHECK(slave.told().failures.front() == Errc::kDiskFull);
+        CHECK(slave.is_following());
+        disk.heal();
+        CHECK(hear_ack(link, static_cast<std::int64_t>(log.size()) - 1).end() ==
+              static_cast<std::int64_t>(log.size()));
+        CHECK(slave.copy.log_bytes() == log);
+    }
+
+    TEST_CASE("a flush that fails is told of, and ends the link") {
+        const std::string log = some_log();
+        storage::FaultyFileSystem disk;
+        ScriptedMaster master;
+        SlaveEnd slave(link_options(2), storage::FlushMode::kSync);
+        slave.copy.fixture.files = &disk;
+        slave.copy.fixture.open();
+        slave.follow(master.address());
+        Talker link = master.welcome();
+        disk.fail({.call = storage::Call::kSync, .path_part = "commitlog"});
+        send_frame(link, frame_of(0, log), log);
+        REQUIRE(wait_until([&] { return !slave.told().failures.empty(); }));
+        CHECK(slave.told().failures.front() == Errc::kReadOnly);
+        Heard heard = link.hear();
+        while (!heard.is_end) {
+            CHECK(heard.as<wire::ReplicaAck>().end() == 0);
+            heard = link.hear();
+        }
     }
 
     TEST_CASE("nothing is appended any more once it follows nobody") {
