@@ -75,13 +75,15 @@ bool Sender::is_due_in_loop(Lane& lane, const Frame& frame) {
 void Sender::pump_in_loop(Lane& lane) {
     // Frames that wait for the link run out of time one by one: another one behind the first could
     // leave while that is on its way back here.
-    if (lane.broker->is_headless) {
+    // A link that is up is used: the nameserver may have lost sight of a master that lives.
+    const net::Channel* const channel = lane.broker->channel;
+    if (channel == nullptr || (lane.broker->is_headless && !channel->is_up())) {
         if (!lane.waiting.empty()) {
             arm_in_loop(lane.waiting.front().deadline);
         }
         return;
     }
-    const std::uint32_t frames_max = lane.broker->channel->is_up() ? frames_in_flight_max_ : 1;
+    const std::uint32_t frames_max = channel->is_up() ? frames_in_flight_max_ : 1;
     if (lane.numbers != nullptr && !may_leave_in_loop(lane)) {
         if (!lane.waiting.empty()) {
             arm_in_loop(lane.waiting.front().deadline);

@@ -14,7 +14,7 @@ constexpr milliseconds kRouteRetry{100};
 
 }  // namespace
 
-/// A broker without a master keeps what is meant for it: it waits for the next one.
+/// A broker without a master keeps what is meant for it: it waits for a link, or the next one.
 SendBroker& Sender::broker_in_loop(const BrokerRoute& route) {
     std::unique_ptr<SendBroker>& broker = brokers_[route.name];
     if (broker == nullptr) {
