@@ -149,9 +149,7 @@ TEST_SUITE("client/fail-over of senders") {
     TEST_CASE_FIXTURE(Group, "what waits for a dead master goes on at the new one") {
         const DeadAddress dead;
         cluster.route_group("T", 1, {{0, dead.text()}, {2, cluster.broker(1).address()}}, 1);
-        Producer::Options options = patient();
-        options.retries_max = 1;
-        auto producer = Producer::create(cluster.connect(), options).value();
+        auto producer = Producer::create(cluster.connect(), patient()).value();
         auto results = start_sends(*producer, 5);
         CHECK(results[0].wait_for(100ms) == std::future_status::timeout);
         const auto changed = std::chrono::steady_clock::now();
