@@ -279,10 +279,8 @@ bool Sender::may_retry(const Frame& frame, const Error& error) const noexcept {
 
 void Sender::failed_in_loop(FramePtr frame, Error error) {
     const SteadyTime now = std::chrono::steady_clock::now();
-    if (error.code == Errc::kNotFound || (frame->is_misdirected && error.code != Errc::kGone)) {
+    if (error.code == Errc::kNotFound || frame->is_misdirected) {
         runtime_.routes().refresh(*frame->lane->topic);
-    } else if (frame->is_misdirected) {
-        // Its broker is another one by now, or will be.
     } else if (error.code == Errc::kRefused) {
         frame->lane->broker->succeeded();
     } else {
