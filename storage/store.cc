@@ -244,9 +244,11 @@ Watermarks Store::watermarks() const noexcept {
     return parts_->log->watermarks();
 }
 
-bool Store::wait_local(LogOffset to, SteadyTime deadline) const {
-    return flush_mode() == FlushMode::kAsync ? watermarks().appended >= to
-                                             : parts_->log->wait_flushed_until(to, deadline);
+Result<bool> Store::wait_local(LogOffset to, SteadyTime deadline) const {
+    if (flush_mode() == FlushMode::kAsync) {
+        return watermarks().appended >= to;
+    }
+    return parts_->log->wait_flushed_until(to, deadline);
 }
 
 FlushMode Store::flush_mode() const noexcept {

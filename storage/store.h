@@ -95,8 +95,8 @@ public:
     /// Asks the flusher for a sync of everything appended so far (sync mode: once a pass).
     void flush_soon();
     /// Waits until this copy holds the log up to `to` as its flush mode asks; false: not by then.
-    /// Asks for no flush. Blocks: not on a loop.
-    bool wait_local(LogOffset to, SteadyTime deadline) const;
+    /// Asks for no flush. kReadOnly: it never will. Blocks: not on a loop.
+    Result<bool> wait_local(LogOffset to, SteadyTime deadline) const;
 
     Watermarks watermarks() const noexcept;
     FlushMode flush_mode() const noexcept;

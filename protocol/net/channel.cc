@@ -2,7 +2,7 @@
 #include "protocol/net/channel.h"
 
 #include "common/log.h"
-#include "protocol/net/link/channel_state.h"
+#include "protocol/net/connection/channel_state.h"
 
 #include <algorithm>
 #include <utility>

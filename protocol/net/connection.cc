@@ -3,7 +3,7 @@
 
 #include "common/log.h"
 #include "protocol/net/buffer_pool.h"
-#include "protocol/net/connection_events.h"
+#include "protocol/net/connection/events.h"
 #include "protocol/net/socket.h"
 #include "protocol/wire/status.h"
 

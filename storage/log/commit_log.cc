@@ -347,9 +347,12 @@ Status CommitLog::wait_flushed(LogOffset at) {
     return ok();
 }
 
-bool CommitLog::wait_flushed_until(LogOffset at, SteadyTime deadline) const {
+Result<bool> CommitLog::wait_flushed_until(LogOffset at, SteadyTime deadline) const {
     MutexLock lock(progress_mutex_);
     while (flushed() < at) {
+        if (is_poisoned()) {
+            return Error{Errc::kReadOnly, read_only_reason()};
+        }
         if (!lock.wait_until(progressed_, deadline)) {
             return flushed() >= at;
         }

@@ -114,7 +114,7 @@ public:
     Status wait_flushed(LogOffset at);
     /// As long as that does not take longer than to `deadline`, and without asking for it. False:
     /// it is not durable by then.
-    bool wait_flushed_until(LogOffset at, SteadyTime deadline) const;
+    Result<bool> wait_flushed_until(LogOffset at, SteadyTime deadline) const;
     Watermarks watermarks() const noexcept;
     /// See ReplicaLog::confirm. Tells on_progress when readers see more.
     void confirm(LogOffset to);

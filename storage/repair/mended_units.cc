@@ -13,6 +13,9 @@
 namespace gantry::storage {
 namespace {
 
+/// Messages of one key in one second that are looked at.
+constexpr std::uint32_t kSameKeyMax = 100'000;
+
 /// Whether the key index finds the record by its first key; true when it has none.
 bool has_key(const KeyIndex& keys, const wire::Record& record) {
     std::string_view key;
@@ -26,10 +29,8 @@ bool has_key(const KeyIndex& keys, const wire::Record& record) {
     if (key.empty()) {
         return true;
     }
-    const auto found = keys.find({key_hash(record.topic, key),
-                                  record.store_ms,
-                                  record.store_ms,
-                                  KeyIndex::Query{}.count_max});
+    const auto found =
+        keys.find({key_hash(record.topic, key), record.store_ms, record.store_ms, kSameKeyMax});
     return std::find(found.begin(), found.end(), record.log_offset) != found.end();
 }
 

@@ -49,22 +49,23 @@ Status RangeMend::run() {
     return ok();
 }
 
-/// The segment that holds `at`; its file is made where there is none.
+/// The segment that holds `at`; its file is made where there is none, or is too short for what is
+/// lost of it.
 Result<SegmentPtr> RangeMend::segment_at(LogOffset at) {
-    if (SegmentPtr found = parts_.log->segments().find(at)) {
-        return found;
-    }
     const auto list = parts_.log->segments().snapshot();
     const auto next = std::find_if(
         list->begin(), list->end(), [at](const SegmentPtr& other) { return other->base() > at; });
     const LogOffset until = next != list->end() ? (*next)->base() : order_.to;
+    const SegmentPtr before = next != list->begin() ? *std::prev(next) : SegmentPtr();
     const auto full = static_cast<std::int64_t>(parts_.options.segment_bytes);
-    LogOffset base = at;
-    if (next != list->begin()) {
-        const SegmentPtr& before = *std::prev(next);
-        base = before->end() < before->base() + full ? before->base() : before->end();
+    const bool has_it = before != nullptr && at < before->end();
+    if (has_it && (order_.to <= before->end() || until <= before->end() ||
+                   before->end() >= before->base() + full)) {
+        return before;
     }
-    if (base + full <= at) {
+    const bool is_short = before != nullptr && before->end() < before->base() + full;
+    const LogOffset base = is_short ? before->base() : before != nullptr ? before->end() : at;
+    if (base > at || base + full <= at) {
         return Error{Errc::kCorrupt,
                      "no segment of " + std::to_string(full) + " B from " +
                          std::to_string(base.value) + " on holds " + std::to_string(at.value)};

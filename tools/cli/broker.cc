@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
 #include "cli/session.h"
 #include "cli/table.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -46,7 +46,7 @@ ordered_json json_of(const client::ReplicaState& replica) {
             {"error", replica.error}};
 }
 
-Status replicas(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
+Status replicas(Session& session, const Given&, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto found, admin->list_replicas(arguments[0]));
     Table table(
@@ -128,12 +128,12 @@ void show(Session& session, const client::Promotion& promotion, const std::strin
     }
 }
 
-void add_promote_options(cxxopts::Options& options) {
+void add_promote_options(Options& options) {
     options.add_options()("yes", "do it; without, only what would be lost is shown")(
         "accept-loss", "also when the broker is not in sync: what it lacks is lost");
 }
 
-Status promote(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status promote(Session& session, const Given& given, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const std::string address, address_of(*admin, arguments));
     const bool accepts_loss = given.count("accept-loss") != 0;

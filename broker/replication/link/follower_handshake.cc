@@ -47,7 +47,6 @@ void Follower::State::on_challenge(const net::Received& frame) {
 
 void Follower::State::say_hello() {
     writer->reset();
-    const LogWriter::Progress at = writer->progress();
     const storage::Watermarks log = store->watermarks();
     own_nonce = make_nonce();
     wire::ReplicaHello hello;
@@ -57,14 +56,14 @@ void Follower::State::say_hello() {
     hello.set_storageid(options.self.storage);
     hello.set_epoch(epoch);
     hello.set_logfirst(log.first.value);
-    hello.set_logend(at.received.value);
+    hello.set_logend(log.appended.value);
     write_epochs(store->replica().epochs(), *hello.mutable_epochs());
     hello.set_segmentbytes(static_cast<std::int64_t>(options.segment_bytes));
-    hello.set_isempty(at.received == log.first);
+    hello.set_isempty(log.appended == log.first);
     hello.set_address(options.client_address);
     hello.set_nonce(own_nonce);
     hello.set_proof(proof_of(options.secret, master_nonce, hello));
-    next = at.received;
+    next = log.appended;  // what waits to be whole comes anew
     phase = Phase::kGreeting;
     request(wire::RequestCode::kReplicaHello, &hello);
 }

@@ -74,7 +74,7 @@ HelloAnswer answer_empty(const Greeted& master,
                          LogOffset their_end) {
     const bool is_planted = their_end.value > 0 || !theirs.empty();
     if (!is_planted) {
-        if (master.first.value == 0) {
+        if (!master.needs_seed) {
             return from(master, LogOffset(0));
         }
         HelloAnswer answer = told(master);

@@ -21,6 +21,7 @@ struct Greeted {
     storage::EpochList epochs;
     LogOffset first;
     LogOffset end;
+    bool needs_seed = false;  ///< the log alone does not tell all
 };
 
 /// What a slave is told to do, or why it is refused; pure thought, without proofs.
@@ -36,7 +37,7 @@ struct HelloAnswer {
 ///   slave's log            answer
 ///   a part of the master's bytes from its end on
 ///   parts from it          cutAt: the last byte both surely have ends there
-///   empty                  bytes from the first one, or needsSeed when the master has it no more
+///   empty                  bytes from the first one, or needsSeed when they do not tell all
 ///   nothing in common, or ends below what the master still has: isForeign
 HelloAnswer answer_hello(const Greeted& master, const wire::ReplicaHello& hello);
 

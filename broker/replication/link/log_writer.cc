@@ -105,8 +105,9 @@ void LogWriter::run() {
 bool LogWriter::append(const Piece& piece) {
     Status appended = store_.replica().append_raw(piece.at, piece.bytes);
     bool is_told = false;
-    while (!appended && appended.error().code == Errc::kDiskFull) {
-        if (!std::exchange(is_told, true)) {
+    while (!appended &&
+           (appended.error().code == Errc::kDiskFull || appended.error().code == Errc::kBusy)) {
+        if (appended.error().code == Errc::kDiskFull && !std::exchange(is_told, true)) {
             kLog.warn("replica_log_waits_for_room", {{"reason", appended.error()}});
             events_.on_failed(appended.error());
         }
@@ -155,10 +156,13 @@ void LogWriter::settle() {
         return;
     }
     store_.flush_soon();
-    while (!is_stopping() &&
-           !store_.wait_local(appended, std::chrono::steady_clock::now() + kFlushStep)) {
-        if (const std::string reason = store_.read_only_reason(); !reason.empty()) {
-            fail({Errc::kReadOnly, reason});
+    while (!is_stopping()) {
+        const Result<bool> is_settled =
+            store_.wait_local(appended, std::chrono::steady_clock::now() + kFlushStep);
+        if (!is_settled) {
+            fail(is_settled.error());
+        }
+        if (!is_settled || *is_settled) {
             return;
         }
     }

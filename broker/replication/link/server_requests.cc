@@ -63,7 +63,8 @@ void ReplicationServer::State::greet(const net::Received& frame) {
                                              .segment_bytes = options.segment_bytes,
                                              .epochs = source.store->replica().epochs(),
                                              .first = log.first,
-                                             .end = log.appended},
+                                             .end = log.appended,
+                                             .needs_seed = source.store->replica().needs_seed()},
                                             hello);
     welcome(frame, hello, answer);
 }

@@ -6,6 +6,8 @@
 #include "tests/harness/wait.h"
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -13,6 +15,21 @@ namespace gantry::harness {
 namespace {
 
 constexpr std::chrono::milliseconds kProbeLimit{500};
+
+constexpr std::size_t kSegmentBytes = 1 << 20;
+
+/// Address of the loopback under which others reach a broker's replication port: that of its proxy.
+std::string link_host(std::size_t index) {
+    return "127.0.1." + std::to_string(index + 1);
+}
+
+/// The bytes of a segment file of a store, nothing when there is none.
+std::string segment_bytes(const std::filesystem::path& store, std::size_t number) {
+    const std::string base = std::to_string(number * kSegmentBytes);
+    std::ifstream file(store / "commitlog" / (std::string(20 - base.size(), '0') + base),
+                       std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
 
 }  // namespace
 
@@ -46,11 +63,13 @@ Status ReplicatedGroup::make_members(const Options& options) {
     for (std::size_t i = 0; i < options.members; ++i) {
         Member& member = brokers_[i];
         GANTRY_ASSIGN_OR_RETURN(member.link_port, free_port());
-        GANTRY_ASSIGN_OR_RETURN(member.link_proxy, FaultyProxy::start(member.link_port));
+        GANTRY_ASSIGN_OR_RETURN(
+            member.link_proxy,
+            FaultyProxy::start(member.link_port, {link_host(i), member.link_port}));
         GANTRY_ASSIGN_OR_RETURN(member.name_proxy, FaultyProxy::start(nameserver_->port()));
-        if (etcd_) {
-            GANTRY_ASSIGN_OR_RETURN(member.etcd_proxy,
-                                    FaultyProxy::start(etcd_->port(i % etcd_->size())));
+        for (std::size_t j = 0; etcd_ && j < etcd_->size(); ++j) {
+            GANTRY_ASSIGN_OR_RETURN(auto proxy, FaultyProxy::start(etcd_->port(j)));
+            member.etcd_proxies.push_back(std::move(proxy));
         }
     }
     for (std::size_t i = 0; i < options.members; ++i) {
@@ -69,6 +88,10 @@ Settings ReplicatedGroup::settings_of(std::size_t index, const Options& options)
             peers += (peers.empty() ? "" : ",") + brokers_[i].link_proxy->address();
         }
     }
+    std::string endpoints;
+    for (const auto& proxy : brokers_[index].etcd_proxies) {
+        endpoints += (endpoints.empty() ? "http://" : ",http://") + proxy->address();
+    }
     Settings settings{{"broker.name", kName},
                       {"store.segment_bytes", "1MiB"},
                       {"store.prefault_bytes", "0"},
@@ -78,13 +101,13 @@ Settings ReplicatedGroup::settings_of(std::size_t index, const Options& options)
                       {"replication.mode", etcd_ ? "etcd" : "static"},
                       {"replication.member", std::to_string(index + 1)},
                       {"replication.listen_port", std::to_string(brokers_[index].link_port)},
+                      {"replication.advertise_host", link_host(index)},
                       {"replication.in_sync_min", std::to_string(options.in_sync_min)},
                       {"replication.heartbeat_ms", "100"},
                       {"replication.lag_ms_max", "1000"},
                       {"replication.lease_ms", "2000"}};
     if (etcd_) {
-        // Its own way to etcd alone, so that it can be cut off.
-        settings["replication.etcd"] = "http://" + brokers_[index].etcd_proxy->address();
+        settings["replication.etcd"] = endpoints;
     } else {
         settings["replication.peers"] = peers;
         settings["replication.role"] = index == 0 ? "master" : "slave";
@@ -173,6 +196,37 @@ Status ReplicatedGroup::wait_same_logs(std::chrono::milliseconds limit) {
         return ends.size() == 1 && *ends.begin() >= 0;
     });
     return are_same ? ok() : Status(Error{Errc::kTimeout, "logs differ: " + describe()});
+}
+
+Status ReplicatedGroup::compare_logs(std::size_t one, std::size_t other) {
+    GANTRY_ASSIGN_OR_RETURN(const wire::ReplicaStatus first, status(one));
+    GANTRY_ASSIGN_OR_RETURN(const wire::ReplicaStatus second, status(other));
+    const auto end = static_cast<std::size_t>(std::min(first.logend(), second.logend()));
+    for (std::size_t number = 0; number * kSegmentBytes < end; ++number) {
+        const std::size_t bytes = std::min(kSegmentBytes, end - number * kSegmentBytes);
+        const std::string mine = segment_bytes(store(one), number);
+        const std::string theirs = segment_bytes(store(other), number);
+        if (mine.size() < bytes || mine.compare(0, bytes, theirs, 0, bytes) != 0) {
+            return Error{Errc::kCorrupt,
+                         "segment " + std::to_string(number) + " of " + broker(one).name() +
+                             " and " + broker(other).name() + " differ below " +
+                             std::to_string(end)};
+        }
+    }
+    return ok();
+}
+
+void ReplicatedGroup::part_from_etcd(std::size_t index) {
+    for (const auto& proxy : etcd_proxies(index)) {
+        proxy->drop();
+    }
+}
+
+void ReplicatedGroup::rejoin_etcd(std::size_t index) {
+    for (const auto& proxy : etcd_proxies(index)) {
+        proxy->pass();
+        proxy->cut_once();
+    }
 }
 
 std::string ReplicatedGroup::describe() {

@@ -24,8 +24,8 @@ namespace gantry::harness {
 /// static roles. Whatever they say to one another, to etcd and to the nameserver goes through
 /// proxies that a test can make bad.
 ///
-///   broker i ── etcd_proxy(i) ──► etcd          broker i ── name_proxy(i) ──► nameserver
-///   any other broker ── link_proxy(i) ──► replication port of broker i      (static roles only)
+///   broker i ── etcd_proxies(i) ──► etcd        broker i ── name_proxy(i) ──► nameserver
+///   any other broker ── link_proxy(i) ──► replication port of broker i
 ///
 /// Threads   one.
 class ReplicatedGroup {
@@ -59,7 +59,14 @@ public:
 
     EtcdCluster& etcd() { return *etcd_; }
 
-    FaultyProxy& etcd_proxy(std::size_t index) { return *brokers_.at(index).etcd_proxy; }
+    /// One for each member of etcd; none with static roles.
+    const std::vector<std::unique_ptr<FaultyProxy>>& etcd_proxies(std::size_t index) const {
+        return brokers_.at(index).etcd_proxies;
+    }
+
+    /// Cuts a broker off from etcd without a word, and lets it back.
+    void part_from_etcd(std::size_t index);
+    void rejoin_etcd(std::size_t index);
 
     FaultyProxy& name_proxy(std::size_t index) { return *brokers_.at(index).name_proxy; }
 
@@ -84,6 +91,10 @@ public:
     /// Waits until all brokers that run have the same log up to the same end.
     Status wait_same_logs(std::chrono::milliseconds limit = Process::kPatience);
 
+    /// Whether the log of two brokers is the same, byte by byte, as far as the shorter one goes; to
+    /// be called after wait_same_logs. kCorrupt says where it is not.
+    Status compare_logs(std::size_t one, std::size_t other);
+
     /// Sends one message to a broker; when it is acknowledged the body is kept as such.
     Answer send(std::size_t index,
                 const std::string& body,
@@ -100,7 +111,7 @@ public:
 
 private:
     struct Member {
-        std::unique_ptr<FaultyProxy> etcd_proxy{};
+        std::vector<std::unique_ptr<FaultyProxy>> etcd_proxies{};
         std::unique_ptr<FaultyProxy> name_proxy{};
         std::unique_ptr<FaultyProxy> link_proxy{};
         std::uint16_t link_port = 0;

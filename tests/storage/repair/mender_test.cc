@@ -277,11 +277,14 @@ TEST_SUITE("storage/mender") {
 
     TEST_CASE("without the block's checksum a record must still be whole and in its place") {
         Copies copies;
-        copies.flip(150, 300);
-        fs::remove_all(copies.path() / "checksum");
         copies.at.open();
+        for (const auto& file : fs::directory_iterator(copies.path() / "checksum")) {
+            fs::remove(file.path());
+        }
+        copies.flip(150, 300);
+        REQUIRE(copies.at.store->scrub());
+        REQUIRE(copies.lost_ranges() == 1);
         copies.at.store->repair_from(honest_copy(copies.good));
-        copies.at.store->scrub().value();
         REQUIRE(harness::wait_until(kPatience, [&] { return copies.lost_ranges() == 0; }));
         CHECK(copies.is_same_log());
     }

@@ -2,7 +2,7 @@
 // When a connection is not read from: its peer takes no answers, memory is short, or its owner has
 // enough.
 #include "protocol/net/connection.h"
-#include "protocol/net/connection_events.h"
+#include "protocol/net/connection/events.h"
 #include "protocol/net/socket.h"
 
 #include <string>
