@@ -22,6 +22,7 @@ class Dispatcher {
 public:
     using Handle = UniqueFunction<void(Call&)>;
 
+    /// Replaces what was added for that code.
     void add(wire::RequestCode code, Handle handle) {
         const auto number = static_cast<std::int32_t>(code);
         handlers_.insert_or_assign(number, Entry{std::move(handle), !is_served_by_slaves(number)});

@@ -188,6 +188,9 @@ void GroupHandler::connection_closed(LoopState& loop, PeerId peer) {
 }
 
 void GroupHandler::expire(LoopState& loop) {
+    if (context_.replica->role() == ReplicaRole::kSlave) {
+        creator_.reload_limits();  // they come by replication, unnoticed
+    }
     const std::vector<GroupRegistry::Change> changes = context_.groups.expire();
     for (const GroupRegistry::Change& change : changes) {
         kLog.warn("members_expired", {{"group", change.group}});

@@ -309,10 +309,9 @@ void SendHandler::send_message(Call& call, const Request& request) {
             context_.counters.dead_letters.add();
             return find_queue(*topic, 0);
         }
-        const bool is_any = request.queueid() < 0;
         const auto writable = static_cast<std::uint64_t>(std::max(topic->write_queues(), 1));
         const auto picked = static_cast<std::int32_t>(call.loop.random().below(writable));
-        return find_queue(*topic, is_any ? picked : request.queueid());
+        return find_queue(*topic, request.queueid() < 0 ? picked : request.queueid());
     };
     const Result<storage::Queue*> queue = prepare();
     if (!queue) {

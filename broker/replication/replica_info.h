@@ -31,8 +31,8 @@ public:
     virtual std::int64_t member() const noexcept = 0;
     /// Copies that an acknowledgement waits for, the master's own included.
     virtual std::uint32_t in_sync() const noexcept = 0;
-    /// How far senders may be told that their messages are stored: readers may see more, when copies
-    /// left while something was on its way to them.
+    /// How far senders may be told that their messages are stored: readers may see more, when
+    /// copies left while something was on its way to them.
     virtual LogOffset acknowledged() const noexcept = 0;
     /// A master whose lease has run out, or that was deposed, acknowledges nothing.
     virtual bool may_acknowledge() const noexcept = 0;

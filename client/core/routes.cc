@@ -86,7 +86,7 @@ TopicRoute make_route(std::string_view topic, const wire::TopicRouteData& data) 
         if ((queues.perm() & kPermRead) != 0) {
             append_queues(route.read_queues, topic, broker->name, queues.readqueuenums());
         }
-        // Without a master for now, or for longer: what is sent waits for it until its deadline.
+        // Also without a master: what is sent waits for one until its deadline.
         if ((queues.perm() & kPermWrite) != 0) {
             append_queues(route.write_queues, topic, broker->name, queues.writequeuenums());
         }

@@ -46,7 +46,7 @@ struct BrokerRoute {
 struct TopicRoute {
     std::string topic;
     std::vector<BrokerRoute> brokers;
-    std::vector<QueueId> write_queues;  ///< also of brokers that are without a master for now
+    std::vector<QueueId> write_queues;  ///< also of brokers that have no master
     std::vector<QueueId> read_queues;
     bool is_template = false;  ///< of the auto-create template: the topic does not exist yet
 

@@ -55,6 +55,7 @@ struct Frame {
     SteadyTime not_before;  ///< back-off
     WallMs born_ms = 0;
     std::size_t flying_index = 0;
+    std::int64_t master_epoch = 0;  ///< of `broker` when it was sent
     std::uint32_t attempts = 0;
     SendKind kind = SendKind::kFree;
     bool is_sealed = false;  ///< takes no more messages
@@ -64,7 +65,7 @@ struct Frame {
     bool has_left = false;        ///< an attempt got as far as a socket
     bool is_unknown = false;      ///< an attempt's outcome is unknown
     bool is_numbered = false;     ///< of an idempotent producer: epoch and first are its number
-    bool is_misdirected = false;  ///< the last attempt was refused: another broker is the master
+    bool is_misdirected = false;  ///< the last attempt was for a broker that is no longer master
     bool is_early = false;        ///< the last attempt was refused: one before it is missing
     std::uint32_t epoch = 0;
     std::int64_t first = 0;

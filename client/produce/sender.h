@@ -102,7 +102,7 @@ private:
     void answered_in_loop(FramePtr frame, Result<net::Received>& result);
     void stored_in_loop(Frame& frame, const wire::SendRecordsResponse& answer);
     void failed_in_loop(FramePtr frame, Error error);
-    void misdirected_in_loop(FramePtr frame, const Error& error);
+    static bool has_moved(const Frame& frame) noexcept;
     void limited_in_loop(FramePtr frame, const Error& error, std::chrono::milliseconds wait);
     bool may_retry(const Frame& frame, const Error& error) const noexcept;
     std::chrono::milliseconds pause_in_loop(const Frame& frame);

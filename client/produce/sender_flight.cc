@@ -75,13 +75,15 @@ bool Sender::is_due_in_loop(Lane& lane, const Frame& frame) {
 void Sender::pump_in_loop(Lane& lane) {
     // Frames that wait for the link run out of time one by one: another one behind the first could
     // leave while that is on its way back here.
-    if (lane.broker->is_headless) {
+    // A link that is up is used: the nameserver may have lost sight of a master that lives.
+    const net::Channel* const channel = lane.broker->channel;
+    if (channel == nullptr || (lane.broker->is_headless && !channel->is_up())) {
         if (!lane.waiting.empty()) {
             arm_in_loop(lane.waiting.front().deadline);
         }
         return;
     }
-    const std::uint32_t frames_max = lane.broker->channel->is_up() ? frames_in_flight_max_ : 1;
+    const std::uint32_t frames_max = channel->is_up() ? frames_in_flight_max_ : 1;
     if (lane.numbers != nullptr && !may_leave_in_loop(lane)) {
         if (!lane.waiting.empty()) {
             arm_in_loop(lane.waiting.front().deadline);
@@ -152,6 +154,7 @@ void Sender::dispatch_in_loop(Lane& lane) {
     ++broker.in_flight;
     frame->broker = &broker;
     frame->is_misdirected = false;
+    frame->master_epoch = broker.epoch;
     frame->flying_index = flying_.size();
     flying_.push_back(frame.get());
     broker.channel->call(std::move(request),
@@ -187,11 +190,11 @@ void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
         misnumbered_in_loop(std::move(frame), answer.error(), true);
     } else if (is_told(wire::ResponseCode::kNumbersUnknown)) {
         misnumbered_in_loop(std::move(frame), answer.error(), false);
-    } else if (result && result->header.response() == wire::ResponseCode::kNotMaster) {
-        misdirected_in_loop(std::move(frame), answer.error());
     } else if (const auto wait = retry_after_of(result)) {
         limited_in_loop(std::move(frame), answer.error(), *wait);
     } else {
+        frame->is_misdirected = result ? result->header.response() == wire::ResponseCode::kNotMaster
+                                       : answer.error().code == Errc::kGone && has_moved(*frame);
         failed_in_loop(std::move(frame), std::move(answer).error());
     }
     if (!is_shut_ && !lane.waiting.empty()) {
@@ -276,7 +279,7 @@ bool Sender::may_retry(const Frame& frame, const Error& error) const noexcept {
 
 void Sender::failed_in_loop(FramePtr frame, Error error) {
     const SteadyTime now = std::chrono::steady_clock::now();
-    if (error.code == Errc::kNotFound) {
+    if (error.code == Errc::kNotFound || frame->is_misdirected) {
         runtime_.routes().refresh(*frame->lane->topic);
     } else if (error.code == Errc::kRefused) {
         frame->lane->broker->succeeded();
@@ -289,7 +292,7 @@ void Sender::failed_in_loop(FramePtr frame, Error error) {
     frame->has_left = frame->has_left || error.code != Errc::kGone;
     frame->is_unknown =
         frame->is_unknown || error.code == Errc::kTimeout || error.code == Errc::kUnknown;
-    if (!may_retry(*frame, error)) {
+    if (!frame->is_misdirected && !may_retry(*frame, error)) {
         kLog.debug("send_failed", {{"queue", frame->lane->queue}, {"error", error}});
         fail_all_in_loop(*frame, error);
         pool_.give(std::move(frame));

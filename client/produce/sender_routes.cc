@@ -14,7 +14,7 @@ constexpr milliseconds kRouteRetry{100};
 
 }  // namespace
 
-/// A broker without a master keeps what is meant for it: it waits for the next one.
+/// A broker without a master keeps what is meant for it: it waits for a link, or the next one.
 SendBroker& Sender::broker_in_loop(const BrokerRoute& route) {
     std::unique_ptr<SendBroker>& broker = brokers_[route.name];
     if (broker == nullptr) {
@@ -60,18 +60,10 @@ void Sender::wake_moved_in_loop() {
     }
 }
 
-/// The broker answered that another one is the master: nothing was stored. A route that says which
-/// is on its way; the deadline is the limit, not the number of attempts.
-void Sender::misdirected_in_loop(FramePtr frame, const Error& error) {
-    runtime_.routes().refresh(*frame->lane->topic);
-    frame->lane->broker->failed(std::chrono::steady_clock::now());
-    frame->has_left = true;
-    frame->is_misdirected = true;
-    if (frame->is_numbered) {
-        repeat_in_loop(std::move(frame), error);
-    } else {
-        retry_in_loop(std::move(frame), error);
-    }
+/// Whether the frame was meant for a master that has gone since. Nothing was stored, and the
+/// deadline is the limit, not the number of attempts: there is another one, or will be.
+bool Sender::has_moved(const Frame& frame) noexcept {
+    return frame.broker->is_headless || frame.broker->epoch != frame.master_epoch;
 }
 
 void Sender::ask_route_in_loop(TopicSender& topic) {

@@ -121,7 +121,7 @@ Result<Transaction> TransactionEngine::store_half(Message& message, const std::s
             left_until(deadline) <= milliseconds{0}) {
             return stored;
         }
-        // It takes no messages, for now: another one may be about to take over.
+        // It takes no messages: another one may be about to take over.
         const bool may_fail_over = stored.error().code == Errc::kReadOnly;
         if (attempt >= options_.retries_max && !may_fail_over) {
             return stored;

@@ -102,6 +102,7 @@ void FakeNameserver::answer_cluster(const net::Received& frame) {
         broker.set_brokername(name);
         broker.set_cluster(cluster);
         (*broker.mutable_brokeraddrs())[0] = address;
+        broker.mutable_brokeraddrs()->insert(slaves[name].begin(), slaves[name].end());
         (*info.mutable_clusteraddrtable())[cluster].add_values(name);
     }
     std::string body;

@@ -55,7 +55,8 @@ public:
     void set_route(const std::string& topic, const wire::TopicRouteData& route);
     void remove_route(const std::string& topic);
 
-    std::map<std::string, std::string> masters;  ///< broker name to address
+    std::map<std::string, std::string> masters;                         ///< broker name to address
+    std::map<std::string, std::map<std::int64_t, std::string>> slaves;  ///< by name and id
     std::string cluster = "cluster";
     bool is_silent = false;  ///< answers nothing
     bool supports_watch = true;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "tests/nameserver/nameserver_fixture.h"
 #include "tests/nameserver/route_fixture.h"
 
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <future>
 #include <set>
 #include <string>
 
@@ -103,6 +105,32 @@ TEST_SUITE("nameserver/epochs") {
         REQUIRE(data.brokerdatas_size() == 2);
         CHECK(data.brokerdatas(0).epoch() == 5);
         CHECK(!data.brokerdatas(1).has_epoch());
+    }
+
+    TEST_CASE_FIXTURE(NameserverFixture, "who waits for a route is told of a new master at once") {
+        harness::RpcClient old_master(address());
+        harness::RpcClient slave(address());
+        const auto put = [](harness::RpcClient& from, std::int64_t number, std::int64_t id, int e) {
+            const wire::RegisterBrokerRequest request = member(number, id, e).request();
+            return from
+                .call_with_body(wire::RequestCode::kRegisterBroker, &request, body_of(1, {"T"}))
+                .summary();
+        };
+        REQUIRE(put(old_master, 1, 0, 5) == "0");
+        REQUIRE(put(slave, 2, 2, 5) == "0");
+        std::future<harness::Answer> parked = watch("T", version_of("T"), 60'000);
+        CHECK(put(slave, 2, 0, 6) == "0");
+        const auto told = parked.get().body_as<wire::WatchRoutesBody>();
+        REQUIRE(told.changed_size() == 1);
+        const wire::BrokerData& now = told.changed(0).route().brokerdatas(0);
+        CHECK(now.epoch() == 6);
+        CHECK(now.brokeraddrs().at(0) == "10.0.0.2:10911");
+        CHECK(now.brokeraddrs_size() == 1);
+        const wire::BrokerIdentity old = member(1, 0, 5).identity();
+        CHECK(old_master.call(wire::RequestCode::kBrokerHeartbeat, &old).code ==
+              wire::ResponseCode::kQueryNotFound);
+        harness::RpcClient stock(address(), wire::Codec::kJson);
+        CHECK(route(stock, "T").body.find("epoch") == std::string::npos);
     }
 }
 

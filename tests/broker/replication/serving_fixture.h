@@ -105,7 +105,6 @@ public:
         native_.reset();
         json_.reset();
         serving_->stop(Serving::Ending::kRoleChange);
-        store_->on_progress([] {});
         static_cast<void>(store_->close());
         serving_seen_ = nullptr;
         serving_.reset();

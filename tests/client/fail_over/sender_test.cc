@@ -149,9 +149,7 @@ TEST_SUITE("client/fail-over of senders") {
     TEST_CASE_FIXTURE(Group, "what waits for a dead master goes on at the new one") {
         const DeadAddress dead;
         cluster.route_group("T", 1, {{0, dead.text()}, {2, cluster.broker(1).address()}}, 1);
-        Producer::Options options = patient();
-        options.retries_max = 1;
-        auto producer = Producer::create(cluster.connect(), options).value();
+        auto producer = Producer::create(cluster.connect(), patient()).value();
         auto results = start_sends(*producer, 5);
         CHECK(results[0].wait_for(100ms) == std::future_status::timeout);
         const auto changed = std::chrono::steady_clock::now();
@@ -211,15 +209,27 @@ TEST_SUITE("client/fail-over of senders") {
         for (auto& result : results) {
             CHECK(result.get());
         }
-        // The same, for a producer that has sent to the old one.
-        cluster.route_group("T", 1, {{1, cluster.broker(0).address()}}, 2);
+        // The same, for a producer whose link to the old one is gone too.
+        const DeadAddress dead;
+        cluster.route_group("T", 1, {{0, dead.text()}, {1, cluster.broker(0).address()}}, 3);
         auto more = start_sends(*producer, 5);
-        CHECK(more[0].wait_for(50ms) != std::future_status::deferred);
-        route(0, 3);
+        cluster.route_group("T", 1, {{1, cluster.broker(0).address()}}, 3);
+        CHECK(more[0].wait_for(100ms) == std::future_status::timeout);
+        route(0, 4);
         for (auto& result : more) {
             CHECK(result.get());
         }
         CHECK(stored(0) + stored(1) == 10);
+    }
+
+    TEST_CASE_FIXTURE(Group, "a nameserver that has lost sight of the master stops nobody") {
+        auto producer = Producer::create(cluster.connect(), patient()).value();
+        REQUIRE(producer->send(message_of("T", "0")));
+        cluster.route_group("T", 1, {{2, cluster.broker(1).address()}}, 1);
+        for (int i = 0; i < 20; ++i) {
+            REQUIRE(producer->send(message_of("T", "n")));
+        }
+        CHECK(stored(0) == 21);
     }
 
     TEST_CASE_FIXTURE(Group, "without a master for too long, sends fail and are not stored") {
