@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <unistd.h>
 
 namespace gantry {
 namespace {
@@ -12,6 +13,17 @@ std::string number(double value) {
     const bool whole = std::abs(value) < 9e15 && value == std::floor(value);
     std::snprintf(text, sizeof(text), whole ? "%.0f" : "%.9g", value);
     return text;
+}
+
+// A gauge's number says which thread made it, and when: the thread above, the order below.
+constexpr unsigned kOrderBits = 40;
+
+std::uint64_t thread_of(std::uint64_t number) {
+    return number >> kOrderBits;
+}
+
+std::uint64_t of_this_thread(std::uint64_t order) {
+    return (static_cast<std::uint64_t>(::gettid()) << kOrderBits) | order;
 }
 
 }  // namespace
@@ -33,18 +45,19 @@ void MetricRegistry::gauge(const std::string& name,
     Metric& metric = metrics_[name];
     metric.help = help;
     metric.gauge = std::move(read);
-    metric.number = ++gauges_made_;
+    metric.number = of_this_thread(++gauges_made_);
 }
 
 std::uint64_t MetricRegistry::mark() const {
     const MutexLock lock(mutex_);
-    return gauges_made_;
+    return of_this_thread(gauges_made_);
 }
 
 void MetricRegistry::remove_gauges(std::uint64_t mark) {
     const MutexLock lock(mutex_);
     std::erase_if(metrics_, [mark](const auto& one) {
-        return !one.second.counter && one.second.number > mark;
+        const std::uint64_t number = one.second.number;
+        return !one.second.counter && number > mark && thread_of(number) == thread_of(mark);
     });
 }
 

@@ -36,9 +36,9 @@ wire::ReplicaStatus Control::status() const {
             mark.set_start(epoch.start.value);
         }
     }
-    status.set_masteraddress(serving_ != 0 ? parts_.role.replication_address()
-                                           : (follows_.empty() ? master_replication_address()
-                                                               : follows_));
+    status.set_masteraddress(serving_ != 0
+                                 ? parts_.role.replication_address()
+                                 : (follows_.empty() ? master_replication_address() : follows_));
     for (const MemberId& id : state.members) {
         wire::InSyncMember& member = *status.add_insync();
         member.set_member(id.member);
@@ -178,13 +178,15 @@ void Control::try_hand_over() {
     next.master = heir->member;
     is_swapping_ = true;
     leaving_->cancel();
-    coordinator_->swap(in_sync_->revision(),
-                       next,
-                       [this, heir = *heir](const Result<std::uint64_t>& outcome) {
-                           is_swapping_ = false;
-                           end_hand_over(outcome ? "to member " + std::to_string(heir.member)
-                                                 : to_string(outcome.error()));
-                       });
+    coordinator_->swap(
+        in_sync_->revision(), next, [this, heir = *heir](const Result<std::uint64_t>& outcome) {
+            is_swapping_ = false;
+            if (outcome && store_ != nullptr) {
+                store_->replica().fence("handed over");
+            }
+            end_hand_over(outcome ? "to member " + std::to_string(heir.member)
+                                  : to_string(outcome.error()));
+        });
 }
 
 void Control::end_hand_over(const std::string& how) {
