@@ -15,15 +15,9 @@ std::string number(double value) {
     return text;
 }
 
-// A gauge's number says which thread made it, and when: the thread above, the order below.
-constexpr unsigned kOrderBits = 40;
-
-std::uint64_t thread_of(std::uint64_t number) {
-    return number >> kOrderBits;
-}
-
-std::uint64_t of_this_thread(std::uint64_t order) {
-    return (static_cast<std::uint64_t>(::gettid()) << kOrderBits) | order;
+/// Of a gauge: the thread that made it above, the order they were made in below.
+std::uint64_t number_here(std::uint64_t order) {
+    return (static_cast<std::uint64_t>(::gettid()) << 40U) | order;
 }
 
 }  // namespace
@@ -45,19 +39,19 @@ void MetricRegistry::gauge(const std::string& name,
     Metric& metric = metrics_[name];
     metric.help = help;
     metric.gauge = std::move(read);
-    metric.number = of_this_thread(++gauges_made_);
+    metric.number = number_here(++gauges_made_);
 }
 
 std::uint64_t MetricRegistry::mark() const {
     const MutexLock lock(mutex_);
-    return of_this_thread(gauges_made_);
+    return number_here(gauges_made_);
 }
 
 void MetricRegistry::remove_gauges(std::uint64_t mark) {
     const MutexLock lock(mutex_);
     std::erase_if(metrics_, [mark](const auto& one) {
         const std::uint64_t number = one.second.number;
-        return !one.second.counter && number > mark && thread_of(number) == thread_of(mark);
+        return !one.second.counter && number > mark && number >> 40U == mark >> 40U;
     });
 }
 

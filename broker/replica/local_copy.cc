@@ -156,12 +156,4 @@ std::string LocalCopy::why_not_ready() const {
     return serving_ ? serving_->why_not_ready() : "its role is changing";
 }
 
-void LocalCopy::wait_for_registration(std::chrono::milliseconds limit) {
-    const SteadyTime deadline = parts_.clock.steady() + limit;
-    constexpr std::chrono::milliseconds kLookAgain{5};
-    while (!why_not_ready().empty() && parts_.clock.steady() < deadline) {
-        std::this_thread::sleep_for(kLookAgain);
-    }
-}
-
 }  // namespace gantry::broker

@@ -88,7 +88,6 @@ public:
     void wake_serving() const { to_serving_->report(); }
 
     std::string why_not_ready() const;
-    void wait_for_registration(std::chrono::milliseconds limit);
 
 private:
     storage::StoreOptions store_options_of() const;

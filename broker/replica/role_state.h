@@ -72,9 +72,13 @@ public:
 
     LogOffset confirmed() const noexcept { return LogOffset(confirmed_.load()); }
 
+    /// Of a master; see the questions of the same names.
     void set_copies(std::uint32_t in_sync, LogOffset acknowledged, std::int64_t reading_slave);
+    /// Where clients reach the master.
     void set_master_address(const std::string& address);
+    /// Where members reach this one.
     void set_replication_address(const std::string& address);
+    /// Whom status() and promote() ask from now on.
     void set_operator(Operator who);
 
 private:

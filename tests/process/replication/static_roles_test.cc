@@ -29,8 +29,7 @@ std::int64_t offset_of(RpcClient& client) {
     request.set_topic(ReplicatedGroup::kTopic);
     request.set_queueid(0);
     const Answer answer = client.call(wire::RequestCode::kQueryConsumerOffset, &request);
-    return answer.summary() == "0" ? answer.fields<wire::QueryConsumerOffsetResponse>().offset()
-                                   : -1;
+    return answer.summary() == "0" ? answer.fields<wire::OffsetResponse>().offset() : -1;
 }
 
 TEST_SUITE("static roles") {
