@@ -139,9 +139,9 @@ private:
     wire::PromoteResponse prospects() const;
     bool is_master_alive() const;
     void answer_promotions(const Result<std::int64_t>& epoch);
-    std::optional<MemberId> find_heir() const;
     void begin_hand_over(std::function<void()> done);
     void try_hand_over();
+    void handed_to(const MemberId& heir, const Result<std::uint64_t>& outcome);
     void end_hand_over(const std::string& how);
 
     const Parts parts_;

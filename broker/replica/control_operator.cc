@@ -142,19 +142,6 @@ void Control::begin_hand_over(std::function<void()> done) {
     try_hand_over();
 }
 
-/// Another member in sync that has everything.
-std::optional<MemberId> Control::find_heir() const {
-    const std::int64_t end = store_->watermarks().appended.value;
-    for (const wire::ReplicaLink& link : server_->links()) {
-        for (const MemberId& id : in_sync_->state().members) {
-            if (id.member == link.member() && id != id_ && link.acknowledged() >= end) {
-                return id;
-            }
-        }
-    }
-    return std::nullopt;
-}
-
 /// Once another copy in sync has everything and nothing is appended any more.
 void Control::try_hand_over() {
     if (!handed_over_) {
@@ -165,7 +152,7 @@ void Control::try_hand_over() {
         return;
     }
     leaving_->start_once(kLook);
-    const std::optional<MemberId> heir = find_heir();
+    const std::optional<MemberId> heir = in_sync_->heir(store_->watermarks().appended);
     if (!heir || is_swapping_ || in_sync_->confirmed() < store_->watermarks().appended) {
         return;
     }
@@ -176,17 +163,27 @@ void Control::try_hand_over() {
     GroupState next = in_sync_->state().without(id_);
     next.epoch = serving_ + 1;
     next.master = heir->member;
+    next.loss_accepted = false;
     is_swapping_ = true;
     leaving_->cancel();
     coordinator_->swap(
         in_sync_->revision(), next, [this, heir = *heir](const Result<std::uint64_t>& outcome) {
             is_swapping_ = false;
-            if (outcome && store_ != nullptr) {
-                store_->replica().fence("handed over");
-            }
-            end_hand_over(outcome ? "to member " + std::to_string(heir.member)
-                                  : to_string(outcome.error()));
+            handed_to(heir, outcome);
         });
+}
+
+void Control::handed_to(const MemberId& heir, const Result<std::uint64_t>& outcome) {
+    if (outcome) {
+        if (store_ != nullptr) {
+            store_->replica().fence("handed over to member " + std::to_string(heir.member));
+        }
+        end_hand_over("to member " + std::to_string(heir.member));
+    } else if (outcome.error().code == Errc::kConflict) {
+        leaving_->start_once(kLook);  // the set changed meanwhile
+    } else {
+        end_hand_over(to_string(outcome.error()));
+    }
 }
 
 void Control::end_hand_over(const std::string& how) {
