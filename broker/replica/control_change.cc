@@ -82,6 +82,9 @@ void Control::led(const GroupState& state,
     elections_.add();
     answer_promotions(state.epoch);
     maintain();
+    if (serving_ != state.epoch) {
+        return;  // deposed already
+    }
     run_job(
         "becomes master",
         [this, epoch = state.epoch] {

@@ -203,7 +203,9 @@ void Control::maintain() {
                                });
         }
     }
-    confirm();
+    if (in_sync_) {  // else that swap has told at once that this master is deposed
+        confirm();
+    }
 }
 
 void Control::on_swapped(std::int64_t epoch, const Result<std::uint64_t>& outcome) {

@@ -71,11 +71,19 @@ wire::PromoteResponse Control::prospects() const {
     prospects.set_masterend(master_end);
     prospects.set_lostbytesmax(std::max<std::int64_t>(master_end - end, 0));
     prospects.set_masterisalive(is_master_alive());
-    prospects.set_isinsync(view_.revision == 0 || view_.state.has(id_));
+    const ReplicationOptions& options = parts_.options.replication;
+    const bool may_found = !options.is_static() || options.role == "master";
+    prospects.set_isinsync(view_.revision == 0 ? may_found && promised_ == 0
+                                               : view_.state.has(id_));
     const std::string master = "the master, member " + std::to_string(view_.state.master);
     std::string text = prospects.masterisalive() ? master + ", is alive; " : "";
     if (view_.revision == 0) {
-        text += "the group has no state yet";
+        text +=
+            "this member knows of no state of the group: whether its copy is in sync is not "
+            "known";
+    } else if (prospects.isinsync() && options.is_static() && !follower_->is_following()) {
+        text += "this copy was in sync when it last heard from " + master +
+                ": what that took alone later is lost";
     } else if (prospects.isinsync()) {
         text += "this copy is in sync: it has everything that was acknowledged by copies";
     } else if (master_end < 0) {
