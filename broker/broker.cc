@@ -52,8 +52,8 @@ Status Broker::open() {
     GANTRY_ASSIGN_OR_RETURN(ClientPort place, ClientPort::take(options_));
     place_.emplace(std::move(place));
     if (options_.replication.is_on()) {
-        GANTRY_ASSIGN_OR_RETURN(
-            node_, ReplicaNode::start({options_, clock_, files_, metrics_, *place_}));
+        GANTRY_ASSIGN_OR_RETURN(node_,
+                                ReplicaNode::start({options_, clock_, files_, metrics_, *place_}));
     } else {
         GANTRY_TRY(open_alone());
     }

@@ -36,9 +36,9 @@ public:
     Counter& counter(const std::string& name, const std::string& help);
     /// A value computed when asked for.
     void gauge(const std::string& name, const std::string& help, std::function<double()> read);
-    /// Says where the gauges made from now on begin.
+    /// Says where the gauges that this thread makes from now on begin.
     std::uint64_t mark() const;
-    /// Removes the gauges made since `mark`; none of them is being read when it returns.
+    /// Removes those made since, by that thread; none of them is being read when it returns.
     void remove_gauges(std::uint64_t mark);
     /// Prometheus text exposition format 0.0.4.
     std::string render() const;

@@ -25,6 +25,7 @@ Control::Control(Parts parts)
     : parts_(std::move(parts)),
       incarnation_(random_seed()),
       id_(parts_.copy.id()),
+      ended_(std::make_shared<std::atomic<bool>>(false)),
       promised_(parts_.copy.promised_epoch()),
       elections_(parts_.metrics.counter("gantry_broker_elections_total",
                                         "Epochs that this broker became master of.")) {}
@@ -36,8 +37,7 @@ Control::~Control() {
 Status Control::start() {
     GANTRY_ASSIGN_OR_RETURN(loop_, net::EventLoop::create({.name = "replica"}));
     GANTRY_TRY(make_links());
-    GANTRY_TRY(
-        server_->listen(parts_.options.base.listen_address, parts_.replication_port));
+    GANTRY_TRY(server_->listen(parts_.options.base.listen_address, parts_.replication_port));
     tick_ = std::make_unique<net::Timer>(*loop_, [this] { tick(); });
     again_ = std::make_unique<net::Timer>(*loop_, [this] { decide(); });
     leaving_ = std::make_unique<net::Timer>(*loop_, [this] { try_hand_over(); });
@@ -66,8 +66,7 @@ LinkOptions Control::link_options() const {
 Status Control::make_links() {
     const ReplicationOptions& replication = parts_.options.replication;
     const LinkOptions link = link_options();
-    server_ =
-        std::make_unique<ReplicationServer>(*loop_, parts_.clock, link, server_callbacks());
+    server_ = std::make_unique<ReplicationServer>(*loop_, parts_.clock, link, server_callbacks());
     follower_ = std::make_unique<Follower>(*loop_, parts_.clock, link, follower_callbacks());
     GANTRY_ASSIGN_OR_RETURN(
         coordinator_,
@@ -116,8 +115,7 @@ LiveMember Control::self() const {
     member.replication_address = parts_.role.replication_address();
     member.client_address = parts_.client_address;
     member.epoch = promised_;
-    member.log_end =
-        store_ != nullptr ? store_->watermarks().appended.value : announced_.log_end;
+    member.log_end = store_ != nullptr ? store_->watermarks().appended.value : announced_.log_end;
     member.incarnation = incarnation_;
     return member;
 }
@@ -155,7 +153,10 @@ void Control::run_job(const char* what, Work work, Then then) {
     busy_ = what;
     tell(std::string("its role is changing: ") + what);
     const Status submitted = parts_.role_thread.submit(
-        [this, work = std::move(work), then = std::move(then)]() mutable {
+        [this, ended = ended_, work = std::move(work), then = std::move(then)]() mutable {
+            if (ended->load()) {
+                return;
+            }
             const Status done = work();
             post([this, done, then = std::move(then)] {
                 busy_.clear();
@@ -199,6 +200,7 @@ void Control::close() {
     if (std::exchange(is_closed_, true) || !loop_) {
         return;
     }
+    ended_->store(true);
     parts_.role.set_operator({});
     parts_.copy.on_progress(nullptr);
     auto left = std::make_shared<std::promise<void>>();
@@ -236,6 +238,7 @@ void Control::stop_loop() {
     }
     server_.reset();
     coordinator_.reset();
+    loop_.reset();
 }
 
 }  // namespace gantry::broker

@@ -38,8 +38,9 @@ namespace gantry::broker {
 ///                                          `-> fence -> [close, cut, open, serve] -> slave
 ///   role                             [ ... ]
 ///
-/// A master that is deposed, for whatever reason, acknowledges nothing from that moment on; its store
-/// is closed and opened anew, and what its log has too much is cut when the next master says so.
+/// A master that is deposed, for whatever reason, acknowledges nothing from that moment on; its
+/// store is closed and opened anew, and what its log has too much is cut when the next master says
+/// so.
 ///
 /// Threads   start, close: any but its own two. on_store_progress, why_not_ready, hand_over: any.
 /// Lifetime  what Parts name outlives it. One of it for one storage id.
@@ -138,9 +139,9 @@ private:
     wire::PromoteResponse prospects() const;
     bool is_master_alive() const;
     void answer_promotions(const Result<std::int64_t>& epoch);
-    std::optional<MemberId> find_heir() const;
     void begin_hand_over(std::function<void()> done);
     void try_hand_over();
+    void handed_to(const MemberId& heir, const Result<std::uint64_t>& outcome);
     void end_hand_over(const std::string& how);
 
     const Parts parts_;
@@ -158,6 +159,7 @@ private:
     mutable Mutex mutex_;
     std::string why_not_ready_ GANTRY_GUARDED_BY(mutex_) = "starting";
     bool is_closed_ = false;
+    const std::shared_ptr<std::atomic<bool>> ended_;  ///< steps that still wait are not done
 
     // The loop's.
     std::unique_ptr<net::Timer> tick_;
@@ -169,13 +171,13 @@ private:
     std::unique_ptr<InSync> in_sync_;  ///< of a master
     std::int64_t serving_ = 0;         ///< the epoch it is master of
     std::int64_t promised_ = 0;
-    bool is_lost_ = false;  ///< the master it follows, as was told
+    bool is_lost_ = false;       ///< the master it follows, as was told
     std::int64_t refused_ = -1;  ///< the epoch whose master's port refuses
     std::int64_t follows_epoch_ = 0;
-    std::string follows_;  ///< address; empty: nobody
-    std::uint64_t links_made_ = 0;    ///< tells what was said by an earlier link
+    std::string follows_;            ///< address; empty: nobody
+    std::uint64_t links_made_ = 0;   ///< tells what was said by an earlier link
     std::function<void()> put_off_;  ///< what the link asked for while "role" was at work
-    std::string busy_;     ///< what "role" does; empty: nothing
+    std::string busy_;               ///< what "role" does; empty: nothing
     std::string store_failure_;
     bool is_swapping_ = false;
     bool is_handed_over_ = false;  ///< or was to be: it stops, and takes no more decisions

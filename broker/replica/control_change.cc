@@ -82,6 +82,9 @@ void Control::led(const GroupState& state,
     elections_.add();
     answer_promotions(state.epoch);
     maintain();
+    if (serving_ != state.epoch) {
+        return;  // deposed already
+    }
     run_job(
         "becomes master",
         [this, epoch = state.epoch] {
@@ -185,8 +188,7 @@ void Control::cut(LogOffset at, bool is_foreign) {
     }
     reopen("cuts its log", [this, at]() -> Status {
         GANTRY_ASSIGN_OR_RETURN(const storage::StoreCut cut, parts_.copy.cut(at));
-        kLog.warn("log_cut",
-                  {{"at", at.value}, {"bytes", cut.bytes}, {"kept", cut.kept.string()}});
+        kLog.warn("log_cut", {{"at", at.value}, {"bytes", cut.bytes}, {"kept", cut.kept.string()}});
         return ok();
     });
 }

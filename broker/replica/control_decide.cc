@@ -17,7 +17,8 @@ constexpr Logger kLog("replica");
 void Control::on_view(const GroupView& view) {
     view_ = view;
     note_master();
-    if (in_sync_ && !handed_over_ && !is_handed_over_ && !in_sync_->seen(view.state, view.revision)) {
+    if (in_sync_ && !handed_over_ && !is_handed_over_ &&
+        !in_sync_->seen(view.state, view.revision)) {
         step_down("member " + std::to_string(view.state.master) + " is master of epoch " +
                   std::to_string(view.state.epoch));
         return;
@@ -61,8 +62,7 @@ Elector::Decision Control::ask_elector() {
 }
 
 void Control::decide() {
-    if (!busy_.empty() || is_swapping_ || store_ == nullptr || handed_over_ ||
-        is_handed_over_) {
+    if (!busy_.empty() || is_swapping_ || store_ == nullptr || handed_over_ || is_handed_over_) {
         return;
     }
     if (put_off_) {
@@ -96,8 +96,8 @@ void Control::wait(const Elector::Decision& decision) {
     // Its old master is dialled on, so that it is followed when it is back.
     tell("slave: follows no master: " + decision.reason);
     if (decision.again_at != SteadyTime::max()) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(decision.again_at -
-                                                                       boot_clock_.steady());
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(decision.again_at - boot_clock_.steady());
         again_->start_once(std::max(left, std::chrono::milliseconds(1)));
     }
 }
@@ -125,8 +125,7 @@ void Control::follow(const Elector::Decision& decision) {
         [this, epoch = decision.epoch] { return parts_.copy.promise(epoch); },
         [this, decision](const Status& done) {
             if (!done) {
-                kLog.error("promise_failed",
-                           {{"epoch", decision.epoch}, {"error", done.error()}});
+                kLog.error("promise_failed", {{"epoch", decision.epoch}, {"error", done.error()}});
                 return;
             }
             promised_ = std::max(promised_, decision.epoch);
@@ -204,7 +203,9 @@ void Control::maintain() {
                                });
         }
     }
-    confirm();
+    if (in_sync_) {  // else that swap has told at once that this master is deposed
+        confirm();
+    }
 }
 
 void Control::on_swapped(std::int64_t epoch, const Result<std::uint64_t>& outcome) {
@@ -231,7 +232,11 @@ void Control::confirm() {
 }
 
 void Control::tell_of_copies() {
-    if (!in_sync_ || !busy_.empty()) {
+    if (!in_sync_ || !busy_.empty() || store_ == nullptr) {
+        return;
+    }
+    if (const std::string why = store_->read_only_reason(); !why.empty()) {
+        tell("master: the store takes no writes: " + why);
         return;
     }
     const auto wanted = static_cast<std::size_t>(parts_.options.replication.in_sync_min);

@@ -36,9 +36,9 @@ wire::ReplicaStatus Control::status() const {
             mark.set_start(epoch.start.value);
         }
     }
-    status.set_masteraddress(serving_ != 0 ? parts_.role.replication_address()
-                                           : (follows_.empty() ? master_replication_address()
-                                                               : follows_));
+    status.set_masteraddress(serving_ != 0
+                                 ? parts_.role.replication_address()
+                                 : (follows_.empty() ? master_replication_address() : follows_));
     for (const MemberId& id : state.members) {
         wire::InSyncMember& member = *status.add_insync();
         member.set_member(id.member);
@@ -71,11 +71,19 @@ wire::PromoteResponse Control::prospects() const {
     prospects.set_masterend(master_end);
     prospects.set_lostbytesmax(std::max<std::int64_t>(master_end - end, 0));
     prospects.set_masterisalive(is_master_alive());
-    prospects.set_isinsync(view_.revision == 0 || view_.state.has(id_));
+    const ReplicationOptions& options = parts_.options.replication;
+    const bool may_found = !options.is_static() || options.role == "master";
+    prospects.set_isinsync(view_.revision == 0 ? may_found && promised_ == 0
+                                               : view_.state.has(id_));
     const std::string master = "the master, member " + std::to_string(view_.state.master);
     std::string text = prospects.masterisalive() ? master + ", is alive; " : "";
     if (view_.revision == 0) {
-        text += "the group has no state yet";
+        text +=
+            "this member knows of no state of the group: whether its copy is in sync is not "
+            "known";
+    } else if (prospects.isinsync() && options.is_static() && !follower_->is_following()) {
+        text += "this copy was in sync when it last heard from " + master +
+                ": what that took alone later is lost";
     } else if (prospects.isinsync()) {
         text += "this copy is in sync: it has everything that was acknowledged by copies";
     } else if (master_end < 0) {
@@ -142,19 +150,6 @@ void Control::begin_hand_over(std::function<void()> done) {
     try_hand_over();
 }
 
-/// Another member in sync that has everything.
-std::optional<MemberId> Control::find_heir() const {
-    const std::int64_t end = store_->watermarks().appended.value;
-    for (const wire::ReplicaLink& link : server_->links()) {
-        for (const MemberId& id : in_sync_->state().members) {
-            if (id.member == link.member() && id != id_ && link.acknowledged() >= end) {
-                return id;
-            }
-        }
-    }
-    return std::nullopt;
-}
-
 /// Once another copy in sync has everything and nothing is appended any more.
 void Control::try_hand_over() {
     if (!handed_over_) {
@@ -165,7 +160,7 @@ void Control::try_hand_over() {
         return;
     }
     leaving_->start_once(kLook);
-    const std::optional<MemberId> heir = find_heir();
+    const std::optional<MemberId> heir = in_sync_->heir(store_->watermarks().appended);
     if (!heir || is_swapping_ || in_sync_->confirmed() < store_->watermarks().appended) {
         return;
     }
@@ -176,15 +171,27 @@ void Control::try_hand_over() {
     GroupState next = in_sync_->state().without(id_);
     next.epoch = serving_ + 1;
     next.master = heir->member;
+    next.loss_accepted = false;
     is_swapping_ = true;
     leaving_->cancel();
-    coordinator_->swap(in_sync_->revision(),
-                       next,
-                       [this, heir = *heir](const Result<std::uint64_t>& outcome) {
-                           is_swapping_ = false;
-                           end_hand_over(outcome ? "to member " + std::to_string(heir.member)
-                                                 : to_string(outcome.error()));
-                       });
+    coordinator_->swap(
+        in_sync_->revision(), next, [this, heir = *heir](const Result<std::uint64_t>& outcome) {
+            is_swapping_ = false;
+            handed_to(heir, outcome);
+        });
+}
+
+void Control::handed_to(const MemberId& heir, const Result<std::uint64_t>& outcome) {
+    if (outcome) {
+        if (store_ != nullptr) {
+            store_->replica().fence("handed over to member " + std::to_string(heir.member));
+        }
+        end_hand_over("to member " + std::to_string(heir.member));
+    } else if (outcome.error().code == Errc::kConflict) {
+        leaving_->start_once(kLook);  // the set changed meanwhile
+    } else {
+        end_hand_over(to_string(outcome.error()));
+    }
 }
 
 void Control::end_hand_over(const std::string& how) {

@@ -48,11 +48,11 @@ storage::StoreOptions LocalCopy::store_options_of() const {
 Status LocalCopy::open() {
     GANTRY_ASSIGN_OR_RETURN(
         identity_, storage::StorageIdentity::open(parts_.files, store_options_of(), boot_id()));
-    gauges_before_ = parts_.metrics.mark();
+    gauges_ = parts_.metrics.mark();
     Result<storage::Store::Opened> opened =
         storage::Store::open(parts_.files, parts_.clock, parts_.metrics, store_options_of());
     if (!opened) {
-        parts_.metrics.remove_gauges(gauges_before_);
+        parts_.metrics.remove_gauges(gauges_);
         return opened.error();
     }
     store_ = std::move(opened->store);
@@ -85,13 +85,10 @@ void LocalCopy::stop_serving(Serving::Ending ending) {
 Status LocalCopy::serve(const std::function<void()>& change) {
     stop_serving(Serving::Ending::kRoleChange);
     change();
-    GANTRY_ASSIGN_OR_RETURN(std::unique_ptr<Serving> started,
-                            Serving::start({parts_.options,
-                                            parts_.clock,
-                                            parts_.metrics,
-                                            parts_.role,
-                                            *store_,
-                                            parts_.place}));
+    GANTRY_ASSIGN_OR_RETURN(
+        std::unique_ptr<Serving> started,
+        Serving::start(
+            {parts_.options, parts_.clock, parts_.metrics, parts_.role, *store_, parts_.place}));
     to_serving_->set([serving = started.get()] { serving->on_store_progress(); });
     started->on_store_progress();
     const MutexLock lock(mutex_);
@@ -106,7 +103,7 @@ Status LocalCopy::close() {
     }
     open_store_.store(nullptr);
     Status closed = store_->close();
-    parts_.metrics.remove_gauges(gauges_before_);
+    parts_.metrics.remove_gauges(gauges_);
     store_.reset();
     return closed;
 }
@@ -157,14 +154,6 @@ bool LocalCopy::was_renewed() const noexcept {
 std::string LocalCopy::why_not_ready() const {
     const MutexLock lock(mutex_);
     return serving_ ? serving_->why_not_ready() : "its role is changing";
-}
-
-void LocalCopy::wait_for_registration(std::chrono::milliseconds limit) {
-    const SteadyTime deadline = parts_.clock.steady() + limit;
-    constexpr std::chrono::milliseconds kLookAgain{5};
-    while (!why_not_ready().empty() && parts_.clock.steady() < deadline) {
-        std::this_thread::sleep_for(kLookAgain);
-    }
 }
 
 }  // namespace gantry::broker

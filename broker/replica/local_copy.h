@@ -27,12 +27,13 @@
 
 namespace gantry::broker {
 
-/// A member's own copy of the group's log, with its identity, and the serving layer on it: the steps
-/// of a role change that block.
+/// A member's own copy of the group's log, with its identity, and the serving layer on it: the
+/// steps of a role change that block.
 ///
 ///   open -> serve (slave) -> lead -> serve (master) -> close -> [cut, plant] -> open -> ...
 ///
-/// Threads   one, but for store, on_progress, wake_serving, why_not_ready. Blocks on the disk, and while the
+/// Threads   one, but for store, on_progress, wake_serving, why_not_ready. Blocks on the disk, and
+/// while the
 ///           loops of a serving layer end.
 /// Errors    those of the store; after one the copy is as far as it came, and open() may be tried.
 /// Lifetime  what Parts name outlives it.
@@ -87,7 +88,6 @@ public:
     void wake_serving() const { to_serving_->report(); }
 
     std::string why_not_ready() const;
-    void wait_for_registration(std::chrono::milliseconds limit);
 
 private:
     storage::StoreOptions store_options_of() const;
@@ -97,7 +97,7 @@ private:
     std::shared_ptr<ProgressRelay> progress_;  ///< to who controls it
     std::shared_ptr<ProgressRelay> to_serving_;
     std::unique_ptr<storage::Store> store_;
-    std::uint64_t gauges_before_ = 0;
+    std::uint64_t gauges_ = 0;  ///< where those of the store begin
     std::atomic<storage::Store*> open_store_{nullptr};
     mutable Mutex mutex_;  ///< of the pointer only
     std::unique_ptr<Serving> serving_ GANTRY_GUARDED_BY(mutex_);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "broker/replication/replication_server.h"
 #include "broker/replication/repair.h"
+#include "broker/replication/replication_server.h"
 #include "common/mutex.h"
 #include "protocol/net/event_loop.h"
 

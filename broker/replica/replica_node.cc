@@ -38,13 +38,13 @@ Result<std::unique_ptr<ReplicaNode>> ReplicaNode::start(const Parts& parts) {
 Status ReplicaNode::open() {
     GANTRY_ASSIGN_OR_RETURN(secret_, replication_secret(parts_.options.replication));
     is_running_ = true;
+    add_gauges();
     GANTRY_TRY(on_role_thread([this]() -> Status {
         GANTRY_TRY(copy_.open());
         role_.be_slave(copy_.promised_epoch());
         GANTRY_TRY(copy_.serve([] {}));
         return make_control();
     }));
-    add_gauges();
     return ok();
 }
 

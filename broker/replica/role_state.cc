@@ -11,8 +11,8 @@ ReplicaRole RoleState::role() const noexcept {
 }
 
 bool RoleState::may_acknowledge() const noexcept {
-    return is_master_.load() &&
-           clock_.steady().time_since_epoch().count() < lease_until_.load(std::memory_order_relaxed);
+    return is_master_.load() && clock_.steady().time_since_epoch().count() <
+                                    lease_until_.load(std::memory_order_relaxed);
 }
 
 std::string RoleState::master_address() const {
@@ -26,13 +26,9 @@ std::string RoleState::replication_address() const {
 }
 
 void RoleState::status(StatusDone done) {
-    std::function<void(StatusDone)> ask;
-    {
-        const MutexLock lock(mutex_);
-        ask = operator_.status;
-    }
-    if (ask) {
-        ask(std::move(done));
+    const MutexLock lock(mutex_);
+    if (operator_.status) {
+        operator_.status(std::move(done));
     } else {
         wire::ReplicaStatus unknown;
         unknown.set_member(member_);
@@ -41,13 +37,9 @@ void RoleState::status(StatusDone done) {
 }
 
 void RoleState::promote(const wire::PromoteRequest& request, PromoteDone done) {
-    std::function<void(const wire::PromoteRequest&, PromoteDone)> ask;
-    {
-        const MutexLock lock(mutex_);
-        ask = operator_.promote;
-    }
-    if (ask) {
-        ask(request, std::move(done));
+    const MutexLock lock(mutex_);
+    if (operator_.promote) {
+        operator_.promote(request, std::move(done));
     } else {
         done(Error{Errc::kBusy, "this member is starting or stopping"});
     }

@@ -26,7 +26,8 @@ public:
     using StatusDone = std::function<void(wire::ReplicaStatus)>;
     using PromoteDone = std::function<void(Result<wire::PromoteResponse>)>;
 
-    /// Who answers questions of operators.
+    /// Who answers questions of operators, later; nobody is asked any more when set_operator({})
+    /// has returned.
     struct Operator {
         std::function<void(StatusDone)> status;
         std::function<void(const wire::PromoteRequest&, PromoteDone)> promote;
@@ -35,12 +36,19 @@ public:
     explicit RoleState(std::int64_t member) : member_(member) {}
 
     ReplicaRole role() const noexcept override;
+
     std::int64_t epoch() const noexcept override { return epoch_.load(); }
+
     std::int64_t member() const noexcept override { return member_; }
+
     std::uint32_t in_sync() const noexcept override { return in_sync_.load(); }
+
     LogOffset acknowledged() const noexcept override { return LogOffset(acknowledged_.load()); }
+
     bool may_acknowledge() const noexcept override;
+
     std::int64_t reading_slave() const noexcept override { return reading_slave_.load(); }
+
     std::string master_address() const override;
     std::string replication_address() const override;
     void status(StatusDone done) override;
@@ -52,6 +60,7 @@ public:
     void be_master(std::int64_t epoch);
     /// Is a slave from now on, and never again master of `epoch` or one before.
     void depose(std::int64_t epoch);
+
     /// A master that takes nothing new, as if it were a slave, and acknowledges what it has.
     void leave() { is_leaving_.store(true); }
 
@@ -63,9 +72,13 @@ public:
 
     LogOffset confirmed() const noexcept { return LogOffset(confirmed_.load()); }
 
+    /// Of a master; see the questions of the same names.
     void set_copies(std::uint32_t in_sync, LogOffset acknowledged, std::int64_t reading_slave);
+    /// Where clients reach the master.
     void set_master_address(const std::string& address);
+    /// Where members reach this one.
     void set_replication_address(const std::string& address);
+    /// Whom status() and promote() ask from now on.
     void set_operator(Operator who);
 
 private:

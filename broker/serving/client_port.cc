@@ -11,8 +11,7 @@ namespace gantry::broker {
 Result<ClientPort> ClientPort::take(const BrokerOptions& options) {
     const auto wanted = static_cast<std::uint16_t>(options.base.listen_port);
     // Listens for a moment: the kernel lets several sockets of one port be bound, not listen.
-    GANTRY_ASSIGN_OR_RETURN(UniqueFd probe,
-                            net::listen_tcp(options.base.listen_address, wanted));
+    GANTRY_ASSIGN_OR_RETURN(UniqueFd probe, net::listen_tcp(options.base.listen_address, wanted));
     const net::SocketAddress where = net::local_address(probe.get());
     const auto port = static_cast<std::uint16_t>(net::host_of(where).port);
     probe.reset();

@@ -13,7 +13,8 @@ namespace gantry::broker {
 /// The port on which clients reach this broker, taken for as long as the broker lives: a serving
 /// layer listens on it, and so may the next one at once. In between connections are refused.
 ///
-/// Threads   any; it does not change. Errors: kConflict: the port is in use. kRefused, kIo: those of
+/// Threads   any; it does not change. Errors: kConflict: the port is in use. kRefused, kIo: those
+/// of
 ///           net::listen_tcp and choose_address.
 class ClientPort {
 public:

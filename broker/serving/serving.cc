@@ -38,11 +38,11 @@ Serving::Serving(Private /*unused*/, const Parts& parts)
       store_(parts.store),
       place_(parts.place),
       is_slave_(parts.replica.role() == ReplicaRole::kSlave),
-      gauges_before_(parts.metrics.mark()) {}
+      gauges_(parts.metrics.mark()) {}
 
 Serving::~Serving() {
     stop(Ending::kRoleChange);
-    metrics_.remove_gauges(gauges_before_);
+    metrics_.remove_gauges(gauges_);
     // What lives on the loops goes before them, in the thread that joined them.
     vip_server_.reset();
     server_.reset();
@@ -267,7 +267,7 @@ void Serving::stop(Ending ending) {
     for (const auto& loop : loops_) {
         loop->join();
     }
-    if (is_slave_ || ending != Ending::kClean) {
+    if (is_slave_ || ending != Ending::kClean || !store_.read_only_reason().empty()) {
         return;
     }
     if (const Status written = store_.pops().write(storage::Pops::What::kAll); !written) {

@@ -103,7 +103,7 @@ private:
     storage::Store& store_;
     const ClientPort& place_;
     const bool is_slave_;
-    const std::uint64_t gauges_before_;
+    const std::uint64_t gauges_;
     std::vector<std::unique_ptr<net::EventLoop>> loops_;
     std::unique_ptr<Context> context_;
     std::unique_ptr<Handlers> handlers_;

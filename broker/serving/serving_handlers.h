@@ -35,6 +35,7 @@ namespace gantry::broker {
 
 /// The handlers of one serving layer and what only they and it share.
 struct Serving::Handlers {
+    /// Registers all of them.
     explicit Handlers(Context& context)
         : creator(context),
           send(context, creator),

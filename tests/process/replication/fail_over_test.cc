@@ -67,12 +67,11 @@ TEST_SUITE("fail-over") {
         request.set_queueid(0);
         request.set_count(1);
         for (int i = 0; i < 20; ++i) {
-            late.push_back(client.start(wire::RequestCode::kSendRecords,
-                                        &request,
-                                        records(ReplicatedGroup::kTopic,
-                                                0,
-                                                {{"late " + std::to_string(i)}}),
-                                        milliseconds(5'000)));
+            late.push_back(
+                client.start(wire::RequestCode::kSendRecords,
+                             &request,
+                             records(ReplicatedGroup::kTopic, 0, {{"late " + std::to_string(i)}}),
+                             milliseconds(5'000)));
         }
         group->broker(before).process().resume();
         for (std::future<Answer>& answer : late) {

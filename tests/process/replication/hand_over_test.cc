@@ -41,9 +41,9 @@ TEST_SUITE("hand-over") {
         require_ok(stopped);
         const auto after = group->wait_for_master(before);
         REQUIRE_MESSAGE(after.has_value(), (after ? "" : to_string(after.error())));
-        MESSAGE("the stop took "
-                << std::chrono::duration_cast<std::chrono::milliseconds>(took).count() << " ms, "
-                << acknowledged.size() << " were acknowledged meanwhile");
+        MESSAGE(
+            "the stop took " << std::chrono::duration_cast<std::chrono::milliseconds>(took).count()
+                             << " ms, " << acknowledged.size() << " were acknowledged meanwhile");
         require_ok(group->check(*after));
         RpcClient client(group->broker(*after).address());
         const std::vector<std::string> served = read_queue(client, ReplicatedGroup::kTopic, 0);
