@@ -94,6 +94,9 @@ public:
 
     /// Asks the flusher for a sync of everything appended so far (sync mode: once a pass).
     void flush_soon();
+    /// Waits until this copy holds the log up to `to` as its flush mode asks; false: not by then.
+    /// Asks for no flush. kReadOnly: it never will. Blocks: not on a loop.
+    Result<bool> wait_local(LogOffset to, SteadyTime deadline) const;
 
     Watermarks watermarks() const noexcept;
     FlushMode flush_mode() const noexcept;
@@ -111,8 +114,11 @@ public:
     Status read_cold(ColdRequest request, ColdDone done) const;
     /// How long a loop took to get to a cold reply: cold reads slow down when loops are late.
     void cold_answered_after(std::chrono::nanoseconds lag) const;
-    /// Answers cold reads that wait with kClosed and takes no more. Blocks. Idempotent.
+    /// Answers cold reads that wait with kClosed and takes no more: none calls back when it
+    /// returns. Blocks. Idempotent.
     void stop_cold_reads();
+    /// Takes them again.
+    void start_cold_reads();
     /// Brings the runs of a cold result into the page cache, sequentially.
     void warm_up(const ReadResult& result) const;
     /// End of the queue as readers may see it.

@@ -78,6 +78,17 @@ inline constexpr std::array kSites = {
     Site{"cut.truncated", true},
     Site{"cut.allocated", true},
     Site{"cut.synced", true},
+    // A store that follows, is cut, put aside, planted.
+    Site{"replica.received"},
+    Site{"replica.folded"},
+    Site{"replica.published"},
+    Site{"replica.cut_copied", true},
+    Site{"replica.cut_marks", true},
+    Site{"replica.cut_snapshots", true},
+    Site{"replica.cut_lost", true},
+    Site{"replica.aside", true},
+    Site{"replica.seed_cleared", true},
+    Site{"replica.seed_state", true},
     Site{"open.done", true},
     // Closing.
     Site{"close.log", true},

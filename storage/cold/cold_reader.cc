@@ -85,6 +85,13 @@ ColdReader::~ColdReader() {
 }
 
 void ColdReader::start() {
+    if (!threads_.empty()) {
+        return;
+    }
+    {
+        const MutexLock lock(mutex_);
+        is_stopping_ = false;
+    }
     for (std::uint32_t i = 0; i < options_.threads; ++i) {
         threads_.emplace_back([this, i] {
             set_thread_name(("cold-" + std::to_string(i)).c_str());

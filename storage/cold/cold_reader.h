@@ -84,7 +84,7 @@ public:
     ColdReader(const ColdReader&) = delete;
     ColdReader& operator=(const ColdReader&) = delete;
 
-    /// Starts the threads. Once.
+    /// Starts the threads, also after stop(). Idempotent. Not while another thread stops it.
     void start();
     /// Answers what waits with kClosed, finishes what runs. Idempotent. Blocks.
     void stop();
