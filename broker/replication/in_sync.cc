@@ -59,6 +59,18 @@ std::size_t InSync::sure_size() const noexcept {
         }));
 }
 
+std::optional<MemberId> InSync::heir(LogOffset end) const {
+    std::optional<MemberId> best;
+    for (const auto& [id, copy] : copies_) {
+        const bool fits =
+            id != options_.self && copy.is_connected && copy.end >= end && is_sure(id);
+        if (fits && (!best || copy.end > end_of(*best))) {
+            best = id;
+        }
+    }
+    return best;
+}
+
 LogOffset InSync::end_of(const MemberId& id) const {
     const auto found = copies_.find(id);
     return found != copies_.end() ? found->second.end : LogOffset(0);

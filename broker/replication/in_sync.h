@@ -68,6 +68,10 @@ public:
     /// Those that are members however the swaps under way end; what in_sync_min is held against.
     std::size_t sure_size() const noexcept;
 
+    /// Another copy that is surely a member, connected, and has the log up to `end`: one to hand
+    /// the group to. The one that has most.
+    std::optional<MemberId> heir(LogOffset end) const;
+
     /// By the last swap that surely succeeded.
     const GroupState& state() const noexcept { return state_; }
 

@@ -236,8 +236,10 @@ void EtcdCoordinator::on_news(const EtcdWatchNews& news) {
     }
     bool must_publish = false;
     for (const EtcdChange& change : news.changes) {
-        if (change.key.revision <= revision_) {
-            continue;
+        const auto known = keys_.find(change.key.key);
+        if (change.key.revision <= revision_ ||
+            (known != keys_.end() && known->second.revision >= change.key.revision)) {
+            continue;  // from before a listing, or before a write of this member
         }
         if (!change.is_deleted) {
             keys_.insert_or_assign(change.key.key, change.key);

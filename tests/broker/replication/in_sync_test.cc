@@ -247,6 +247,20 @@ TEST_SUITE("broker/replication/in_sync") {
         CHECK_FALSE(set.seen(GroupState{}, 0));
     }
 
+    TEST_CASE("an heir is a member that is connected and has everything, by its storage too") {
+        InSync set = set_of({kSelf, kSecond, kThird});
+        set.own_end(LogOffset(200));
+        CHECK_FALSE(set.heir(LogOffset(200)));
+        set.acknowledged({.member = 2, .storage = 99}, LogOffset(200), at(0));
+        set.acknowledged(kSecond, LogOffset(199), at(0));
+        CHECK_FALSE(set.heir(LogOffset(200)));
+        set.acknowledged(kThird, LogOffset(200), at(0));
+        CHECK(set.heir(LogOffset(200)) == kThird);
+        set.disconnected(kThird);
+        CHECK_FALSE(set.heir(LogOffset(200)));
+        CHECK(set.heir(LogOffset(150)) == kSecond);
+    }
+
     TEST_CASE("senders are told what copies_min members had, though the set has shrunk since") {
         InSync set = set_of({kSelf, kSecond}, 2);
         set.own_end(LogOffset(200));

@@ -6,11 +6,29 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+
 namespace gantry::broker::test {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+/// The machine's clock, that a test can set: the time of day, or as after a suspension.
+class SteppedClock final : public Clock {
+public:
+    WallMs wall_ms() const noexcept override { return clock_.wall_ms() + wall_step.load(); }
+
+    SteadyTime steady() const noexcept override {
+        return clock_.steady() + milliseconds(boot_step.load());
+    }
+
+    std::atomic<std::int64_t> wall_step = 0;
+    std::atomic<std::int64_t> boot_step = 0;
+
+private:
+    BootClock clock_;
+};
 
 bool is_current(const GroupView& view) {
     return view.is_current;
@@ -106,6 +124,43 @@ TEST_SUITE("broker/replication/etcd_coordinator") {
         CHECK(first->wait_for_live(2));
         CHECK(harness::wait_until(seconds(5),
                                   [&] { return first->lease_until() > group.clock.steady(); }));
+    }
+
+    TEST_CASE("fault 19: a step of the time of day changes neither lease nor view") {
+        if (lacks_etcd()) {
+            return;
+        }
+        SteppedClock clock;
+        EtcdGroup group;
+        const auto first = group.seat(seconds(2), {}, &clock);
+        first->start(member_number(1));
+        REQUIRE(first->wait_for_live(1));
+        for (const std::int64_t step : {3'600'000, -3'600'000}) {
+            clock.wall_step = step;
+            const SteadyTime lease = first->lease_until();
+            CHECK(lease > clock.steady());
+            CHECK(harness::wait_until(seconds(3), [&] { return first->lease_until() > lease; }));
+            CHECK(first->lease_until() < clock.steady() + seconds(2));
+            CHECK(first->view().is_current);
+        }
+    }
+
+    TEST_CASE("fault 20: after a suspension the lease is over before anything else is done") {
+        if (lacks_etcd()) {
+            return;
+        }
+        SteppedClock clock;
+        EtcdGroup group;
+        const auto first = group.seat(seconds(2), {}, &clock);
+        first->start(member_number(1));
+        REQUIRE(first->wait_for_live(1));
+        CHECK(first->lease_until() > clock.steady());
+        clock.boot_step = 60'000;
+        CHECK(first->lease_until() < clock.steady());
+        // It asks etcd, whose lease lives on here, and goes on.
+        CHECK(
+            harness::wait_until(seconds(3), [&] { return first->lease_until() > clock.steady(); }));
+        CHECK(first->wait_for(is_current));
     }
 
     TEST_CASE("fault 35: a swap whose answer is lost is unknown, and the view tells what became") {

@@ -36,11 +36,12 @@ struct EtcdGroup {
     }
 
     std::unique_ptr<Seat> seat(std::chrono::milliseconds lease = std::chrono::seconds(2),
-                               std::vector<std::string> its_endpoints = {}) {
+                               std::vector<std::string> its_endpoints = {},
+                               Clock* its_clock = nullptr) {
         return std::make_unique<Seat>(loop, loop.run([&] {
             return std::make_unique<EtcdCoordinator>(
                 *loop,
-                clock,
+                its_clock != nullptr ? *its_clock : clock,
                 EtcdCoordinator::Options{
                     .endpoints = its_endpoints.empty() ? endpoints : its_endpoints,
                     .prefix = "/gantry",
