@@ -97,7 +97,6 @@ inline constexpr std::array kSites = {
     Site{"mend.fetched", true},
     Site{"mend.written", true},
     Site{"mend.synced", true},
-    Site{"mend.checked", true},
     Site{"mend.units", true},
     Site{"mend.done"},
     // The broker's acknowledgements.

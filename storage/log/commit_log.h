@@ -7,6 +7,7 @@
 #include "common/result.h"
 #include "storage/index/queue_index.h"
 #include "storage/log/block_sums.h"
+#include "storage/log/log_numbers.h"
 #include "storage/log/segment.h"
 #include "storage/log/volume_room.h"
 #include "storage/replica/epochs.h"
@@ -15,7 +16,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -27,23 +27,6 @@ namespace gantry::storage {
 class Flusher;
 class Preparer;
 class RawAppend;
-
-/// The same of one of its directories.
-struct VolumeNumbers {
-    std::atomic<std::uint64_t> free_bytes{0};
-    std::atomic<std::uint64_t> log_bytes{0};
-};
-
-/// Numbers of the log that gauges read; shared with the metric registry, which may outlive it.
-struct LogNumbers {
-    std::atomic<std::int64_t> first{0};
-    std::atomic<std::int64_t> flushed{0};
-    std::atomic<std::int64_t> appended{0};
-    std::atomic<std::uint64_t> free_bytes{0};
-    std::atomic<std::uint64_t> prepared_segments{0};
-    std::atomic<bool> is_writable{true};
-    std::deque<VolumeNumbers> volumes;  ///< as many as directories, from open on
-};
 
 /// What is left of a segment behind its last record: marked, so that readers skip it.
 struct BlankTail {

@@ -165,7 +165,6 @@ Status Mender::mend(ReplicaSource& source, const LostRange& area, MendReport& re
     LostRange kept = area;
     kept.from = std::max(area.from, parts_.log->first());
     GANTRY_TRY(mend_from_any(source, kept, report));
-    GANTRY_FAILPOINT_TRY("mend.checked");
     MendedUnits units(parts_);
     GANTRY_TRY(units.restore(record_start(kept.from), kept.to));
     if (units.restored() > 0) {

@@ -244,7 +244,7 @@ Status RangeMend::add_sums(LogOffset from, LogOffset to) {
             std::any_of(sums_.begin(), sums_.end(), [at](const auto& sum) { return sum.at == at; });
         const bool is_stale = std::find(stale_.begin(), stale_.end(), at) != stale_.end();
         if (end <= durable && (!has_sum || is_stale)) {
-            GANTRY_TRY(sums.add(*segment_, at, end));
+            GANTRY_TRY(sums.add(*segment_, at, end, parts_.state->epochs()));
         }
     }
     return ok();

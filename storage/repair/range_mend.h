@@ -42,6 +42,7 @@ class RangeMend {
 public:
     RangeMend(Store::Parts& parts, ReplicaSource& source, const MendOrder& order);
 
+    /// Does it; once.
     Status run();
 
     /// Blocks that were written to, whole or in part.

@@ -190,7 +190,8 @@ Status ReplicatedGroup::wait_same_logs(std::chrono::milliseconds limit) {
         for (std::size_t i = 0; i < brokers_.size(); ++i) {
             if (broker(i).process().is_running()) {
                 const Result<wire::ReplicaStatus> said = status(i, kProbeLimit);
-                ends.insert(said ? said->logend() : -1);
+                const bool is_confirmed = said && said->confirmed() >= said->logend();
+                ends.insert(is_confirmed ? said->logend() : -1);
             }
         }
         return ends.size() == 1 && *ends.begin() >= 0;

@@ -88,7 +88,7 @@ public:
     Status wait_in_sync(std::size_t count, std::chrono::milliseconds limit = Process::kPatience);
     /// A member that is not master.
     std::size_t a_slave();
-    /// Waits until all brokers that run have the same log up to the same end.
+    /// Waits until all brokers that run have the same log up to the same end, and show all of it.
     Status wait_same_logs(std::chrono::milliseconds limit = Process::kPatience);
 
     /// Whether the log of two brokers is the same, byte by byte, as far as the shorter one goes; to

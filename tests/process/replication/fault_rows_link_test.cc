@@ -13,7 +13,7 @@ using Direction = FaultyProxy::Direction;
 TEST_SUITE("process/replication/link") {
     TEST_CASE(
         "fault 21: a link whose other end is gone without a word is noticed, and made again") {
-        const auto group = start_group(two_static(1));
+        const auto group = group_or_not_run(two_static(1));
         require_good(group->send_some(5));
         group->link_proxy(0).drop();
         require_good(group->wait_in_sync(1, std::chrono::seconds(5)));
@@ -23,7 +23,7 @@ TEST_SUITE("process/replication/link") {
     }
 
     TEST_CASE("fault 22: resets of the link under load cost nothing") {
-        const auto group = start_group(two_static());
+        const auto group = group_or_not_run(two_static());
         for (int i = 0; i < 20; ++i) {
             require_good(group->send_some(3));
             group->link_proxy(0).cut_once();
@@ -32,7 +32,7 @@ TEST_SUITE("process/replication/link") {
     }
 
     TEST_CASE("fault 23: a master parted from its slave refuses sends until they meet") {
-        const auto group = start_group(two_static());
+        const auto group = group_or_not_run(two_static());
         require_good(group->send_some(5));
         SUBCASE("without a word") {
             group->link_proxy(0).drop();
@@ -55,7 +55,7 @@ TEST_SUITE("process/replication/link") {
     }
 
     TEST_CASE("fault 24: a broker parted from the nameserver serves on, and its route stays") {
-        const auto group = start_group(two_static());
+        const auto group = group_or_not_run(two_static());
         RpcClient names(group->nameserver().address());
         const auto has_master = [&] {
             return route(names, ReplicatedGroup::kTopic).body.find(group->broker(0).address()) !=
@@ -76,7 +76,7 @@ TEST_SUITE("process/replication/link") {
     }
 
     TEST_CASE("fault 28: damaged, lost and doubled bytes of a link are refused and sent again") {
-        const auto group = start_group(two_static());
+        const auto group = group_or_not_run(two_static());
         for (int i = 0; i < 6; ++i) {
             group->link_proxy(0).flip_bit(i % 2 == 0 ? Direction::kToClient : Direction::kToTarget);
             require_good(group->send_some(3));
@@ -103,7 +103,7 @@ TEST_SUITE("process/replication/link") {
         auto options = two_static();
         options.settings["replication.lag_ms_max"] = "5000";
         options.settings["replication.heartbeat_ms"] = "500";
-        const auto group = start_group(options);
+        const auto group = group_or_not_run(options);
         group->link_proxy(0).delay(std::chrono::milliseconds(100));
         require_good(group->send_some(5));
         group->link_proxy(0).limit_rate(300'000);

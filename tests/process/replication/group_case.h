@@ -17,7 +17,7 @@ namespace gantry::harness {
 inline constexpr std::chrono::seconds kSoon{12};
 
 /// A group that runs, or null where there is no etcd: the case has said so and ends.
-inline std::unique_ptr<ReplicatedGroup> start_group(const ReplicatedGroup::Options& options) {
+inline std::unique_ptr<ReplicatedGroup> group_or_not_run(const ReplicatedGroup::Options& options) {
     if (options.etcd > 0 && !EtcdCluster::is_installed()) {
         say_not_run("etcd is not installed (Debian: etcd-server)");
         return nullptr;

@@ -102,6 +102,17 @@ struct Copies {
     StoreFixture at;
 };
 
+/// A copy in which one bit at `place` is another.
+OtherCopies::Lie changed_at(LogOffset place) {
+    return [place](LogOffset from, std::string bytes) -> Result<std::string> {
+        const std::int64_t at = place - from;
+        if (at >= 0 && at < static_cast<std::int64_t>(bytes.size())) {
+            bytes[static_cast<std::size_t>(at)] ^= 1;
+        }
+        return bytes;
+    };
+}
+
 TEST_SUITE("storage/mender") {
     TEST_CASE("what the scrubber finds is taken from the other copy, to the byte") {
         Copies copies;
@@ -216,24 +227,15 @@ TEST_SUITE("storage/mender") {
         REQUIRE(copies.at.store->scrub());
         REQUIRE(copies.lost_ranges() == 1);
         const LogOffset bad = copies.killed.places[150].first;
-        const auto changed = [bad](std::int64_t inside) -> OtherCopies::Lie {
-            return [bad, inside](LogOffset from, std::string bytes) -> Result<std::string> {
-                const std::int64_t at = bad.value + inside - from.value;
-                if (at >= 0 && at < static_cast<std::int64_t>(bytes.size())) {
-                    bytes[static_cast<std::size_t>(at)] ^= 1;
-                }
-                return bytes;
-            };
-        };
         OtherCopies::Lie lie;
         SUBCASE("another body") {
-            lie = changed(300);
+            lie = changed_at(bad + 300);
         }
         SUBCASE("a field without a CRC") {
-            lie = changed(41);
+            lie = changed_at(bad + 41);
         }
         SUBCASE("a record before it in the block") {
-            lie = changed(-2'000);
+            lie = changed_at(bad - 2'000);
         }
         SUBCASE("zeros") {
             lie = [](LogOffset, const std::string& bytes) -> Result<std::string> {
