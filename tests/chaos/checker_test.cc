@@ -180,8 +180,17 @@ TEST_SUITE("chaos/checker") {
                                              "d read T 0 p1-2 a2 ok 1 - -",
                                              "d read T 0 p1-3 a3 ok 2 - -"};
         CHECK(judged(lines).is_good());
-        CHECK(judged(lines, {{1, 0}, {2, 250}}).is_good());
-        check_broken(judged(lines, {{1, 0}, {2, 150}}), "two_masters");
+        CHECK(judged(lines, {{1, 0, "h1"}, {2, 250, "h2"}}).is_good());
+        check_broken(judged(lines, {{1, 0, "h1"}, {2, 150, "h2"}}), "two_masters");
+    }
+
+    TEST_CASE("a later master may acknowledge a repeated send of an earlier epoch") {
+        const std::vector<std::string> lines{"p1 send T 0 p1-1 a1 ok 0 - h1@100",
+                                             "p1 send T 0 p1-2 a2 ok 1 - h2@200",
+                                             "d read T 0 p1-1 a1 ok 0 - -",
+                                             "d read T 0 p1-2 a2 ok 1 - -"};
+        CHECK(judged(lines, {{1, 0, "h1"}, {2, 250, "h2"}}).is_good());
+        check_broken(judged(lines, {{1, 0, "h1"}, {2, 250, "h3"}}), "two_masters");
     }
 }
 

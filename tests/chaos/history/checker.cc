@@ -119,28 +119,35 @@ private:
         }
     }
 
-    std::int64_t epoch_of(const Operation& it) const {
-        if (it.epoch >= 0 || it.log_offset < 0) {
-            return it.epoch;
+    void acknowledged(const Operation& it) {
+        if (it.member == 0) {
+            return;
         }
+        if (it.epoch < 0) {
+            acknowledged_at(it);
+            return;
+        }
+        const auto [at, is_new] = masters_.try_emplace(it.epoch, it.member);
+        if (!is_new && at->second != it.member) {
+            broken("two_masters", text(it) + ": the epoch is " + history_.names.name(at->second));
+        }
+    }
+
+    void acknowledged_at(const Operation& it) {
         const auto behind = std::upper_bound(
             marks_.begin(),
             marks_.end(),
             it.log_offset,
             [](std::int64_t at, const EpochMark& mark) { return at < mark.start; });
-        return behind == marks_.begin() ? -1 : std::prev(behind)->epoch;
-    }
-
-    void acknowledged(const Operation& it) {
-        const std::int64_t epoch = epoch_of(it);
-        if (it.member == 0 || epoch < 0) {
-            return;
-        }
-        const auto [at, is_new] = masters_.try_emplace(epoch, it.member);
-        if (!is_new && at->second != it.member) {
+        const std::string& member = history_.names.name(it.member);
+        const bool is_theirs =
+            std::any_of(behind == marks_.begin() ? behind : std::prev(behind),
+                        marks_.end(),
+                        [&member](const EpochMark& mark) { return mark.member == member; });
+        if (behind != marks_.begin() && !is_theirs) {
             broken("two_masters",
-                   text(it) + ": of epoch " + std::to_string(epoch) + ", which is " +
-                       history_.names.name(at->second) + "'s");
+                   text(it) + ": epoch " + std::to_string(std::prev(behind)->epoch) + " is " +
+                       std::prev(behind)->member);
         }
     }
 

@@ -13,6 +13,7 @@ namespace gantry::chaos {
 struct EpochMark {
     std::int64_t epoch = 0;
     std::int64_t start = 0;  ///< log offset
+    std::string member;      ///< its master, as acknowledgements name it
 };
 
 /// How a history was judged.
@@ -53,7 +54,9 @@ struct Verdict {
 ///   commit_lost     a look at a group's offset finds no less than what was committed before it
 ///   two_masters     one member only acknowledges in an epoch
 ///
-/// `marks`: epochs by log offset, for sends that do not tell theirs; ascending, may be empty.
+/// `marks`: epochs by log offset, ascending, may be empty; for sends that do not tell theirs. There
+/// a later master may acknowledge what an earlier one stored (a send that was repeated), but not an
+/// earlier master what lies in a later epoch.
 /// Memory: about 150 bytes a message.
 Verdict check(History& history, const std::vector<EpochMark>& marks);
 

@@ -27,7 +27,7 @@ Result<Segments> segments_of(const fs::path& store) {
     std::error_code error;
     for (const fs::directory_entry& entry : fs::directory_iterator(store / "commitlog", error)) {
         if (const auto base = storage::parse_segment_name(entry.path().filename().string())) {
-            segments.emplace(base->value(), entry.path());
+            segments.emplace(base->value, entry.path());
         }
     }
     if (segments.empty()) {
@@ -123,7 +123,9 @@ Result<std::vector<EpochMark>> epochs_of(const fs::path& store) {
                                   static_cast<int>(item.record->body.size()))) {
             for (const wire::StateChange& change : record.changes()) {
                 if (change.has_epochput()) {
-                    marks.push_back({change.epochput().epoch(), item.at.value()});
+                    marks.push_back({change.epochput().epoch(),
+                                     item.at.value,
+                                     std::to_string(change.epochput().member())});
                 }
             }
         }

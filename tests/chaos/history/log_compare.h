@@ -19,7 +19,8 @@ namespace gantry::chaos {
 Result<std::string> log_difference(const std::vector<std::filesystem::path>& stores,
                                    std::int64_t end);
 
-/// The epochs that the log of a store tells of, ascending. Blocks; the store may be in use.
+/// The epochs that the log of a store tells of, ascending; their masters by replication.member.
+/// Blocks; the store may be in use.
 Result<std::vector<EpochMark>> epochs_of(const std::filesystem::path& store);
 
 }  // namespace gantry::chaos
