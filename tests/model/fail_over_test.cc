@@ -17,10 +17,10 @@ std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise)
     return given == nullptr ? otherwise : std::strtoull(given, nullptr, 10);
 }
 
-/// Sanitizers make this twenty times as slow.
+/// Sanitizers make this several times as slow.
 std::uint64_t states_max(std::uint64_t otherwise) {
     return number_from_environment("GANTRY_MODEL_STATES",
-                                   harness::kIsSanitized ? otherwise / 20 : otherwise);
+                                   harness::kIsSanitized ? otherwise / 10 : otherwise);
 }
 
 std::string text(const Bounds& bounds) {

@@ -182,7 +182,7 @@ Status World::start_broker(std::size_t index) {
                               {"/usr/bin/env",
                                "LD_PRELOAD=" + std::string(kFakeTime),
                                "FAKETIME_TIMESTAMP_FILE=" + fake_time().string(),
-                               "FAKETIME_NO_CACHE=1",
+                               "FAKETIME_CACHE_DURATION=1",
                                "FAKETIME_DONT_FAKE_MONOTONIC=1"});
     }
     brokers_.push_back(std::make_unique<Daemon>(*network_, std::move(broker)));
@@ -245,23 +245,36 @@ std::optional<std::size_t> World::etcd_leader() {
 
 Status World::wait_whole(milliseconds limit, bool at_rest) {
     std::string last;
-    const bool is_whole = harness::wait_until(limit, [&] {
-        const std::optional<std::size_t> leader = master();
-        if (!leader) {
-            last = "no master";
-            return false;
+    bool is_whole = false;
+    harness::wait_until(limit, [&] {
+        for (const auto& broker : brokers_) {
+            if (broker->has_died()) {
+                last = broker->name() + " ended by itself: " + broker->process()->err();
+                return true;
+            }
         }
-        const Result<wire::ReplicaStatus> said = status(*leader);
-        last = said ? said->ShortDebugString() : to_string(said.error());
-        bool is_same = said && said->insync_size() == static_cast<int>(brokers_.size());
-        for (std::size_t i = 0; at_rest && is_same && i < brokers_.size(); ++i) {
-            const Result<wire::ReplicaStatus> other = status(i);
-            is_same = other && other->logend() == said->logend();
-            last = other ? last + "; " + other->ShortDebugString() : to_string(other.error());
-        }
-        return is_same;
+        is_whole = is_whole_now(at_rest, last);
+        return is_whole;
     });
     return is_whole ? ok() : Status(Error{Errc::kTimeout, "the group is not whole: " + last});
+}
+
+/// `why`: what is missing.
+bool World::is_whole_now(bool at_rest, std::string& why) {
+    const std::optional<std::size_t> leader = master();
+    if (!leader) {
+        why = "no master";
+        return false;
+    }
+    const Result<wire::ReplicaStatus> said = status(*leader);
+    why = said ? said->ShortDebugString() : to_string(said.error());
+    bool is_whole = said && said->insync_size() == static_cast<int>(brokers_.size());
+    for (std::size_t i = 0; at_rest && is_whole && i < brokers_.size(); ++i) {
+        const Result<wire::ReplicaStatus> other = status(i);
+        is_whole = other && other->logend() == said->logend();
+        why = other ? why + "; " + other->ShortDebugString() : to_string(other.error());
+    }
+    return is_whole;
 }
 
 Status World::mend() {

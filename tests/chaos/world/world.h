@@ -82,6 +82,7 @@ public:
     std::filesystem::path fake_time() const;
 
 private:
+    bool is_whole_now(bool at_rest, std::string& why);
     Status start_etcds();
     Status start_nameserver();
     Status start_broker(std::size_t index);
