@@ -4,6 +4,7 @@
 #include "broker/replication/group_state.h"
 #include "common/clock.h"
 #include "common/ids.h"
+#include "common/metrics.h"
 #include "common/result.h"
 #include "common/unique_function.h"
 #include "protocol/net/event_loop.h"
@@ -21,12 +22,13 @@ namespace gantry::broker {
 
 /// What both ends of a replication link are told at start.
 struct LinkOptions {
-    std::string group;    ///< broker name
+    std::string group;  ///< broker name
     std::string cluster;
     MemberId self;
     std::string secret;  ///< replication.secret; empty: peers are not authenticated
     std::string client_address;
     std::uint64_t segment_bytes = 0;
+    MetricRegistry* metrics = nullptr;  ///< null: counted, and not shown; outlives both ends
     std::uint64_t window_bytes = std::uint64_t{64} << 20U;  ///< sent and not acknowledged, a slave
     std::uint64_t frame_bytes_max = std::uint64_t{1} << 20U;
     std::uint64_t seed_bytes_per_second = 0;  ///< of a slave that is not in sync; 0: no limit
@@ -42,9 +44,9 @@ struct LinkOptions {
 ///
 /// Threads   one loop of its own, "replica", which callbacks come on; lead, yield, appended,
 ///           confirm, status: any.
-/// Errors    listen: those of net::Server. Peers: an acknowledgement beyond what was sent, a frame
-///           for another group, epoch or segment size, a proof that is wrong: the connection is
-///           closed, told in the log.
+/// Errors    listen: those of net::Server. Peers: an acknowledgement beyond what was sent, a hello
+///           of another group or segment size, a proof that is wrong: the connection is closed,
+///           told in the log.
 /// Lifetime  loop, store and callbacks outlive it.
 class ReplicationServer {
 public:
@@ -67,7 +69,8 @@ public:
     Status listen(const std::string& address, std::uint16_t port);
     std::uint16_t port() const noexcept;
 
-    /// The store whose log it gives out; null: between two stores. On the loop.
+    /// The store whose log it gives out; null: between two stores. Ends the links, and waits for
+    /// reads of the store before that are under way. On the loop.
     void set_store(storage::Store* store);
     /// This broker is master of that epoch: slaves are taken from now on. On the loop.
     void lead(std::int64_t epoch);
@@ -79,6 +82,7 @@ public:
     void confirm(LogOffset to);
     /// What is known of each slave. On the loop.
     std::vector<wire::ReplicaLink> links() const;
+    /// Ends everything; no callback comes any more. Not on the loop while that runs. Blocks.
     void close();
 
 private:

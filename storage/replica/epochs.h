@@ -11,7 +11,8 @@
 namespace gantry::storage {
 
 /// One term of one master: the log bytes from `start` to the start of the next epoch are its. Said
-/// by a record of the state topic at `start`, which is the first thing a master appends.
+/// by a record of the state topic, which is the first thing a master appends: at `start`, or, when
+/// a segment ends there, at the beginning of the next one.
 struct EpochStart {
     std::int64_t epoch = 0;
     /// Random. Logs that never met may count the same epochs: these tell them apart.
@@ -26,7 +27,8 @@ struct EpochStart {
 using EpochList = std::vector<EpochStart>;
 
 /// How far two logs hold the same bytes for sure: the end of their newest common epoch in the
-/// shorter of them. Nothing when they have no epoch in common, which two empty logs have not either.
+/// shorter of them. Nothing when they have no epoch in common, which two empty logs have not
+/// either.
 std::optional<LogOffset> common_end(const EpochList& mine,
                                     LogOffset my_end,
                                     const EpochList& theirs,

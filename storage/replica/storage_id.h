@@ -6,16 +6,17 @@
 #include "storage/types.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 namespace gantry::storage {
 
 /// Which incarnation of a store's files this is, and the newest epoch its owner has promised to
 /// obey. A member of an in-sync set is one by its storage id, so a store that may have lost what it
-/// acknowledged must not keep it: the id is new when the directory is, and, without sync flush, when
-/// the stop before was no clean one and the machine has started since.
+/// acknowledged must not keep it: the id is new when the directory is, and, without sync flush,
+/// when the stop before was no clean one and the machine has started since.
 ///
-///   replica/identity:  "GANTRYRI", StorageIdentity, XXH3-64; replaced atomically, durable
+///   replica/identity:  replaced atomically, durable; layout in docs/formats/replica.md
 ///
 /// Threads   one at a time. Blocks on the disk. Lifetime: `files` outlives it.
 class StorageIdentity {
@@ -40,6 +41,7 @@ public:
 private:
     StorageIdentity(FileSystem& files, StoreOptions options) noexcept;
     Status save() const;
+    static Result<StorageIdentity> saved(StorageIdentity identity);
 
     FileSystem* files_;
     std::filesystem::path path_;

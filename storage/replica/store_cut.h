@@ -13,7 +13,7 @@ namespace gantry::storage {
 
 /// What a cut took off a log.
 struct StoreCut {
-    std::uint64_t bytes = 0;     ///< behind the cut
+    std::uint64_t bytes = 0;     ///< behind the cut, without zeros at the end
     std::filesystem::path kept;  ///< the file they are kept in; empty: there were none
 };
 
@@ -22,11 +22,14 @@ struct StoreCut {
 /// sums first, so that no stop brings them back. The next open rebuilds what knows of them, from a
 /// snapshot below `at`, or from the log's first record. A stop at any point leaves a store that
 /// opens, cut or not, and may be cut again. kConflict: another process has the store. kRefused:
-/// `at` is below the log's first byte.
+/// `at` is below the log's first byte, or below every state that stands for deleted log: then all
+/// of it has to be put aside. Not meant for logs that RocketMQ wrote to at `at`.
 Result<StoreCut> cut_store(FileSystem& files, const StoreOptions& options, LogOffset at);
 
 /// Puts a whole closed store aside, as `cut/all-<n>` in its directory, for an empty one in its
-/// place; its storage id goes too. For a log that has nothing in common with the leader's.
+/// place; its storage id goes too. For a log that has nothing in common with the leader's. Segments
+/// in directories of their own go to `cut-all-<n>` there. A stop in between leaves a store that
+/// opens, under another id, and may be put aside again. kConflict: another process has the store.
 Result<StoreCut> put_store_aside(FileSystem& files, const StoreOptions& options);
 
 }  // namespace gantry::storage
