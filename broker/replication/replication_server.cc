@@ -24,14 +24,14 @@ constexpr std::uint32_t kConnectionsMax = 256;
 }  // namespace
 
 void ReplicationServer::State::on_open(net::Connection& connection) {
-    connection.set_context(std::make_shared<Peer>());
+    connection.set_context(std::make_shared<LinkPeer>());
     connection.set_user_timeout(options.silence_max);
     open[connection.id()] = &connection;
 }
 
 void ReplicationServer::State::on_close(net::Connection& connection, const Error& why) {
     open.erase(connection.id());
-    auto* const peer = connection.context<Peer>();
+    auto* const peer = connection.context<LinkPeer>();
     if (peer == nullptr || peer->link == nullptr) {
         return;
     }

@@ -21,7 +21,7 @@ constexpr Logger kLog("replication");
 
 void ReplicationServer::State::challenge(const net::Received& frame) {
     wire::ReplicaChallenge fields;
-    std::string& nonce = frame.connection.context<Peer>()->nonce;
+    std::string& nonce = frame.connection.context<LinkPeer>()->nonce;
     nonce = make_nonce();
     fields.set_nonce(nonce);
     fields.set_isrequired(!options.secret.empty());
@@ -40,7 +40,7 @@ void ReplicationServer::State::refuse(const net::Received& frame,
 
 void ReplicationServer::State::greet(const net::Received& frame) {
     wire::ReplicaHello hello;
-    Peer& peer = *frame.connection.context<Peer>();
+    LinkPeer& peer = *frame.connection.context<LinkPeer>();
     if (const Status decoded = wire::decode_fields(frame.header, hello); !decoded) {
         return refuse(frame, wire::ResponseCode::kMalformed, decoded.error().detail);
     }
@@ -108,7 +108,7 @@ void ReplicationServer::State::welcome(const net::Received& frame,
     } else if (!fields.needsseed()) {
         begin_link(frame.connection, hello, LogOffset(fields.from()));
     } else {
-        frame.connection.context<Peer>()->may_seed = true;
+        frame.connection.context<LinkPeer>()->may_seed = true;
     }
 }
 
@@ -125,7 +125,7 @@ void ReplicationServer::State::begin_link(net::Connection& connection,
     }
     const MemberId id{.member = hello.member(), .storage = hello.storageid()};
     const auto link = std::make_shared<SlaveLink>(source, connection, id, hello.address());
-    connection.context<Peer>()->link = link;
+    connection.context<LinkPeer>()->link = link;
     links[id.member] = link;
     kLog.info("slave_follows",
               {{"member", id.member}, {"from", from.value}, {"epoch", source.epoch}});
@@ -133,7 +133,7 @@ void ReplicationServer::State::begin_link(net::Connection& connection,
 }
 
 void ReplicationServer::State::acknowledge(const net::Received& frame) {
-    const std::shared_ptr<SlaveLink> link = frame.connection.context<Peer>()->link;
+    const std::shared_ptr<SlaveLink> link = frame.connection.context<LinkPeer>()->link;
     wire::ReplicaAck ack;
     Status taken = wire::decode_fields(frame.header, ack);
     if (taken) {
@@ -195,7 +195,7 @@ void ReplicationServer::State::answer(const net::ReplyTo& to, RangeAnswer made) 
 }
 
 void ReplicationServer::State::give_seed(const net::Received& frame) {
-    if (!is_leading() || !frame.connection.context<Peer>()->may_seed) {
+    if (!is_leading() || !frame.connection.context<LinkPeer>()->may_seed) {
         return refuse(frame, wire::ResponseCode::kNoPermission, "a seed is asked for before hello");
     }
     answer_later(frame, [store = source.store] {
@@ -227,7 +227,7 @@ void ReplicationServer::State::give_status(const net::Received& frame) {
 void ReplicationServer::State::give_range(const net::Received& frame) {
     wire::LogRangeRequest request;
     const Status decoded = wire::decode_fields(frame.header, request);
-    const std::string nonce = frame.connection.context<Peer>()->nonce;
+    const std::string nonce = frame.connection.context<LinkPeer>()->nonce;
     if (!decoded || nonce.empty() || request.group() != options.group ||
         !is_same_proof(request.proof(), proof_of(options.secret, nonce, request))) {
         return refuse(frame,

@@ -19,7 +19,7 @@
 namespace gantry::broker {
 
 /// What is known of the one at the other end of a connection.
-struct Peer {
+struct LinkPeer {
     std::string nonce;  ///< it was challenged with
     std::shared_ptr<SlaveLink> link;
     bool may_seed = false;  ///< it has proved who it is, and has to begin with a seed
