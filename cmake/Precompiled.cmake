@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # With GANTRY_PCH the heavy headers that are not ours are compiled once: about half of what an
-# unoptimised build costs. A header that a source forgot to include goes unnoticed then, so builds
-# that must notice (release, debug, clang) leave it off.
+# unoptimised build costs. A header that a source forgot to include goes unnoticed then, so of the
+# builds that must notice, release does so for tests only (TESTS), and clang not at all (OFF).
 set(GANTRY_PRECOMPILED
     <algorithm> <array> <atomic> <charconv> <chrono> <condition_variable> <cstdint> <cstdio>
     <cstdlib> <cstring> <deque> <filesystem> <fstream> <functional> <future> <map> <memory> <mutex>
@@ -19,18 +19,18 @@ function(gantry_precompiled_headers)
   target_precompile_headers(${P_NAME} PRIVATE ${P_HEADERS})
 endfunction()
 
-# Lets the target use them: gantry_reuse_precompiled(target gantry_precompiled)
+# Lets the target use them, where they are: gantry_reuse_precompiled(target gantry_precompiled)
 function(gantry_reuse_precompiled target from)
-  if(GANTRY_PCH)
+  if(TARGET ${from})
     target_precompile_headers(${target} REUSE_FROM ${from})
   endif()
 endfunction()
 
-if(GANTRY_PCH)
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-    # ccache compares what the file holds, not when it was made.
-    add_compile_options("SHELL:-Xclang -fno-pch-timestamp")
-  endif()
+if(GANTRY_PCH AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # ccache compares what the file holds, not when it was made.
+  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")
+endif()
+if(GANTRY_PCH STREQUAL "ON")
   gantry_precompiled_headers(NAME gantry_precompiled HEADERS ${GANTRY_PRECOMPILED}
                              LINKS gantry_schema nlohmann_json::nlohmann_json)
 endif()

@@ -33,6 +33,19 @@ void MetricRegistry::gauge(const std::string& name,
     Metric& metric = metrics_[name];
     metric.help = help;
     metric.gauge = std::move(read);
+    metric.number = ++gauges_made_;
+}
+
+std::uint64_t MetricRegistry::mark() const {
+    const MutexLock lock(mutex_);
+    return gauges_made_;
+}
+
+void MetricRegistry::remove_gauges(std::uint64_t mark) {
+    const MutexLock lock(mutex_);
+    std::erase_if(metrics_, [mark](const auto& one) {
+        return !one.second.counter && one.second.number > mark;
+    });
 }
 
 std::string MetricRegistry::render() const {

@@ -48,6 +48,7 @@ public:
         GANTRY_TRY(check_files());
         const LogOffset from = starts_.earliest();
         report_.was_clean = is_clean_ && checkpoint_.has_value();
+        report_.state_from = starts_.state;
         const LogOffset limit = walk_limit();
         GANTRY_TRY(blocks_.compare(from, limit, quarantine_.all()));
         LogOffset tail = from;
@@ -86,6 +87,7 @@ private:
         return quarantine_.all().empty() ? end : std::max(end, quarantine_.all().back().to);
     }
 
+    Status load_marks();
     Status open_parts();
     Status discard_newer(LogOffset tail);
     Status begin_fold(LogOffset snapshot);
@@ -117,6 +119,14 @@ private:
     LogOffset durable_;  ///< what the checkpoint and the sums say was durable once
 };
 
+Status Recovery::load_marks() {
+    GANTRY_TRY(fold_.load_marks());
+    if (parts_.log->segments().snapshot()->empty() && fold_.planted_first()) {
+        parts_.log->begin_at(*fold_.planted_first());
+    }
+    return ok();
+}
+
 Status Recovery::open_parts() {
     FileSystem& files = parts_.files;
     quarantine_.restart();
@@ -126,10 +136,7 @@ Status Recovery::open_parts() {
     parts_.queues.reset();
     GANTRY_ASSIGN_OR_RETURN(checkpoint_, load_checkpoint(files, parts_.path("checkpoint")));
     const bool had_keys = files.exists(parts_.path("index"));
-    GANTRY_TRY(fold_.load_marks());
-    if (parts_.log->segments().snapshot()->empty() && fold_.planted_first()) {
-        parts_.log->begin_at(*fold_.planted_first());
-    }
+    GANTRY_TRY(load_marks());
     const LogOffset first = parts_.log->first();
     const LogOffset at = checkpoint_ ? std::max(checkpoint_->at, first) : first;
     GANTRY_ASSIGN_OR_RETURN(

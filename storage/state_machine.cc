@@ -33,6 +33,11 @@ void begin_epoch(EpochList& epochs, const wire::EpochPut& put, LogOffset at) {
     }
 }
 
+void count_version(wire::DataVersion& version, WallMs at_ms) {
+    version.set_counter(version.counter() + 1);
+    version.set_timestamp(at_ms);
+}
+
 template <class Values>
 auto values_of(const Values& map) {
     std::vector<typename Values::mapped_type> values;
@@ -270,69 +275,71 @@ void LogStateMachine::apply(const wire::StateRecord& changes,
                             const Appended& logged,
                             bool drop_queues) {
     const MutexLock lock(mutex_);
+    for (const wire::StateChange& change : changes.changes()) {
+        apply_one(change, logged, drop_queues);
+    }
+    state_->folded = logged.end;
+    state_->next = logged.queue_offset + 1;
+}
+
+void LogStateMachine::apply_one(const wire::StateChange& change,
+                                const Appended& logged,
+                                bool drop_queues) {
     State& state = *state_;
     const WallMs at_ms = logged.store_ms;
-    const auto count_version = [&state, at_ms] {
-        state.version.set_counter(state.version.counter() + 1);
-        state.version.set_timestamp(at_ms);
-    };
-    for (const wire::StateChange& change : changes.changes()) {
-        switch (change.change_case()) {
-            case wire::StateChange::kTopicPut:
-                state.topics[change.topicput().topicname()] = change.topicput();
-                topics_.put(change.topicput());
-                count_version();
-                break;
-            case wire::StateChange::kTopicDelete:
-                remove_topic(change.topicdelete(), drop_queues);
-                count_version();
-                break;
-            case wire::StateChange::kGroupPut:
-                state.groups[change.groupput().groupname()] = change.groupput();
-                break;
-            case wire::StateChange::kGroupDelete:
-                remove_group(change.groupdelete());
-                break;
-            case wire::StateChange::kOffsetPut:
-                state.offsets.put(change.offsetput());
-                pops_->reset(change.offsetput().group(),
-                             change.offsetput().topic(),
-                             change.offsetput().queueid(),
-                             QueueOffset(change.offsetput().offset()));
-                break;
-            case wire::StateChange::kTransactionAsked:
-                transactions_.asked(LogOffset(change.transactionasked().half()), at_ms);
-                break;
-            case wire::StateChange::kTransactionEnd:
-                transactions_.close(LogOffset(change.transactionend().half()));
-                break;
-            case wire::StateChange::kPopPut:
-                pops_->apply(change.popput());
-                state.offsets.put(committed_of(change.popput()));
-                break;
-            case wire::StateChange::kTimerProgress:
-                timers_.progress(change.timerprogress());
-                break;
-            case wire::StateChange::kTimerCancel:
-                timers_.cancel(LogOffset(change.timercancel().at()), change.timercancel().due());
-                break;
-            case wire::StateChange::kQueueLockPut:
-            case wire::StateChange::kParkedPut:
-            case wire::StateChange::kParkedChange:
-                order_.apply(change, at_ms);
-                break;
-            case wire::StateChange::kFlowPut:
-                state.flows.put(change.flowput());
-                break;
-            case wire::StateChange::kEpochPut:
-                begin_epoch(state.epochs, change.epochput(), logged.first);
-                break;
-            case wire::StateChange::CHANGE_NOT_SET:
-                break;
-        }
+    switch (change.change_case()) {
+        case wire::StateChange::kTopicPut:
+            state.topics[change.topicput().topicname()] = change.topicput();
+            topics_.put(change.topicput());
+            count_version(state.version, at_ms);
+            break;
+        case wire::StateChange::kTopicDelete:
+            remove_topic(change.topicdelete(), drop_queues);
+            count_version(state.version, at_ms);
+            break;
+        case wire::StateChange::kGroupPut:
+            state.groups[change.groupput().groupname()] = change.groupput();
+            break;
+        case wire::StateChange::kGroupDelete:
+            remove_group(change.groupdelete());
+            break;
+        case wire::StateChange::kOffsetPut:
+            state.offsets.put(change.offsetput());
+            pops_->reset(change.offsetput().group(),
+                         change.offsetput().topic(),
+                         change.offsetput().queueid(),
+                         QueueOffset(change.offsetput().offset()));
+            break;
+        case wire::StateChange::kTransactionAsked:
+            transactions_.asked(LogOffset(change.transactionasked().half()), at_ms);
+            break;
+        case wire::StateChange::kTransactionEnd:
+            transactions_.close(LogOffset(change.transactionend().half()));
+            break;
+        case wire::StateChange::kPopPut:
+            pops_->apply(change.popput());
+            state.offsets.put(committed_of(change.popput()));
+            break;
+        case wire::StateChange::kTimerProgress:
+            timers_.progress(change.timerprogress());
+            break;
+        case wire::StateChange::kTimerCancel:
+            timers_.cancel(LogOffset(change.timercancel().at()), change.timercancel().due());
+            break;
+        case wire::StateChange::kQueueLockPut:
+        case wire::StateChange::kParkedPut:
+        case wire::StateChange::kParkedChange:
+            order_.apply(change, at_ms);
+            break;
+        case wire::StateChange::kFlowPut:
+            state.flows.put(change.flowput());
+            break;
+        case wire::StateChange::kEpochPut:
+            begin_epoch(state.epochs, change.epochput(), logged.first);
+            break;
+        case wire::StateChange::CHANGE_NOT_SET:
+            break;
     }
-    state.folded = logged.end;
-    state.next = logged.queue_offset + 1;
 }
 
 wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& published) const {

@@ -180,6 +180,8 @@ private:
     struct State;
 
     void apply(const wire::StateRecord& changes, const Appended& logged, bool drop_queues);
+    void apply_one(const wire::StateChange& change, const Appended& logged, bool drop_queues)
+        GANTRY_REQUIRES(mutex_);
     Status may_commit() const GANTRY_REQUIRES(commit_mutex_);
     void remove_topic(const std::string& name, bool drop_queues) GANTRY_REQUIRES(mutex_);
     void remove_group(const std::string& name) GANTRY_REQUIRES(mutex_);

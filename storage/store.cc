@@ -3,9 +3,12 @@
 
 #include "common/failpoint/failpoint.h"
 #include "common/log.h"
+#include "storage/check/closed_store.h"
 #include "storage/cold/store_cold_source.h"
 #include "storage/pop/pops.h"
 #include "storage/recovery.h"
+#include "storage/repair/mender.h"
+#include "storage/repair/unfolded.h"
 #include "storage/replica/replica_log.h"
 #include "storage/scrub/scrubber.h"
 #include "storage/state_snapshot.h"
@@ -37,17 +40,6 @@ Status make_marker(FileSystem& files, const std::filesystem::path& path) {
     return files.sync_directory(path.parent_path());
 }
 
-/// Makes the directory and its name durable: what is synced in it later is lost with the name.
-Status make_directory(FileSystem& files, const std::filesystem::path& directory) {
-    if (directory.empty() || files.exists(directory)) {
-        return ok();
-    }
-    const std::filesystem::path parent = directory.parent_path();
-    GANTRY_TRY(make_directory(files, parent));
-    GANTRY_TRY(files.create_directories(directory));
-    return files.sync_directory(parent.empty() ? std::filesystem::path(".") : parent);
-}
-
 }  // namespace
 
 Store::Parts::Parts(FileSystem& file_system,
@@ -75,7 +67,10 @@ Status Store::Parts::open(RecoveryReport& report) {
     GANTRY_TRY(open_lost());
     GANTRY_ASSIGN_OR_RETURN(log, CommitLog::open(files, clock, metrics, options));
     GANTRY_FAILPOINT_TRY("open.log");
+    GANTRY_TRY(fold_mended(files, options.directory, *lost, log->first()));
     GANTRY_TRY(recover(*this, is_clean, report));
+    GANTRY_TRY(note_unfolded(files, options.directory, *lost, report.state_from));
+    mender = std::make_unique<Mender>(*this);
     state->set_append([this](const std::string& body) -> Result<Appended> {
         Queue* const queue = topics->find(kStateTopic)->queue(0);
         wire::Record record;
@@ -148,6 +143,7 @@ Status Store::Parts::close() {
     if (scrubber) {
         scrubber->stop();
     }
+    mender->stop();
     checkpointer->stop();
     const Status dropped = replica->close();
     GANTRY_TRY(log->close());
@@ -212,6 +208,14 @@ Status Store::close() {
 
 Result<ScrubReport> Store::scrub() {
     return parts_->scrubber->run();
+}
+
+void Store::repair_from(std::shared_ptr<ReplicaSource> source) {
+    parts_->mender->set_source(std::move(source));
+}
+
+Result<MendReport> Store::repair() {
+    return parts_->mender->run();
 }
 
 Topic* Store::find_topic(std::string_view name) const {

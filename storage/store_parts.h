@@ -24,6 +24,7 @@
 
 namespace gantry::storage {
 
+class Mender;
 class Pops;
 class ReplicaLog;
 class Scrubber;
@@ -107,7 +108,8 @@ struct Store::Parts {
     Status open(RecoveryReport& report);
     /// Reads the list of lost ranges; before the log.
     Status open_lost();
-    /// The last checkpoint, and the mark of a clean stop; neither when other copies lack some of it.
+    /// The last checkpoint, and the mark of a clean stop; neither when other copies lack some of
+    /// it.
     Status close_cleanly();
     /// What Store's functions of the same names do.
     Status close();
@@ -167,6 +169,7 @@ struct Store::Parts {
     std::unique_ptr<ReplicaLog> replica;
     std::unique_ptr<Checkpointer> checkpointer;
     std::unique_ptr<Retention> retention;
+    std::unique_ptr<Mender> mender;      ///< so does that of this one
     std::unique_ptr<Scrubber> scrubber;  ///< its thread ends before anything it uses
 
     Mutex progress_mutex;

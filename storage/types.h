@@ -158,6 +158,15 @@ struct ScrubReport {
     std::uint64_t rereads = 0;       ///< places that were whole when read again
 };
 
+/// What one pass over the lost ranges of the log took from other copies.
+struct MendReport {
+    std::uint64_t ranges = 0;  ///< lost before, joined where they touch
+    std::uint64_t blocks = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t failures = 0;  ///< ranges that are still lost
+    std::string why{};           ///< of the last failure
+};
+
 /// A file that recovery or a check found damaged, and what was done about it.
 struct RecoveryReport {
     bool was_clean = false;
@@ -169,6 +178,7 @@ struct RecoveryReport {
     std::uint64_t lost_ranges = 0;  ///< pieces in the middle of the log newly quarantined
     std::uint64_t lost_bytes = 0;
     std::uint64_t lost_messages = 0;  ///< as far as known
+    LogOffset state_from{};           ///< where the log was folded from, onto a snapshot
 };
 
 /// What may be deleted when, for topics that do not say otherwise. 0 of a limit: there is none.

@@ -19,8 +19,8 @@ struct LiveMember {
     MemberId id;
     std::string replication_address;  ///< host:port
     std::string client_address;
-    std::int64_t epoch = 0;    ///< it obeys
-    std::int64_t log_end = 0;  ///< about; what an election prefers
+    std::int64_t epoch = 0;         ///< it obeys
+    std::int64_t log_end = 0;       ///< about; what an election prefers
     std::uint64_t incarnation = 0;  ///< random, of the process
 
     bool operator==(const LiveMember&) const = default;
@@ -41,10 +41,10 @@ struct GroupView {
 /// acknowledging; a wrong clock costs time, never a message.
 ///
 /// Threads   one loop; everything is called and calls back there.
-/// Errors    swap: kConflict: the state has another revision, the view follows. kUnknown: it may
-///           have been changed, or be changed yet: only another swap that succeeds tells. kGone: it
-///           was not.
-/// Lifetime  no callback comes after stop().
+/// Errors    swap: kConflict: the state has another revision, which the view tells before this does
+///           when it can be read. kUnknown: it may have been changed, or be changed yet: only
+///           another swap that succeeds tells. kGone: it was not, and will not be.
+/// Lifetime  callbacks come until stop(); then only that one's. They may stop it, not destroy it.
 class Coordinator {
 public:
     /// The new revision.
@@ -56,7 +56,8 @@ public:
     Coordinator& operator=(const Coordinator&) = delete;
     virtual ~Coordinator() = default;
 
-    /// Joins the group; `on_view` is called for what is there, and for every change.
+    /// Joins the group; `on_view` is called for what is there, and for every change; revisions in
+    /// it only grow, but where the store of the state itself was replaced.
     virtual void start(LiveMember self, OnView on_view) = 0;
     /// Tells the others what changed of this member, soon.
     virtual void announce(LiveMember self) = 0;

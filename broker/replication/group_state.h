@@ -5,6 +5,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,9 @@ struct MemberId {
     auto operator<=>(const MemberId&) const = default;
 };
 
+/// "2 (storage 00000000000000ff)", for people.
+std::string to_string(const MemberId& id);
+
 /// What a group agrees on, changed only by compare-and-swap: who may acknowledge, and whose copies
 /// have everything that was acknowledged.
 struct GroupState {
@@ -32,15 +36,23 @@ struct GroupState {
 
     bool operator==(const GroupState&) const = default;
 
+    /// Whether that very copy is in the set.
     bool has(const MemberId& id) const noexcept;
     /// The same with `id` in the set or out of it.
     GroupState with(const MemberId& id) const;
     GroupState without(const MemberId& id) const;
 };
 
-/// As a wire::GroupStateValue, for the coordinator's key or file.
+/// As JSON, for the coordinator's key or file: docs/formats/group-state.md.
 std::string encode_state(const GroupState& state);
-/// kCorrupt.
+/// kCorrupt: it is not JSON, or a field is missing or outside its range; the text names it. Fields
+/// it does not know are left alone.
 Result<GroupState> decode_state(std::string_view bytes);
+
+/// 16 hexadecimal digits: random numbers of 64 bits as they stand in JSON, where other programs
+/// would round them.
+std::string to_hex(std::uint64_t number);
+/// Nothing when `digits` are not 1 to 16 hexadecimal digits.
+std::optional<std::uint64_t> from_hex(std::string_view digits);
 
 }  // namespace gantry::broker

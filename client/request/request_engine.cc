@@ -261,7 +261,7 @@ void RequestEngine::send_in_loop(const ReplyPtr& reply) {
         replied_in_loop(reply, closed());
         return;
     }
-    const std::string address = runtime_.routes().address_of(reply->broker);
+    const std::string address = runtime_.routes().master_of(reply->broker);
     if (address.empty()) {
         replied_in_loop(reply, Error{Errc::kGone, "broker " + reply->broker + " is in no route"});
         return;

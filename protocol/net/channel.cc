@@ -46,6 +46,7 @@ struct Channel::State final : ConnectionHandler, PassEnd {
     void call(Request&& request, std::chrono::milliseconds timeout, Done&& done);
     Status send_oneway(Request&& request);
     void connect();
+    void abandon();
     void close();
 
     bool is_up() const noexcept { return connection != nullptr && connection->is_open(); }
@@ -407,6 +408,35 @@ void Channel::State::on_pass_end() {
     drain_failed();
 }
 
+void Channel::State::abandon() {
+    loop.role().assert_held();
+    if (is_closed) {
+        return;
+    }
+    dialer.cancel();
+    redial_timer.cancel();
+    is_waiting = false;
+    failures = 0;
+    last_failure = "given up";
+    const std::string detail = "link to " + options.address + " given up";
+    const bool was_up = connection != nullptr;
+    if (was_up) {
+        const std::uint64_t written = connection->written_bytes();
+        sweep_timer.cancel();
+        connection->abandon();
+        loop.bury(std::exchange(connection, nullptr));
+        for (Pending& one : pending.take_all()) {
+            const Errc code = one.stream_position < written ? Errc::kUnknown : Errc::kGone;
+            failed.emplace_back(std::move(one.done), Error{code, detail});
+        }
+    }
+    fail_all_queued(Errc::kGone, detail);
+    if (was_up && state_handler) {
+        state_handler(false);
+    }
+    drain_failed();
+}
+
 void Channel::State::close() {
     loop.role().assert_held();
     if (!std::exchange(is_closed, true)) {
@@ -482,6 +512,10 @@ std::uint32_t Channel::in_flight() const noexcept {
 
 wire::Host Channel::local_host() const {
     return state_->is_up() ? state_->connection->local_host() : wire::Host{};
+}
+
+void Channel::abandon() {
+    state_->abandon();
 }
 
 void Channel::close() {

@@ -22,11 +22,13 @@ Status remove_files_of(FileSystem& files, const std::filesystem::path& directory
 }
 
 Status make_directory(FileSystem& files, const std::filesystem::path& directory) {
-    if (files.exists(directory)) {
+    if (directory.empty() || files.exists(directory)) {
         return ok();
     }
+    const std::filesystem::path parent = directory.parent_path();
+    GANTRY_TRY(make_directory(files, parent));
     GANTRY_TRY(files.create_directories(directory));
-    return files.sync_directory(directory.parent_path());
+    return files.sync_directory(parent.empty() ? std::filesystem::path(".") : parent);
 }
 
 }  // namespace gantry::storage

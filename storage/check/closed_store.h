@@ -16,7 +16,8 @@ Status remove_if_there(FileSystem& files, const std::filesystem::path& path);
 /// Removes what is in a directory without folders, durably; no such directory is no error.
 Status remove_files_of(FileSystem& files, const std::filesystem::path& directory);
 
-/// Makes a directory durably, if there is none of that name.
+/// Makes a directory and those it is in, if they are missing, and their names durable: what is
+/// synced in it later is lost with the name.
 Status make_directory(FileSystem& files, const std::filesystem::path& directory);
 
 }  // namespace gantry::storage

@@ -165,6 +165,11 @@ public:
     /// segments that are there or not. Readers that have one keep it. Blocks. One at a time.
     Result<std::vector<DeletedFile>> detach_deleted();
 
+    /// For lost bytes that no file holds: makes the file of the segment [base, base + bytes), of
+    /// zeros and durable, or gives one that is too short that size. Readers find it from then on.
+    /// Blocks. kDiskFull: there is no room for it beside free_bytes_min.
+    Result<SegmentPtr> restore_segment(LogOffset base, std::uint64_t bytes);
+
     /// Runs after flushed or confirmed moved or appends are refused, in the thread that did it.
     void on_progress(std::function<void()> on_progress);
 

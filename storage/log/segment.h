@@ -133,6 +133,8 @@ public:
     void add(SegmentPtr segment);
     /// Puts `with` in the place of the segment of the same base.
     void replace(const SegmentPtr& with);
+    /// Puts a segment in its place by order, or in that of the one of the same base.
+    void insert(const SegmentPtr& segment);
     /// Takes the segments that end at or below `first` out.
     void remove_before(LogOffset first);
 

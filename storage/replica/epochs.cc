@@ -33,10 +33,8 @@ std::int64_t newest_epoch(const EpochList& epochs) noexcept {
 }
 
 std::int64_t epoch_at(const EpochList& epochs, LogOffset at) noexcept {
-    const auto behind =
-        std::partition_point(epochs.begin(), epochs.end(), [at](const EpochStart& epoch) {
-            return epoch.start <= at;
-        });
+    const auto behind = std::partition_point(
+        epochs.begin(), epochs.end(), [at](const EpochStart& epoch) { return epoch.start <= at; });
     return behind == epochs.begin() ? 0 : std::prev(behind)->epoch;
 }
 

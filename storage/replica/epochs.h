@@ -27,7 +27,8 @@ struct EpochStart {
 using EpochList = std::vector<EpochStart>;
 
 /// How far two logs hold the same bytes for sure: the end of their newest common epoch in the
-/// shorter of them. Nothing when they have no epoch in common, which two empty logs have not either.
+/// shorter of them. Nothing when they have no epoch in common, which two empty logs have not
+/// either.
 std::optional<LogOffset> common_end(const EpochList& mine,
                                     LogOffset my_end,
                                     const EpochList& theirs,

@@ -40,8 +40,8 @@ Result<std::optional<LogEntry>> entry_at(LogOffset at, LogOffset segment_end, By
     }
     if ((magic != wire::kMagicV1 && magic != wire::kMagicV2) || size < wire::kRecordBytesMin ||
         size > room) {
-        return no_continuation(
-            at, "size " + std::to_string(size) + ", magic " + std::to_string(magic));
+        return no_continuation(at,
+                               "size " + std::to_string(size) + ", magic " + std::to_string(magic));
     }
     if (bytes.size() >= kHeadBytes &&
         load_be<std::int64_t>(bytes.data() + wire::record_at::kLogOffset) != at.value) {

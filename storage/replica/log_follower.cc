@@ -14,9 +14,9 @@ namespace {
 constexpr Logger kLog("storage");
 
 Error corrupt(const LogEntry& entry, const std::string& why) {
-    return Error{Errc::kCorrupt,
-                 "record at log offset " + std::to_string(entry.at.value) +
-                     " of the leader's log: " + why};
+    return Error{
+        Errc::kCorrupt,
+        "record at log offset " + std::to_string(entry.at.value) + " of the leader's log: " + why};
 }
 
 bool has_zero(std::string_view text) noexcept {
@@ -106,12 +106,14 @@ Status LogFollower::fold_ready() {
         }
         return step;
     });
+    if (!is_broken()) {
+        folding_to_.store(parts_.log->appended().value, std::memory_order_release);
+    }
     if (done > 0) {
         ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(done));
         if (EpochList now = parts_.state->epochs(); now != epochs) {
             parts_.log->set_epochs(std::move(now));
         }
-        GANTRY_FAILPOINT("replica.published");
         raw_.tell();
     }
     return folded;

@@ -31,7 +31,7 @@ private:
 
     Store::Parts& parts_;
     Mutex mutex_;
-    LogOffset base_ GANTRY_GUARDED_BY(mutex_){-1};      ///< of the segment that sums_ is of
+    LogOffset base_ GANTRY_GUARDED_BY(mutex_){-1};  ///< of the segment that sums_ is of
     std::vector<BlockSum> sums_ GANTRY_GUARDED_BY(mutex_);
 };
 

@@ -23,7 +23,8 @@ namespace gantry::storage {
 ///     o------------------o----------------------o
 ///     | units only       | units and state
 ///
-/// File      <store>/planted: "GPLT", version 1, StoreSeed without its state, XXH3-64. Written once,
+/// File      <store>/planted: "GPLT", version 1, StoreSeed without its state, XXH3-64. Written
+/// once,
 ///           by plant_seed, as its last step.
 /// Threads   any; immutable.
 /// Source    docs/formats/replica.md.

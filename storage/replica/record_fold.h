@@ -46,6 +46,7 @@ public:
     std::optional<LogOffset> planted_first() const;
     /// State below it came with the plant; 0: there was none.
     LogOffset known_until() const noexcept;
+
     /// Whether queue offsets may be left out before the record at `at`: RocketMQ does.
     bool may_skip(LogOffset at) const noexcept { return imported_ && imported_->covers(at); }
 
@@ -56,6 +57,7 @@ public:
     std::string place(const LogEntry& entry);
     /// Does the rest. kCorrupt: a record of the state topic does not parse.
     Status take(const LogEntry& entry);
+
     /// What there is of the frame that is not whole in a log that ends at `end`.
     std::optional<Appended> torn(LogOffset end) const { return frames_.torn(end); }
 

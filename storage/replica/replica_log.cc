@@ -27,9 +27,9 @@ struct ReplicaLog::State {
           follower(store),
           pieces(store) {}
 
-    void refuse(const std::string& why) {
-        parts.log->refuse_appends(Error{Errc::kReadOnly, why});
-        parts.state->set_read_only(why);
+    void refuse(const std::string& reason) {
+        parts.log->refuse_appends(Error{Errc::kReadOnly, reason});
+        parts.state->set_read_only(reason);
     }
 
     void allow() {
@@ -56,9 +56,10 @@ ReplicaLog::ReplicaLog(Store::Parts& parts) : state_(std::make_unique<State>(par
 ReplicaLog::~ReplicaLog() = default;
 
 Status ReplicaLog::open() {
-    if (role() == Role::kFollowing) {
-        state_->refuse(kFollowing);
+    if (role() != Role::kFollowing) {
+        return ok();
     }
+    state_->refuse(kFollowing);
     return state_->follower.open();
 }
 

@@ -19,7 +19,7 @@ namespace gantry::storage {
 /// Log bytes for a slave: [at, at + bytes.size()) or, where the segment is not mapped, to be read
 /// from `run.fd`. Any cut is right: a slave puts records together.
 struct LogPiece {
-    LogRun run;            ///< memory or fd; the pin keeps it
+    LogRun run;             ///< memory or fd; the pin keeps it
     std::uint64_t sum = 0;  ///< XXH3-64 of the bytes
 };
 
@@ -46,6 +46,7 @@ public:
     ReplicaLog(const ReplicaLog&) = delete;
     ReplicaLog& operator=(const ReplicaLog&) = delete;
 
+    /// What it does with its log.
     enum class Role : std::uint8_t { kFollowing, kLeading, kFenced };
 
     Role role() const noexcept;
@@ -72,8 +73,8 @@ public:
     void fence(std::string why);
 
     /// How far the in-sync set has the log: what readers see, acknowledgements wait for and
-    /// checkpoints cover ends there. Never moves back. Starts at 0 where StoreOptions::is_replicated
-    /// is set, else at the end of all offsets.
+    /// checkpoints cover ends there. Never moves back. Starts at 0 where
+    /// StoreOptions::is_replicated is set, else at the end of all offsets.
     void confirm(LogOffset to);
 
     /// A piece of the appended log from `at`, at most `bytes_max`, within one segment, with its
@@ -89,7 +90,8 @@ public:
 
     /// For checkpoints: no unit in the consume queues ends above it.
     LogOffset placed_end() const noexcept;
-    /// For checkpoints: what is in memory must not be written down. ReplicaLog::append_raw said why.
+    /// For checkpoints: what is in memory must not be written down. ReplicaLog::append_raw said
+    /// why.
     bool is_broken() const noexcept;
 
 private:

@@ -117,14 +117,14 @@ Status plant_seed(FileSystem& files, const StoreOptions& options, const wire::St
                          " is not that of the master, " + std::to_string(seed.segmentbytes())};
     }
     const fs::path& store = options.directory;
-    GANTRY_TRY(files.create_directories(store));
+    GANTRY_TRY(make_directory(files, store));
     GANTRY_ASSIGN_OR_RETURN(const auto lock, files.lock(store / "lock"));
     GANTRY_ASSIGN_OR_RETURN(const bool is_full, has_log(files, store));
     if (is_full) {
         return Error{Errc::kConflict, store.string() + " has a log: it cannot be planted"};
     }
     GANTRY_TRY(clear(files, store));
-    GANTRY_FAILPOINT_TRY("seed.cleared");
+    GANTRY_FAILPOINT_TRY("replica.seed_cleared");
     if (!seed.imported().empty()) {
         wire::ImportedLog log;
         if (!log.ParseFromString(seed.imported())) {
@@ -133,7 +133,7 @@ Status plant_seed(FileSystem& files, const StoreOptions& options, const wire::St
         GANTRY_TRY(ImportMark(std::move(log)).save(files, store));
     }
     GANTRY_TRY(save_snapshot(files, store / "state", seed.state()));
-    GANTRY_FAILPOINT_TRY("seed.state");
+    GANTRY_FAILPOINT_TRY("replica.seed_state");
     return PlantedMark(seed).save(files, store);
 }
 

@@ -64,7 +64,6 @@ Result<StorageIdentity> StorageIdentity::open(FileSystem& files,
                                               const std::string& boot_id) {
     StorageIdentity identity(files, options);
     identity.boot_id_ = boot_id.substr(0, kBootBytesMax);
-    GANTRY_TRY(files.create_directories(options.directory));
     GANTRY_TRY(make_directory(files, identity.path_.parent_path()));
     const bool had_file = files.exists(identity.path_);
     std::optional<Stored> stored;

@@ -13,8 +13,8 @@ namespace gantry::storage {
 
 /// Which incarnation of a store's files this is, and the newest epoch its owner has promised to
 /// obey. A member of an in-sync set is one by its storage id, so a store that may have lost what it
-/// acknowledged must not keep it: the id is new when the directory is, and, without sync flush, when
-/// the stop before was no clean one and the machine has started since.
+/// acknowledged must not keep it: the id is new when the directory is, and, without sync flush,
+/// when the stop before was no clean one and the machine has started since.
 ///
 ///   replica/identity:  replaced atomically, durable; layout in docs/formats/replica.md
 ///

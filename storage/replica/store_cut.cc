@@ -146,8 +146,7 @@ Status Cut::copy() {
 /// Whether the directory of the consume queues knows of what lies behind the cut. Its units would
 /// go at the next start, but queues of topics whose deletion is cut are not in it.
 Result<bool> Cut::has_newer_index() const {
-    const auto file =
-        read_file(files_, path("consumequeue") / "directory", kDirectoryBytesMax);
+    const auto file = read_file(files_, path("consumequeue") / "directory", kDirectoryBytesMax);
     if (!file) {
         return file.error().code == Errc::kNotFound ? Result<bool>(false)
                                                     : Result<bool>(file.error());
@@ -162,17 +161,16 @@ Status Cut::forget_newer() {
     GANTRY_ASSIGN_OR_RETURN(const std::optional<Checkpoint> checkpoint,
                             load_checkpoint(files_, path("checkpoint")));
     // No clean stop from now on: a start walks the log to see where it ends.
-    GANTRY_ASSIGN_OR_RETURN(const auto mark,
-                            files_.open(path("abort"), FileSystem::Open::kCreate));
+    GANTRY_ASSIGN_OR_RETURN(const auto mark, files_.open(path("abort"), FileSystem::Open::kCreate));
     GANTRY_TRY(files_.sync_directory(options_.directory));
     if (is_index_newer || (checkpoint && checkpoint->at > at_)) {
         GANTRY_TRY(remove_if_there(files_, path("checkpoint")));
     }
     GANTRY_TRY(remove_if_there(files_, path("scrub")));
     GANTRY_TRY(files_.sync_directory(options_.directory));
-    GANTRY_FAILPOINT_TRY("cut.marks");
+    GANTRY_FAILPOINT_TRY("replica.cut_marks");
     GANTRY_TRY(remove_newer_snapshots());
-    GANTRY_FAILPOINT_TRY("cut.snapshots");
+    GANTRY_FAILPOINT_TRY("replica.cut_snapshots");
     GANTRY_ASSIGN_OR_RETURN(const LostRanges::Opened lost, LostRanges::open(files_, path("lost")));
     return lost.damage.empty() ? lost.ranges->cut(at_) : ok();
 }
@@ -210,10 +208,10 @@ Result<StoreCut> Cut::run() {
     GANTRY_TRY(check());
     if (data_end_ > at_) {
         GANTRY_TRY(copy());
-        GANTRY_FAILPOINT_TRY("cut.copied");
+        GANTRY_FAILPOINT_TRY("replica.cut_copied");
     }
     GANTRY_TRY(forget_newer());
-    GANTRY_FAILPOINT_TRY("cut.lost");
+    GANTRY_FAILPOINT_TRY("replica.cut_lost");
     GANTRY_TRY(cut_log());
     if (cut_.bytes > 0) {
         kLog.warn("the end of the log was cut off",
@@ -234,8 +232,7 @@ Status move_volumes(FileSystem& files, const fs::path& store, const std::string&
             continue;
         }
         GANTRY_TRY(make_directory(files, directory / folder));
-        GANTRY_TRY(
-            files.rename(segment->path(), directory / folder / segment->path().filename()));
+        GANTRY_TRY(files.rename(segment->path(), directory / folder / segment->path().filename()));
         GANTRY_TRY(files.sync_directory(directory / folder));
         GANTRY_TRY(files.sync_directory(directory));
     }
@@ -252,9 +249,19 @@ Result<StoreCut> cut_store(FileSystem& files, const StoreOptions& options, LogOf
 Result<StoreCut> put_store_aside(FileSystem& files, const StoreOptions& options) {
     // The id first: what is left is no member's any more. Then what says that the log was durable,
     // and the log before what says how to understand it. At each step the rest opens.
-    constexpr std::array kInOrder{"replica", "checkpoint", "checksum", "planted", "state",
-                                  "consumequeue", "index", "lost", "scrub", "commitlog",
-                                  "imported", "timers", "retention-clock"};
+    constexpr std::array kInOrder{"replica",
+                                  "checkpoint",
+                                  "checksum",
+                                  "planted",
+                                  "state",
+                                  "consumequeue",
+                                  "index",
+                                  "lost",
+                                  "scrub",
+                                  "commitlog",
+                                  "imported",
+                                  "timers",
+                                  "retention-clock"};
     const fs::path& store = options.directory;
     GANTRY_ASSIGN_OR_RETURN(const auto lock, files.lock(store / "lock"));
     GANTRY_TRY(make_directory(files, store / "cut"));
@@ -278,7 +285,7 @@ Result<StoreCut> put_store_aside(FileSystem& files, const StoreOptions& options)
         GANTRY_TRY(files.rename(store / name, target / name));
         GANTRY_TRY(files.sync_directory(target));
         GANTRY_TRY(files.sync_directory(store));
-        GANTRY_FAILPOINT_TRY("aside.moved");
+        GANTRY_FAILPOINT_TRY("replica.aside");
     }
     cut.kept = target;
     kLog.warn("the store was put aside", {{"kept", target.string()}, {"bytes", cut.bytes}});

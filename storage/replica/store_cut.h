@@ -13,7 +13,7 @@ namespace gantry::storage {
 
 /// What a cut took off a log.
 struct StoreCut {
-    std::uint64_t bytes = 0;     ///< behind the cut
+    std::uint64_t bytes = 0;     ///< behind the cut, without zeros at the end
     std::filesystem::path kept;  ///< the file they are kept in; empty: there were none
 };
 

@@ -212,6 +212,24 @@ void FakeCluster::route_topic(const std::string& topic,
     run([&] { nameserver_->set_route(topic, route); });
 }
 
+void FakeCluster::route_group(const std::string& topic,
+                              int queues,
+                              const Members& members,
+                              std::int64_t epoch) {
+    wire::TopicRouteData route;
+    wire::BrokerData& data = *route.add_brokerdatas();
+    data.set_brokername("group");
+    data.set_cluster("cluster");
+    data.set_epoch(epoch);
+    data.mutable_brokeraddrs()->insert(members.begin(), members.end());
+    wire::QueueData& spec = *route.add_queuedatas();
+    spec.set_brokername("group");
+    spec.set_readqueuenums(queues);
+    spec.set_writequeuenums(queues);
+    spec.set_perm(6);
+    run([&] { nameserver_->set_route(topic, route); });
+}
+
 std::shared_ptr<Client> FakeCluster::connect(Client::Options options) {
     if (options.nameservers.empty()) {
         options.nameservers = {nameserver_->address()};

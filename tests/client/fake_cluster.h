@@ -124,6 +124,15 @@ public:
                      const std::vector<std::size_t>& brokers,
                      int perm = 6);
 
+    /// Addresses of brokers of one name, by broker id.
+    using Members = std::map<std::int64_t, std::string>;
+
+    /// Its route over one broker name of these members.
+    void route_group(const std::string& topic,
+                     int queues,
+                     const Members& members,
+                     std::int64_t epoch);
+
     /// A client of this cluster.
     std::shared_ptr<Client> connect(Client::Options options = {});
 

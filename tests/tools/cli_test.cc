@@ -49,7 +49,8 @@ TEST_SUITE("tools/cli") {
               "order list",   "order release",   "order drop",       "message get",
               "cluster",      "broker describe", "message query",    "produce",
               "consume",      "store check",     "store dump",       "store import",
-              "store repair", "Exit codes"}) {
+              "store repair", "broker list",     "broker replicas",  "broker promote",
+              "Exit codes"}) {
             CHECK(help.out.find(command) != std::string::npos);
         }
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
 #include "cli/session.h"
 #include "cli/table.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <ostream>
@@ -13,7 +13,7 @@ namespace {
 using Arguments = std::vector<std::string>;
 using nlohmann::ordered_json;
 
-Status cluster(Session& session, const cxxopts::ParseResult&, const Arguments&) {
+Status cluster(Session& session, const Given&, const Arguments&) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto brokers, admin->cluster());
     Table table({"CLUSTER", "BROKER", "ID", "ADDRESS", "ROLE"});
@@ -72,7 +72,7 @@ std::string limit_text(std::int64_t limit) {
     return limit == 0 ? "no limit" : std::to_string(limit);
 }
 
-Status describe_broker(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
+Status describe_broker(Session& session, const Given&, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto status, admin->describe_broker(arguments[0]));
     if (session.json()) {
@@ -116,6 +116,7 @@ Status describe_broker(Session& session, const cxxopts::ParseResult&, const Argu
 std::vector<Command> cluster_commands() {
     return {
         {"cluster", "", "", "brokers known to the nameserver", 0, 0, nullptr, cluster},
+        {"broker", "list", "", "the same as cluster", 0, 0, nullptr, cluster},
         {"broker",
          "describe",
          "BROKER",

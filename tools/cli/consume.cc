@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/message_json.h"
+#include "cli/options.h"
 #include "cli/produce.h"
 #include "client/consumer.h"
 #include "client/pop_consumer.h"
 #include "common/checksum.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -59,7 +59,7 @@ Result<client::StartFrom> start_from(const std::string& text) {
     return from;
 }
 
-Result<Plan> plan_of(const cxxopts::ParseResult& given, const std::string& topic) {
+Result<Plan> plan_of(const Given& given, const std::string& topic) {
     Plan plan;
     plan.topic = topic;
     plan.group = given["group"].as<std::string>();
@@ -251,28 +251,28 @@ void tell(Session& session, const Totals& totals) {
 
 }  // namespace
 
-void add_consume_options(cxxopts::Options& options) {
+void add_consume_options(Options& options) {
     options.add_options()("g,group",
                           "share the queues with the group's members and commit; none: read all",
-                          cxxopts::value<std::string>()->default_value(""))(
+                          value<std::string>().default_value(""))(
         "from",
         "earliest, latest or a time; where the group never committed",
-        cxxopts::value<std::string>()->default_value("latest"))(
-        "tag", "only these tags: \"A || B\"", cxxopts::value<std::string>()->default_value("*"))(
+        value<std::string>().default_value("latest"))(
+        "tag", "only these tags: \"A || B\"", value<std::string>().default_value("*"))(
         "sql",
         "only messages whose properties match: \"amount > 100 AND country = 'EU'\"",
-        cxxopts::value<std::string>())(
+        value<std::string>())(
         "pop",
         "share messages rather than queues with the group: any number of consumers; each message "
         "is acknowledged once it is written")(
         "invisible-ms",
         "with --pop: others get a message when it is not acknowledged for so long",
-        cxxopts::value<std::uint32_t>()->default_value("60000"))(
-        "count", "stop after so many", cxxopts::value<std::uint64_t>()->default_value("0"))(
+        value<std::uint32_t>().default_value("60000"))(
+        "count", "stop after so many", value<std::uint64_t>().default_value("0"))(
         "until-end", "stop at the end of the queues")(
         "idle-ms",
         "with --until-end: look for the end after so long without a message",
-        cxxopts::value<std::uint32_t>()->default_value("1000"));
+        value<std::uint32_t>().default_value("1000"));
 }
 
 Status consume_pops(Session& session, const Plan& plan, std::shared_ptr<client::Client> shared) {
@@ -291,9 +291,7 @@ Status consume_pops(Session& session, const Plan& plan, std::shared_ptr<client::
     return drained ? closed : drained;
 }
 
-Status consume(Session& session,
-               const cxxopts::ParseResult& given,
-               const std::vector<std::string>& arguments) {
+Status consume(Session& session, const Given& given, const std::vector<std::string>& arguments) {
     GANTRY_ASSIGN_OR_RETURN(const Plan plan, plan_of(given, arguments[0]));
     std::signal(SIGINT, on_signal);
     std::signal(SIGTERM, on_signal);

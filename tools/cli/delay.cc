@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
 #include "cli/session.h"
 #include "cli/table.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
@@ -14,17 +14,14 @@ namespace {
 using Arguments = std::vector<std::string>;
 using nlohmann::ordered_json;
 
-void add_list_options(cxxopts::Options& options) {
-    options.add_options()(
-        "topic", "only of this topic", cxxopts::value<std::string>()->default_value(""))(
-        "from", "due at this time or later", cxxopts::value<std::string>()->default_value("0"))(
-        "until", "due before this time", cxxopts::value<std::string>()->default_value("0"))(
-        "count",
-        "most messages of one broker",
-        cxxopts::value<std::uint32_t>()->default_value("1000"));
+void add_list_options(Options& options) {
+    options.add_options()("topic", "only of this topic", value<std::string>().default_value(""))(
+        "from", "due at this time or later", value<std::string>().default_value("0"))(
+        "until", "due before this time", value<std::string>().default_value("0"))(
+        "count", "most messages of one broker", value<std::uint32_t>().default_value("1000"));
 }
 
-Status list(Session& session, const cxxopts::ParseResult& given, const Arguments&) {
+Status list(Session& session, const Given& given, const Arguments&) {
     client::DelayedQuery query;
     query.topic = given["topic"].as<std::string>();
     query.count_max = given["count"].as<std::uint32_t>();
@@ -57,7 +54,7 @@ Status list(Session& session, const cxxopts::ParseResult& given, const Arguments
     return ok();
 }
 
-Status cancel(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
+Status cancel(Session& session, const Given&, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_TRY(admin->cancel_delayed(arguments[0]));
     if (session.json()) {

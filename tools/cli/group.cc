@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
 #include "cli/retry/backoff.h"
 #include "cli/session.h"
 #include "cli/table.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <ostream>
@@ -23,7 +23,7 @@ std::string joined(const std::vector<std::string>& words) {
     return text;
 }
 
-Status list(Session& session, const cxxopts::ParseResult&, const Arguments&) {
+Status list(Session& session, const Given&, const Arguments&) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto groups, admin->list_groups());
     Table table({"GROUP", "MEMBERS", "LAG", "TOPICS"});
@@ -78,7 +78,7 @@ ordered_json json_of(const client::GroupSettings& settings) {
     return {{"retry_max", settings.retry_max}, {"backoff", backoff_text(settings.backoff)}};
 }
 
-Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
+Status describe(Session& session, const Given&, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto status, admin->describe_group(arguments[0]));
     // A group that only ever committed offsets has none.
@@ -131,16 +131,14 @@ Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& 
     return ok();
 }
 
-void add_set_options(cxxopts::Options& options) {
-    options.add_options()("retry-max",
-                          "sent back so often, a message becomes a dead letter",
-                          cxxopts::value<std::int32_t>())(
+void add_set_options(Options& options) {
+    options.add_options()(
+        "retry-max", "sent back so often, a message becomes a dead letter", value<std::int32_t>())(
         "backoff",
         "wait before each retry: default, 10s,1m,5m or exponential:5s,2h,2",
-        cxxopts::value<std::string>())(
-        "out-of-range",
-        "an offset that does not exist goes: nearest, earliest, latest, fail",
-        cxxopts::value<std::string>());
+        value<std::string>())("out-of-range",
+                              "an offset that does not exist goes: nearest, earliest, latest, fail",
+                              value<std::string>());
 }
 
 Result<client::OutOfRangePolicy> policy_of(const std::string& name) {
@@ -155,7 +153,7 @@ Result<client::OutOfRangePolicy> policy_of(const std::string& name) {
                  "--out-of-range \"" + name + "\" is none of nearest, earliest, latest, fail"};
 }
 
-Status set(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status set(Session& session, const Given& given, const Arguments& arguments) {
     if (given.count("retry-max") + given.count("backoff") + given.count("out-of-range") == 0) {
         return Error{Errc::kRefused, "group set needs --retry-max, --backoff or --out-of-range"};
     }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/body_text.h"
 #include "cli/message_json.h"
+#include "cli/options.h"
 #include "cli/session.h"
 #include "cli/table.h"
-
-#include <cxxopts.hpp>
 
 #include <limits>
 #include <ostream>
@@ -32,7 +31,7 @@ void show(Session& session, const client::MessageView& message) {
     session.streams().out << table.text() << '\n' << message.body() << '\n';
 }
 
-Status get(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
+Status get(Session& session, const Given&, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto message, admin->message_by_id(arguments[0]));
     if (session.json()) {
@@ -43,22 +42,19 @@ Status get(Session& session, const cxxopts::ParseResult&, const Arguments& argum
     return ok();
 }
 
-void add_query_options(cxxopts::Options& options) {
-    options.add_options()(
-        "k,key", "a key of the message, or its id", cxxopts::value<std::string>())(
-        "begin", "stored at or after this time", cxxopts::value<std::string>())(
-        "end", "stored at or before this time", cxxopts::value<std::string>())(
-        "count",
-        "at most so many, newest first",
-        cxxopts::value<std::uint32_t>()->default_value("32"));
+void add_query_options(Options& options) {
+    options.add_options()("k,key", "a key of the message, or its id", value<std::string>())(
+        "begin", "stored at or after this time", value<std::string>())(
+        "end", "stored at or before this time", value<std::string>())(
+        "count", "at most so many, newest first", value<std::uint32_t>().default_value("32"));
 }
 
-Result<WallMs> time_option(const cxxopts::ParseResult& given, const char* name, WallMs fallback) {
+Result<WallMs> time_option(const Given& given, const char* name, WallMs fallback) {
     return given.count(name) == 0 ? Result<WallMs>(fallback)
                                   : parse_time(given[name].as<std::string>());
 }
 
-Status query(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status query(Session& session, const Given& given, const Arguments& arguments) {
     if (given.count("key") == 0) {
         return Error{Errc::kRefused, "message query needs --key"};
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
 #include "cli/session.h"
 #include "cli/table.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
@@ -15,22 +15,22 @@ namespace {
 using Arguments = std::vector<std::string>;
 using nlohmann::ordered_json;
 
-void add_choice(cxxopts::Options& options) {
-    options.add_options()("topic", "only of this topic", cxxopts::value<std::string>())(
-        "key", "only this key", cxxopts::value<std::string>());
+void add_choice(Options& options) {
+    options.add_options()("topic", "only of this topic", value<std::string>())(
+        "key", "only this key", value<std::string>());
 }
 
-void add_changes(cxxopts::Options& options) {
+void add_changes(Options& options) {
     add_choice(options);
     options.add_options()("all", "all keys of the group");
 }
 
-void add_drops(cxxopts::Options& options) {
+void add_drops(Options& options) {
     add_changes(options);
     options.add_options()("yes", "really do it");
 }
 
-client::ParkedChoice choice_of(const cxxopts::ParseResult& given, const Arguments& arguments) {
+client::ParkedChoice choice_of(const Given& given, const Arguments& arguments) {
     client::ParkedChoice which;
     which.group = arguments[0];
     which.topic = given.count("topic") > 0 ? given["topic"].as<std::string>() : "";
@@ -38,14 +38,14 @@ client::ParkedChoice choice_of(const cxxopts::ParseResult& given, const Argument
     return which;
 }
 
-Status check_choice(const cxxopts::ParseResult& given) {
+Status check_choice(const Given& given) {
     if (given.count("key") + given.count("all") != 1) {
         return Error{Errc::kRefused, "give either --key KEY or --all"};
     }
     return ok();
 }
 
-Status list(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status list(Session& session, const Given& given, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto keys, admin->list_parked(choice_of(given, arguments)));
     Table table({"KEY", "TOPIC", "BROKER", "QUEUE", "COUNT", "OFFSET", "SINCE (UTC)", "STATE"});
@@ -85,7 +85,7 @@ void tell(Session& session, const char* what, std::size_t keys) {
     }
 }
 
-Status release(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status release(Session& session, const Given& given, const Arguments& arguments) {
     GANTRY_TRY(check_choice(given));
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const std::size_t keys,
@@ -94,7 +94,7 @@ Status release(Session& session, const cxxopts::ParseResult& given, const Argume
     return ok();
 }
 
-Status drop(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status drop(Session& session, const Given& given, const Arguments& arguments) {
     GANTRY_TRY(check_choice(given));
     if (given.count("yes") == 0) {
         return Error{

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/produce.h"
 
+#include "cli/options.h"
 #include "client/producer.h"
 #include "common/checksum.h"
 #include "common/mutex.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <chrono>
@@ -253,7 +253,7 @@ Result<client::Compression> compression_of(const std::string& name) {
     return compression;
 }
 
-Plan plan_of(const cxxopts::ParseResult& given, const std::string& topic) {
+Plan plan_of(const Given& given, const std::string& topic) {
     Plan plan;
     plan.topic = topic;
     plan.key = given["key"].as<std::string>();
@@ -266,29 +266,22 @@ Plan plan_of(const cxxopts::ParseResult& given, const std::string& topic) {
 
 }  // namespace
 
-void add_produce_options(cxxopts::Options& options) {
-    options.add_options()(
-        "k,key", "key of every message", cxxopts::value<std::string>()->default_value(""))(
-        "t,tag", "tag of every message", cxxopts::value<std::string>()->default_value(""))(
-        "K,key-separator",
-        "lines are KEY<separator>BODY",
-        cxxopts::value<std::string>()->default_value(""))(
+void add_produce_options(Options& options) {
+    options.add_options()("k,key", "key of every message", value<std::string>().default_value(""))(
+        "t,tag", "tag of every message", value<std::string>().default_value(""))(
+        "K,key-separator", "lines are KEY<separator>BODY", value<std::string>().default_value(""))(
         "jsonl", "lines are {\"body\":...,\"key\":...,\"tag\":...,\"properties\":{...}}")(
         "ttl-ms",
         "consumers get the messages so long, at most; 0: for ever",
-        cxxopts::value<std::int64_t>()->default_value("0"))(
-        "idempotent", "stored once, whatever had to be repeated")(
+        value<std::int64_t>().default_value("0"))("idempotent",
+                                                  "stored once, whatever had to be repeated")(
         "compress",
         "none, zlib, lz4 or zstd: bodies from 4 KiB on",
-        cxxopts::value<std::string>()->default_value("none"))(
-        "batch",
-        "bytes of a batch; 0: none",
-        cxxopts::value<std::uint32_t>()->default_value("32768"));
+        value<std::string>().default_value("none"))(
+        "batch", "bytes of a batch; 0: none", value<std::uint32_t>().default_value("32768"));
 }
 
-Status produce(Session& session,
-               const cxxopts::ParseResult& given,
-               const std::vector<std::string>& arguments) {
+Status produce(Session& session, const Given& given, const std::vector<std::string>& arguments) {
     const Plan plan = plan_of(given, arguments[0]);
     std::ifstream file;
     if (arguments.size() > 1 && arguments[1] != "-") {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
 #include "cli/session.h"
 #include "common/version.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -42,6 +42,7 @@ std::vector<Command> all_commands() {
                       flow_commands(),
                       trace_commands(),
                       cluster_commands(),
+                      broker_commands(),
                       message_commands(),
                       stream_commands(),
                       store_commands()}) {
@@ -96,26 +97,29 @@ int usage(Session& session, const std::string& what) {
     return 2;
 }
 
-cxxopts::Options options_of(const Command& command) {
-    cxxopts::Options options("gantry " + name_of(command), std::string(command.purpose) + '\n');
-    options.custom_help(std::string(command.arguments) + " [OPTION...]");
-    options.positional_help("");
+Options options_of(const Command& command) {
+    Options options("gantry " + name_of(command), std::string(command.purpose) + '\n');
+    options.usage(std::string(command.arguments) + " [OPTION...]");
     options.add_options("Common")(
-        "n,nameserver", "host:port, repeatable", cxxopts::value<std::vector<std::string>>())(
-        "o,output", "table or json", cxxopts::value<std::string>()->default_value("table"))(
-        "timeout", "milliseconds", cxxopts::value<std::uint32_t>()->default_value("5000"))(
-        "h,help", "this text");
+        "n,nameserver", "host:port, repeatable", value<std::vector<std::string>>())(
+        "o,output", "table or json", value<std::string>().default_value("table"))(
+        "timeout", "milliseconds", value<std::uint32_t>().default_value("5000"))("h,help",
+                                                                                 "this text");
     if (command.add_options != nullptr) {
         command.add_options(options);
     }
-    options.add_options("Arguments")("arguments", "", cxxopts::value<std::vector<std::string>>());
-    options.parse_positional({"arguments"});
+    options.add_options("Arguments")("arguments", "", value<std::vector<std::string>>());
+    options.positional("arguments");
     return options;
 }
 
 int run_command(const Command& command, const std::vector<const char*>& words, Session& session) {
-    cxxopts::Options options = options_of(command);
-    const cxxopts::ParseResult given = options.parse(static_cast<int>(words.size()), words.data());
+    Options options = options_of(command);
+    const Result<Given> parsed = options.parse(static_cast<int>(words.size()), words.data());
+    if (!parsed) {
+        return usage(session, parsed.error().detail);
+    }
+    const Given& given = *parsed;
     if (given.count("help") != 0) {
         session.streams().out << options.help({"", "Common"}) << '\n';
         return 0;
@@ -194,7 +198,7 @@ int dispatch(int argc, const char* const* argv, Session& session) {
 
 }  // namespace
 
-Status Session::take_common(const cxxopts::ParseResult& given) {
+Status Session::take_common(const Given& given) {
     const auto output = given["output"].as<std::string>();
     if (output != "table" && output != "json") {
         return Error{Errc::kRefused, "--output \"" + output + "\" is none of table, json"};
@@ -241,11 +245,7 @@ void Session::print(const nlohmann::ordered_json& value) {
 }
 
 int run_cli(int argc, const char* const* argv, Session& session) {
-    try {
-        return dispatch(argc, argv, session);
-    } catch (const cxxopts::exceptions::exception& e) {
-        return usage(session, e.what());
-    }
+    return dispatch(argc, argv, session);
 }
 
 Result<std::int64_t> parse_time(const std::string& text) {

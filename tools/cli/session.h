@@ -14,12 +14,10 @@
 #include <string_view>
 #include <vector>
 
-namespace cxxopts {
-class Options;
-class ParseResult;
-}  // namespace cxxopts
-
 namespace gantry::cli {
+
+class Given;
+class Options;
 
 /// What a run of the program works with: streams, common options, and the client, started on first
 /// use. Data goes to `out`, talk to `err`.
@@ -42,7 +40,7 @@ public:
     bool json() const noexcept { return json_; }
 
     /// Takes --nameserver, --output and --timeout. kRefused: an unknown output format.
-    Status take_common(const cxxopts::ParseResult& given);
+    Status take_common(const Given& given);
 
     /// The client, started at the first call; later calls return the same. Errors: of
     /// Client::start.
@@ -65,7 +63,7 @@ private:
 
 /// One command: "topic create". `run` gets parsed options and the positional arguments.
 struct Command {
-    using Run = Status (*)(Session&, const cxxopts::ParseResult&, const std::vector<std::string>&);
+    using Run = Status (*)(Session&, const Given&, const std::vector<std::string>&);
 
     std::string_view noun;
     std::string_view verb;  ///< empty for produce, consume, cluster
@@ -73,7 +71,7 @@ struct Command {
     std::string_view purpose;
     std::size_t arguments_min = 0;
     std::size_t arguments_max = 0;
-    void (*add_options)(cxxopts::Options&) = nullptr;
+    void (*add_options)(Options&) = nullptr;
     Run run = nullptr;
 };
 
@@ -81,6 +79,7 @@ struct Command {
 std::vector<Command> topic_commands();
 std::vector<Command> group_commands();
 std::vector<Command> cluster_commands();
+std::vector<Command> broker_commands();
 std::vector<Command> message_commands();
 std::vector<Command> stream_commands();
 std::vector<Command> store_commands();

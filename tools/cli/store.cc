@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Commands on a store that no broker has open.
+#include "cli/options.h"
 #include "cli/store/store_commands.h"
 #include "cli/table.h"
 #include "storage/check/store_check.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <ostream>
@@ -31,13 +31,13 @@ std::string_view kind_text(Finding::Kind kind) {
     return "";
 }
 
-void add_check_options(cxxopts::Options& options) {
+void add_check_options(Options& options) {
     options.add_options()("findings",
                           "tell at most so many, count the rest",
-                          cxxopts::value<std::uint32_t>()->default_value("1000"));
+                          value<std::uint32_t>().default_value("1000"));
 }
 
-Status check(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status check(Session& session, const Given& given, const Arguments& arguments) {
     const Session::Streams& streams = session.streams();
     storage::CheckOptions options;
     options.directory = arguments[0];

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
 #include "cli/session.h"
 #include "cli/table.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <ostream>
@@ -14,26 +14,29 @@ namespace {
 using Arguments = std::vector<std::string>;
 using nlohmann::ordered_json;
 
-void add_spec_options(cxxopts::Options& options) {
-    options.add_options()("q,queues", "read and write queues", cxxopts::value<std::int32_t>())(
-        "read-queues", "queues consumers use", cxxopts::value<std::int32_t>())(
-        "write-queues", "queues producers use", cxxopts::value<std::int32_t>())(
-        "perm", "r, w or rw", cxxopts::value<std::string>())(
+void add_spec_options(Options& options) {
+    options.add_options()("q,queues", "read and write queues", value<std::int32_t>())(
+        "read-queues", "queues consumers use", value<std::int32_t>())(
+        "write-queues", "queues producers use", value<std::int32_t>())(
+        "perm", "r, w or rw", value<std::string>())(
         "retention-hours",
         "keep messages that long (0: for ever; default: the broker's)",
-        cxxopts::value<std::string>())(
-        "retention-bytes",
-        "keep that many bytes of messages (0: all; default: the broker's)",
-        cxxopts::value<std::string>())(
+        value<std::string>())("retention-bytes",
+                              "keep that many bytes of messages (0: all; default: the broker's)",
+                              value<std::string>())(
         "until-consumed",
         "yes: keep messages until every group has consumed them; no, default",
-        cxxopts::value<std::string>()->implicit_value("yes"))(
-        "c,cluster", "when there are several", cxxopts::value<std::string>()->default_value(""));
+        value<std::string>().implicit_value("yes"))(
+        "replication",
+        "sync: a send waits for every copy in sync; async; default: the broker's",
+        value<std::string>())(
+        "c,cluster", "when there are several", value<std::string>().default_value(""));
 }
 
 constexpr const char* kMs = "retention.ms";
 constexpr const char* kBytes = "retention.bytes";
 constexpr const char* kUntilConsumed = "retention.until_consumed";
+constexpr const char* kReplication = "replication";
 constexpr std::int64_t kHourMs = 3'600'000;
 
 Result<std::int64_t> number_of(const std::string& option, const std::string& text) {
@@ -47,7 +50,7 @@ Result<std::int64_t> number_of(const std::string& option, const std::string& tex
 }
 
 /// An empty value takes the attribute away.
-Status set_retention(const cxxopts::ParseResult& given, client::TopicSpec& spec) {
+Status set_retention(const Given& given, client::TopicSpec& spec) {
     for (const auto& [option, attribute, unit] :
          {std::tuple{"retention-hours", kMs, kHourMs}, std::tuple{"retention-bytes", kBytes, 1L}}) {
         if (given.count(option) == 0) {
@@ -72,6 +75,20 @@ Status set_retention(const cxxopts::ParseResult& given, client::TopicSpec& spec)
     return ok();
 }
 
+/// As set_retention.
+Status set_replication(const Given& given, client::TopicSpec& spec) {
+    if (given.count(kReplication) == 0) {
+        return ok();
+    }
+    const auto text = given[kReplication].as<std::string>();
+    if (text != "sync" && text != "async" && text != "default") {
+        return Error{Errc::kRefused,
+                     "--replication \"" + text + "\" is none of sync, async, default"};
+    }
+    spec.attributes[kReplication] = text == "default" ? "" : text;
+    return ok();
+}
+
 /// "72 h, 1000 B, until consumed", as far as the topic has rules of its own.
 std::string retention_text(const client::TopicSpec& spec) {
     std::string text;
@@ -89,7 +106,7 @@ std::string perm_text(std::int32_t perm) {
     return std::string((perm & 4) != 0 ? "r" : "-") + ((perm & 2) != 0 ? "w" : "-");
 }
 
-Result<client::TopicSpec> spec_from(const cxxopts::ParseResult& given, client::TopicSpec spec) {
+Result<client::TopicSpec> spec_from(const Given& given, client::TopicSpec spec) {
     if (given.count("queues") != 0) {
         spec.read_queues = spec.write_queues = given["queues"].as<std::int32_t>();
     }
@@ -108,6 +125,7 @@ Result<client::TopicSpec> spec_from(const cxxopts::ParseResult& given, client::T
                     (text.find('w') != std::string::npos ? 2 : 0);
     }
     GANTRY_TRY(set_retention(given, spec));
+    GANTRY_TRY(set_replication(given, spec));
     return spec;
 }
 
@@ -135,7 +153,7 @@ void say_done(Session& session, const char* what, const client::TopicSpec& spec)
                           << '\n';
 }
 
-Status create(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status create(Session& session, const Given& given, const Arguments& arguments) {
     client::TopicSpec base;
     base.topic = arguments[0];
     GANTRY_ASSIGN_OR_RETURN(const client::TopicSpec spec, spec_from(given, base));
@@ -145,7 +163,7 @@ Status create(Session& session, const cxxopts::ParseResult& given, const Argumen
     return ok();
 }
 
-Status update(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status update(Session& session, const Given& given, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto now, admin->describe_topic(arguments[0]));
     if (now.empty()) {
@@ -162,7 +180,7 @@ Status update(Session& session, const cxxopts::ParseResult& given, const Argumen
     return ok();
 }
 
-Status remove(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status remove(Session& session, const Given& given, const Arguments& arguments) {
     if (given.count("yes") == 0) {
         return Error{Errc::kRefused,
                      "deleting " + arguments[0] + " drops its messages; repeat with --yes"};
@@ -177,7 +195,7 @@ Status remove(Session& session, const cxxopts::ParseResult& given, const Argumen
     return ok();
 }
 
-Status list(Session& session, const cxxopts::ParseResult&, const Arguments&) {
+Status list(Session& session, const Given&, const Arguments&) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto topics, admin->list_topics());
     if (session.json()) {
@@ -198,7 +216,7 @@ ordered_json json_of(const client::QueueStatus& status) {
             {"last_update_ms", status.last_update_ms}};
 }
 
-Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
+Status describe(Session& session, const Given&, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto brokers, admin->describe_topic(arguments[0]));
     GANTRY_ASSIGN_OR_RETURN(const auto queues, admin->topic_status(arguments[0]));
@@ -237,7 +255,7 @@ Status describe(Session& session, const cxxopts::ParseResult&, const Arguments& 
     return ok();
 }
 
-void add_yes(cxxopts::Options& options) {
+void add_yes(Options& options) {
     options.add_options()("yes", "really do it");
 }
 
@@ -265,7 +283,7 @@ std::vector<Command> topic_commands() {
         {"topic",
          "update",
          "TOPIC",
-         "change queue numbers, permission or retention",
+         "change queue numbers, permission, retention or replication",
          1,
          1,
          add_spec_options,

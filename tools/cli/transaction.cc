@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
 #include "cli/session.h"
 #include "cli/table.h"
 #include "common/clock.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
@@ -15,13 +15,12 @@ namespace {
 using Arguments = std::vector<std::string>;
 using nlohmann::ordered_json;
 
-void add_list_options(cxxopts::Options& options) {
-    options.add_options()("count",
-                          "most transactions of one broker",
-                          cxxopts::value<std::uint32_t>()->default_value("1000"));
+void add_list_options(Options& options) {
+    options.add_options()(
+        "count", "most transactions of one broker", value<std::uint32_t>().default_value("1000"));
 }
 
-Status list(Session& session, const cxxopts::ParseResult& given, const Arguments&) {
+Status list(Session& session, const Given& given, const Arguments&) {
     constexpr WallMs kSecondMs = 1'000;
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto transactions,
@@ -53,7 +52,7 @@ Status list(Session& session, const cxxopts::ParseResult& given, const Arguments
     return ok();
 }
 
-Status resume(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
+Status resume(Session& session, const Given&, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_TRY(admin->resume_transaction(arguments[0]));
     if (session.json()) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
 #include "cli/session.h"
 #include "cli/table.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -52,7 +52,7 @@ std::string rate_text(std::int64_t rate) {
     return rate == 0 ? "-" : std::to_string(rate);
 }
 
-Status list(Session& session, const cxxopts::ParseResult&, const Arguments&) {
+Status list(Session& session, const Given&, const Arguments&) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto limits, admin->list_flow_limits());
     Table table(
@@ -77,15 +77,15 @@ Status list(Session& session, const cxxopts::ParseResult&, const Arguments&) {
     return ok();
 }
 
-void add_set_options(cxxopts::Options& options) {
-    options.add_options()("send-messages", "a second; 0: no limit", cxxopts::value<std::int64_t>())(
-        "send-bytes", "a second; 0: no limit", cxxopts::value<std::int64_t>())(
-        "deliver-messages", "a second; 0: no limit", cxxopts::value<std::int64_t>())(
-        "deliver-bytes", "a second; 0: no limit", cxxopts::value<std::int64_t>());
+void add_set_options(Options& options) {
+    options.add_options()("send-messages", "a second; 0: no limit", value<std::int64_t>())(
+        "send-bytes", "a second; 0: no limit", value<std::int64_t>())(
+        "deliver-messages", "a second; 0: no limit", value<std::int64_t>())(
+        "deliver-bytes", "a second; 0: no limit", value<std::int64_t>());
 }
 
 /// What is not given stays as it is.
-Status set(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status set(Session& session, const Given& given, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(FlowLimit wanted, parse_scope(arguments));
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto limits, admin->list_flow_limits());
@@ -121,7 +121,7 @@ Status set(Session& session, const cxxopts::ParseResult& given, const Arguments&
     return ok();
 }
 
-Status remove(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
+Status remove(Session& session, const Given&, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(const FlowLimit limit, parse_scope(arguments));
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_TRY(admin->remove_flow_limit(limit.scope, limit.name));

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/body_text.h"
 #include "cli/message_json.h"
+#include "cli/options.h"
 #include "cli/session.h"
 #include "cli/table.h"
 #include "protocol/wire/names.h"
-
-#include <cxxopts.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -53,7 +52,7 @@ ordered_json json_of_queues(const std::vector<DeadLetterQueue>& queues) {
     return json;
 }
 
-Status list(Session& session, const cxxopts::ParseResult&, const Arguments&) {
+Status list(Session& session, const Given&, const Arguments&) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto queues, admin->list_dead_letters());
     std::map<std::string, std::vector<DeadLetterQueue>> groups;
@@ -80,14 +79,11 @@ Status list(Session& session, const cxxopts::ParseResult&, const Arguments&) {
     return ok();
 }
 
-void add_show_options(cxxopts::Options& options) {
-    options.add_options()("from",
-                          "offset of the first; default: of the oldest that waits",
-                          cxxopts::value<std::int64_t>())(
-        "count",
-        "at most so many of each broker",
-        cxxopts::value<std::uint32_t>()->default_value("32"))(
-        "broker", "only those on it", cxxopts::value<std::string>()->default_value(""));
+void add_show_options(Options& options) {
+    options.add_options()(
+        "from", "offset of the first; default: of the oldest that waits", value<std::int64_t>())(
+        "count", "at most so many of each broker", value<std::uint32_t>().default_value("32"))(
+        "broker", "only those on it", value<std::string>().default_value(""));
 }
 
 /// The start of a body, for one line of a table.
@@ -127,7 +123,7 @@ void add_row(Table& table, const client::MessageView& message) {
                excerpt(message.body())});
 }
 
-Status show(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status show(Session& session, const Given& given, const Arguments& arguments) {
     const auto count = given["count"].as<std::uint32_t>();
     if (count < 1 || count > kShownMax) {
         return Error{
@@ -175,19 +171,19 @@ Status show(Session& session, const cxxopts::ParseResult& given, const Arguments
     return ok();
 }
 
-void add_redrive_options(cxxopts::Options& options) {
+void add_redrive_options(Options& options) {
     options.add_options()("all", "all that wait")(
-        "offset", "the one at this offset", cxxopts::value<std::int64_t>())(
+        "offset", "the one at this offset", value<std::int64_t>())(
         "message-id",
         "the one with this id, also of before it died",
-        cxxopts::value<std::string>()->default_value(""))(
-        "broker", "only those on it", cxxopts::value<std::string>()->default_value(""))(
+        value<std::string>().default_value(""))(
+        "broker", "only those on it", value<std::string>().default_value(""))(
         "to-topic",
         "send them there; default: to the group alone, through its retry topic",
-        cxxopts::value<std::string>()->default_value(""))("dry-run", "only count them");
+        value<std::string>().default_value(""))("dry-run", "only count them");
 }
 
-Result<client::Redrive> redrive_of(const cxxopts::ParseResult& given, const std::string& group) {
+Result<client::Redrive> redrive_of(const Given& given, const std::string& group) {
     client::Redrive what;
     what.group = group;
     what.to_topic = given["to-topic"].as<std::string>();
@@ -207,7 +203,7 @@ Result<client::Redrive> redrive_of(const cxxopts::ParseResult& given, const std:
     return what;
 }
 
-Status redrive(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status redrive(Session& session, const Given& given, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(const client::Redrive what, redrive_of(given, arguments[0]));
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     client::RedriveReport report;
@@ -233,13 +229,12 @@ Status redrive(Session& session, const cxxopts::ParseResult& given, const Argume
     return done;
 }
 
-void add_purge_options(cxxopts::Options& options) {
-    options.add_options()("before",
-                          "only those that died before this time",
-                          cxxopts::value<std::string>())("yes", "really do it");
+void add_purge_options(Options& options) {
+    options.add_options()("before", "only those that died before this time", value<std::string>())(
+        "yes", "really do it");
 }
 
-Status purge(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status purge(Session& session, const Given& given, const Arguments& arguments) {
     WallMs before = std::numeric_limits<WallMs>::max();
     if (given.count("before") != 0) {
         GANTRY_ASSIGN_OR_RETURN(before, parse_time(given["before"].as<std::string>()));

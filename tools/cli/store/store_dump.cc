@@ -2,6 +2,7 @@
 #include "storage/check/store_dump.h"
 
 #include "cli/body_text.h"
+#include "cli/options.h"
 #include "cli/store/store_commands.h"
 #include "cli/store/store_inner.h"
 #include "cli/table.h"
@@ -10,7 +11,6 @@
 #include "protocol/wire/state.pb.h"
 #include "storage/topic_table.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <array>
@@ -202,27 +202,27 @@ private:
     const bool is_json_;
 };
 
-void add_dump_options(cxxopts::Options& options) {
+void add_dump_options(Options& options) {
     using Number = std::int64_t;
-    options.add_options()("topic", "records of this topic", cxxopts::value<std::string>())(
-        "queue", "and of this queue", cxxopts::value<std::int32_t>())(
-        "from", "records from this log offset on", cxxopts::value<Number>())(
-        "to", "records below this log offset", cxxopts::value<Number>())(
-        "queue-from", "records from this queue offset on", cxxopts::value<Number>())(
-        "queue-to", "records below this queue offset", cxxopts::value<Number>())(
-        "key", "records with this key, or message id", cxxopts::value<std::string>())(
-        "since", "stored at or after: ms or YYYY-MM-DD[THH:MM:SS]", cxxopts::value<std::string>())(
-        "until", "stored at or before", cxxopts::value<std::string>())(
-        "limit", "at most so many records", cxxopts::value<std::uint64_t>())(
-        "body", "text, hex, base64 or none", cxxopts::value<std::string>()->default_value("text"))(
+    options.add_options()("topic", "records of this topic", value<std::string>())(
+        "queue", "and of this queue", value<std::int32_t>())(
+        "from", "records from this log offset on", value<Number>())(
+        "to", "records below this log offset", value<Number>())(
+        "queue-from", "records from this queue offset on", value<Number>())(
+        "queue-to", "records below this queue offset", value<Number>())(
+        "key", "records with this key, or message id", value<std::string>())(
+        "since", "stored at or after: ms or YYYY-MM-DD[THH:MM:SS]", value<std::string>())(
+        "until", "stored at or before", value<std::string>())(
+        "limit", "at most so many records", value<std::uint64_t>())(
+        "body", "text, hex, base64 or none", value<std::string>().default_value("text"))(
         "live", "a broker may have it open: only what is durable is read")(
         "what",
         "records; or state (newest snapshot), units (consume queues), sums (block checksums), "
         "checkpoint",
-        cxxopts::value<std::string>()->default_value("records"));
+        value<std::string>().default_value("records"));
 }
 
-Result<storage::DumpOptions> options_of(const cxxopts::ParseResult& given) {
+Result<storage::DumpOptions> options_of(const Given& given) {
     storage::DumpOptions options;
     options.is_live = given.count("live") != 0;
     const auto take = [&given](const char* name, auto& into) {
@@ -253,7 +253,7 @@ Result<storage::DumpOptions> options_of(const cxxopts::ParseResult& given) {
     return options;
 }
 
-Status dump(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status dump(Session& session, const Given& given, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(const BodyForm form, parse_form(given["body"].as<std::string>()));
     GANTRY_ASSIGN_OR_RETURN(storage::DumpOptions options, options_of(given));
     options.directory = arguments[0];

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
 #include "cli/store/store_commands.h"
 #include "cli/table.h"
 #include "common/clock.h"
 #include "storage/import/rocketmq_import.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <ostream>
@@ -111,14 +111,13 @@ void show(std::ostream& out, const ImportReport& report) {
     out << table.text();
 }
 
-void add_import_options(cxxopts::Options& options) {
-    options.add_options()(
-        "to", "the new store: missing or an empty folder", cxxopts::value<std::string>())(
+void add_import_options(Options& options) {
+    options.add_options()("to", "the new store: missing or an empty folder", value<std::string>())(
         "link", "full segments become hard links: never start RocketMQ on the source again")(
         "dry-run", "reads the source and says what would be imported");
 }
 
-Status import(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status import(Session& session, const Given& given, const Arguments& arguments) {
     const Session::Streams& streams = session.streams();
     if (given.count("to") == 0) {
         return Error{Errc::kRefused, "--to is missing: say where the new store is to be"};

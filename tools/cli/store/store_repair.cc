@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/repair/store_repair.h"
 
+#include "cli/options.h"
 #include "cli/store/store_commands.h"
 #include "cli/table.h"
 #include "common/clock.h"
 
-#include <cxxopts.hpp>
 #include <nlohmann/json.hpp>
 
 #include <istream>
@@ -93,18 +93,18 @@ void show_plan(std::ostream& out, const RepairPlan& plan) {
     }
 }
 
-void add_repair_options(cxxopts::Options& options) {
+void add_repair_options(Options& options) {
     options.add_options()("y,yes", "does it; else the plan is shown and a terminal is asked")(
         "rebuild-all", "rebuilds consume queues and key index although they look good")(
         "cut-at",
         "ends the log there: a log offset, or first-damage; what follows is lost",
-        cxxopts::value<std::string>())(
+        value<std::string>())(
         "quarantine", "keeps damage from readers: its messages are lost, the rest is served")(
-        "backup", "file for the bytes cut; default: in the store", cxxopts::value<std::string>())(
+        "backup", "file for the bytes cut; default: in the store", value<std::string>())(
         "no-backup", "the bytes cut are not kept");
 }
 
-Result<storage::RepairOptions> options_of(const cxxopts::ParseResult& given) {
+Result<storage::RepairOptions> options_of(const Given& given) {
     storage::RepairOptions options;
     options.rebuilds_all = given.count("rebuild-all") != 0;
     options.quarantines = given.count("quarantine") != 0;
@@ -129,7 +129,7 @@ Result<storage::RepairOptions> options_of(const cxxopts::ParseResult& given) {
     return options;
 }
 
-bool is_agreed(const Session::Streams& streams, const cxxopts::ParseResult& given) {
+bool is_agreed(const Session::Streams& streams, const Given& given) {
     if (given.count("yes") != 0) {
         return true;
     }
@@ -166,7 +166,7 @@ Status show_result(Session& session, const RepairPlan& plan, const RepairReport&
     return ok();
 }
 
-Status repair(Session& session, const cxxopts::ParseResult& given, const Arguments& arguments) {
+Status repair(Session& session, const Given& given, const Arguments& arguments) {
     const Session::Streams& streams = session.streams();
     ProgressLine line(streams);
     GANTRY_ASSIGN_OR_RETURN(storage::RepairOptions options, options_of(given));

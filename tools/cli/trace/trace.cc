@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
 #include "cli/session.h"
 #include "cli/table.h"
 
@@ -31,7 +32,7 @@ ordered_json json_of(const TraceEvent& event) {
             {"success", event.is_success}};
 }
 
-Status trace(Session& session, const cxxopts::ParseResult&, const Arguments& arguments) {
+Status trace(Session& session, const Given&, const Arguments& arguments) {
     GANTRY_ASSIGN_OR_RETURN(auto* admin, session.admin());
     GANTRY_ASSIGN_OR_RETURN(const auto events, admin->trace(arguments[0]));
     Table table({"TIME (UTC)", "MS", "EVENT", "GROUP", "WHERE", "COST MS", "RETRIES", "RESULT"});
