@@ -185,7 +185,7 @@ TEST_SUITE("replication link") {
         REQUIRE(wait_until([&] { return slave.told().follows == 1; }));
         // As a flipped bit in a length would: the rest of it is heartbeats, as it seems.
         wire::ReplicaFrame beat = frame_of(0, "");
-        const std::string four_mebibytes(100, 'x');
+        const std::string beats(100, 'x');
         std::string head;
         wire::HeaderToSend header;
         header.code = static_cast<std::int32_t>(RequestCode::kReplicaFrame);
@@ -193,8 +193,12 @@ TEST_SUITE("replication link") {
         header.fields = &beat;
         wire::append_frame_head(head, wire::Codec::kNative, header, std::size_t{4} << 20U);
         link.send_bytes(head);
+        SteadyTime next{};
         CHECK(wait_until([&] {
-            link.send_bytes(four_mebibytes);
+            if (const SteadyTime now = std::chrono::steady_clock::now(); now >= next) {
+                next = now + std::chrono::milliseconds(50);
+                link.send_bytes(beats);
+            }
             return slave.told().lost_by_silence == 1;
         }));
     }
