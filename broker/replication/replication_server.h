@@ -31,6 +31,7 @@ struct LinkOptions {
     MetricRegistry* metrics = nullptr;  ///< null: counted, and not shown; outlives both ends
     std::uint64_t window_bytes = std::uint64_t{64} << 20U;  ///< sent and not acknowledged, a slave
     std::uint64_t frame_bytes_max = std::uint64_t{1} << 20U;
+    std::uint64_t hot_bytes = std::uint64_t{32} << 20U;  ///< behind the end: taken as in memory
     std::uint64_t seed_bytes_per_second = 0;  ///< of a slave that is not in sync; 0: no limit
     std::chrono::milliseconds heartbeat{500};
     std::chrono::milliseconds silence_max{3'000};  ///< then the link is taken as dead

@@ -14,8 +14,6 @@ namespace gantry::broker {
 namespace {
 
 constexpr Logger kLog("replication");
-// Behind the end of the log so far: in memory, since it was written lately.
-constexpr std::int64_t kHotBytes = std::int64_t{32} << 20;
 constexpr int kFramesPerPass = 8;
 constexpr std::size_t kCopiedBytes = 2'048;  // below: cheaper than a piece of its own
 constexpr std::chrono::milliseconds kMarkGrain{5};
@@ -43,6 +41,11 @@ SlaveLink::SlaveLink(LinkSource& source,
       heard_at_(source.clock.steady()),
       pace_timer_(source.loop, [this] { pump(); }) {
     pace_.set_rate(static_cast<std::int64_t>(source.options.seed_bytes_per_second));
+}
+
+/// Behind the end of the log so far: in memory, since it was written lately.
+std::int64_t SlaveLink::hot_bytes() const noexcept {
+    return static_cast<std::int64_t>(source_.options.hot_bytes);
 }
 
 void SlaveLink::start(LogOffset from) {
@@ -78,7 +81,7 @@ void SlaveLink::pump() {
         if (bytes == 0) {
             return;
         }
-        if (end - sent_ > kHotBytes) {
+        if (end - sent_ > hot_bytes()) {
             read(bytes);
             return;
         }
@@ -109,7 +112,7 @@ std::uint64_t SlaveLink::room(LogOffset end, SteadyTime now) {
     }
     is_stalled_ = false;
     const std::uint64_t bytes = std::min(wanted, left);
-    if (pace_.rate() == 0 || is_in_sync_ || end - received_ <= kHotBytes) {
+    if (pace_.rate() == 0 || is_in_sync_ || end - received_ <= hot_bytes()) {
         return bytes;
     }
     // Paced is how fast it gains on the end: what is appended meanwhile is free.

@@ -80,6 +80,7 @@ private:
         SteadyTime at;
     };
 
+    std::int64_t hot_bytes() const noexcept;
     bool must_wait(LogOffset& end, SteadyTime& now);
     std::uint64_t room(LogOffset end, SteadyTime now);
     void read(std::uint64_t bytes);
