@@ -41,6 +41,7 @@ Status Control::start() {
     tick_ = std::make_unique<net::Timer>(*loop_, [this] { tick(); });
     again_ = std::make_unique<net::Timer>(*loop_, [this] { decide(); });
     leaving_ = std::make_unique<net::Timer>(*loop_, [this] { try_hand_over(); });
+    place_ = place_of(parts_.options.store_directory);
     loop_->start_thread();
     post([this] { begin(); });
     return ok();
@@ -117,6 +118,7 @@ LiveMember Control::self() const {
     member.epoch = promised_;
     member.log_end = store_ != nullptr ? store_->watermarks().appended.value : announced_.log_end;
     member.incarnation = incarnation_;
+    member.place = place_;
     return member;
 }
 

@@ -147,6 +147,7 @@ private:
     const Parts parts_;
     BootClock boot_clock_;
     const std::uint64_t incarnation_;
+    std::string place_;  ///< LiveMember::place
     const MemberId id_;
     std::unique_ptr<net::EventLoop> loop_;
     std::unique_ptr<ReplicationServer> server_;

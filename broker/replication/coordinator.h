@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -22,9 +23,16 @@ struct LiveMember {
     std::int64_t epoch = 0;         ///< it obeys
     std::int64_t log_end = 0;       ///< about; what an election prefers
     std::uint64_t incarnation = 0;  ///< random, of the process
+    /// Which directory of which run of a machine the store is in (place_of): a process holds its
+    /// lock, so that another one that was there is dead. Empty: not known.
+    std::string place{};
 
     bool operator==(const LiveMember&) const = default;
 };
+
+/// Names the directory for LiveMember::place: no two directories of running machines have the same,
+/// copies of one another neither. Blocks for a moment. Empty: it cannot be told.
+std::string place_of(const std::filesystem::path& directory);
 
 /// What a coordinator knows of the group.
 struct GroupView {

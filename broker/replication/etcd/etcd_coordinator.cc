@@ -270,7 +270,10 @@ std::optional<EtcdCondition> EtcdCoordinator::publish_condition() {
         return EtcdCondition{};
     }
     const Result<LiveMember> there = decode_live(found->second.value);
-    if (there && there->incarnation != self_.incarnation) {
+    // Who was in the very directory that this process has locked is dead, whatever its lease says.
+    const bool is_predecessor =
+        there && there->id == self_.id && !self_.place.empty() && there->place == self_.place;
+    if (there && there->incarnation != self_.incarnation && !is_predecessor) {
         if (std::exchange(refused_for_, there->incarnation) != there->incarnation) {
             kLog.warn("member_taken",
                       {{"group", options_.group},

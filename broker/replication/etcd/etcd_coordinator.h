@@ -26,7 +26,8 @@ namespace gantry::broker {
 /// has compacted what it was about to tell, begins anew behind another reading.
 ///
 /// A member whose key is held by another incarnation is not registered until that one's lease is
-/// over, so that two processes never pass for one member.
+/// over, so that two processes never pass for one member; unless that one was in the same directory
+/// of the same run of the machine: whose lock this process has.
 ///
 /// The view is not current while etcd has not answered for the length of a lease, or takes no
 /// writes (its quota is used up).

@@ -31,7 +31,8 @@ std::string encode_live(const LiveMember& member) {
                         {"replication_address", member.replication_address},
                         {"client_address", member.client_address},
                         {"epoch", member.epoch},
-                        {"log_end", member.log_end}};
+                        {"log_end", member.log_end},
+                        {"place", member.place}};
     return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -51,7 +52,8 @@ Result<LiveMember> decode_live(std::string_view bytes) {
                       .client_address = text(value, "client_address"),
                       .epoch = integer(value, "epoch").value_or(0),
                       .log_end = integer(value, "log_end").value_or(0),
-                      .incarnation = *incarnation};
+                      .incarnation = *incarnation,
+                      .place = text(value, "place")};
 }
 
 }  // namespace gantry::broker

@@ -60,7 +60,8 @@ TEST_SUITE("broker/replication/group_state") {
                                 .client_address = "h:2",
                                 .epoch = 4,
                                 .log_end = 5,
-                                .incarnation = 6};
+                                .incarnation = 6,
+                                .place = "run/1/2"};
         CHECK(decode_live(encode_live(member)).value() == member);
         CHECK_FALSE(decode_live("{}"));
     }

@@ -347,7 +347,7 @@ std::uint64_t seed_of_test() {
 
 TEST_SUITE("broker/replication/in_sync_random") {
     TEST_CASE("what is acknowledged is in the log of everyone who can be elected, come what may") {
-        constexpr int kRuns = 2'000;
+        constexpr int kRuns = 800;
         constexpr int kSteps = 600;
         Random seeds(seed_of_test());
         std::size_t acknowledged = 0;

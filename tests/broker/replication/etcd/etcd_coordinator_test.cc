@@ -3,6 +3,7 @@
 #include "broker/replication/etcd/etcd_messages.h"
 #include "tests/broker/replication/etcd/etcd_seat.h"
 #include "tests/harness/faulty_proxy.h"
+#include "tests/harness/temp_directory.h"
 
 #include <doctest/doctest.h>
 
@@ -213,6 +214,36 @@ TEST_SUITE("broker/replication/etcd_coordinator") {
             seconds(3)));
         CHECK(harness::wait_until(seconds(3),
                                   [&] { return second->lease_until() > group.clock.steady(); }));
+    }
+
+    TEST_CASE("a process that was killed is replaced at once by the next one in its directory") {
+        if (lacks_etcd()) {
+            return;
+        }
+        EtcdGroup group;
+        LiveMember member = member_number(1, 111);
+        member.place = "run/1/2";
+        const auto first = group.seat(seconds(5));
+        first->start(member);
+        REQUIRE(first->wait_for_live(1));
+        member.incarnation = 222;
+        const auto second = group.seat(seconds(5));
+        second->start(member);
+        CHECK(second->wait_for(
+            [](const GroupView& view) {
+                return view.live.size() == 1 && view.live[0].incarnation == 222;
+            },
+            seconds(2)));
+        CHECK(second->lease_until() > group.clock.steady());
+    }
+
+    TEST_CASE("the place of a store is its own, a copy's another one") {
+        const harness::TempDirectory one;
+        const harness::TempDirectory other;
+        CHECK_FALSE(place_of(one.path()).empty());
+        CHECK(place_of(one.path()) == place_of(one.path()));
+        CHECK(place_of(one.path()) != place_of(other.path()));
+        CHECK(place_of(one.path() / "none").empty());
     }
 
     TEST_CASE("fault 39: changes that etcd has compacted away are read anew") {
