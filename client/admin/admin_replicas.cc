@@ -47,8 +47,9 @@ void add_master_view(const wire::ReplicaStatus& master, std::vector<ReplicaState
         const auto known = std::find_if(all.begin(), all.end(), [&link](const ReplicaState& state) {
             return state.member == link.member() && state.role != "master";
         });
-        ReplicaState& state = known == all.end() ? all.emplace_back() : *known;
-        if (known == all.end()) {
+        const bool is_new = known == all.end();
+        ReplicaState& state = is_new ? all.emplace_back() : *known;
+        if (is_new) {
             state.member = link.member();
             state.address = link.address();
             state.role = "unknown";

@@ -209,10 +209,12 @@ TEST_SUITE("client/fail-over of senders") {
         for (auto& result : results) {
             CHECK(result.get());
         }
-        // The same, for a producer whose link to the old one is gone too.
+        // The same, for a producer that has no link to the old one.
         const DeadAddress dead;
         cluster.route_group("T", 1, {{0, dead.text()}, {1, cluster.broker(0).address()}}, 3);
-        auto more = start_sends(*producer, 5);
+        auto later = Producer::create(cluster.connect(), patient()).value();
+        auto more = start_sends(*later, 5);
+        CHECK(more[0].wait_for(50ms) == std::future_status::timeout);
         cluster.route_group("T", 1, {{1, cluster.broker(0).address()}}, 3);
         CHECK(more[0].wait_for(100ms) == std::future_status::timeout);
         route(0, 4);
