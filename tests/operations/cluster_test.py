@@ -18,7 +18,7 @@ import tempfile
 import time
 
 WORK = "/tmp/gantry-cluster"
-LIMIT_SECONDS = 240
+LIMIT_SECONDS = 120
 
 # What counting lines print, in their order: every message once, whoever was killed meanwhile.
 COUNTS = ["2000", "3000", "200"]
