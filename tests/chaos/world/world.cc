@@ -24,7 +24,7 @@ constexpr std::uint16_t kReplicationPort = 10912;
 constexpr std::uint16_t kHttpPort = 9100;
 constexpr std::uint16_t kEtcdPort = 2379;
 constexpr std::uint16_t kEtcdPeerPort = 2380;
-constexpr milliseconds kStartLimit{60'000};
+constexpr milliseconds kStartLimit{30'000};
 
 std::vector<std::string> with_settings(const fs::path& executable, const Settings& settings) {
     std::vector<std::string> command{executable.string()};
@@ -210,7 +210,7 @@ Result<wire::ReplicaStatus> World::status(std::size_t broker, milliseconds limit
     if (answer.summary() != "0") {
         return Error{Errc::kGone, asked.name() + ": " + answer.summary()};
     }
-    return answer.body_as<wire::ReplicaStatus>();
+    return answer.fields<wire::ReplicaStatus>();
 }
 
 std::optional<std::size_t> World::master() {
@@ -264,6 +264,10 @@ bool World::is_whole_now(bool at_rest, std::string& why) {
     const std::optional<std::size_t> leader = master();
     if (!leader) {
         why = "no master";
+        for (std::size_t i = 0; i < brokers_.size(); ++i) {
+            const Result<wire::ReplicaStatus> said = status(i);
+            why += "; " + (said ? said->ShortDebugString() : to_string(said.error()));
+        }
         return false;
     }
     const Result<wire::ReplicaStatus> said = status(*leader);
