@@ -33,6 +33,13 @@ constexpr std::int32_t kQueues = 4;
 constexpr std::uint64_t kMemoryAllowed = std::uint64_t{64} << 20U;
 constexpr std::size_t kDescriptorsAllowed = 32;
 
+/// The end of what a process wrote to standard error, where it says why it ended.
+std::string last_words(const Process& process) {
+    constexpr std::size_t kBytes = 600;
+    const std::string text = process.err();
+    return text.substr(text.size() - std::min(text.size(), kBytes));
+}
+
 /// A run under way.
 class Run {
 public:
@@ -186,21 +193,21 @@ private:
     void look_for_dead() {
         for (const auto& broker : world_->brokers()) {
             if (broker->has_died()) {
-                complain(broker->name() + " ended by itself: " + broker->process()->err());
+                complain(broker->name() + " ended by itself: " + last_words(*broker->process()));
                 static_cast<void>(broker->start());
             }
         }
         for (ClientProcess& client : clients_) {
             if (client.kind != Kind::kOnce && !client.process->is_running() &&
                 dead_.insert(client.name).second) {
-                complain("client " + client.name + " ended: " + client.process->err());
+                complain("client " + client.name + " ended: " + last_words(*client.process));
             }
         }
     }
 
     Status finish() {
         recover("all faults");
-        GANTRY_TRY(end_clients(Kind::kProducer));
+        end_clients(Kind::kProducer);
         // Whoever still receives writes; silence for a while is the end.
         std::uintmax_t size = 0;
         auto grown = std::chrono::steady_clock::now();
@@ -216,14 +223,14 @@ private:
             }
             return std::chrono::steady_clock::now() - grown > options_.silence;
         });
-        GANTRY_TRY(end_clients(Kind::kConsumer));
+        end_clients(Kind::kConsumer);
         if (const Status whole = world_->wait_whole(kWholeLimit, true); !whole) {
             complain("at rest: " + to_string(whole.error()));
         }
         return run_client(Kind::kOnce, "drain", "drain", "client1");
     }
 
-    Status end_clients(Kind kind) {
+    void end_clients(Kind kind) {
         for (const ClientProcess& client : clients_) {
             if (client.kind == kind && client.process->is_running()) {
                 ::kill(client.process->pid(), SIGTERM);
@@ -231,10 +238,11 @@ private:
         }
         for (ClientProcess& client : clients_) {
             if (client.kind == kind && dead_.count(client.name) == 0) {
-                GANTRY_TRY(await(client));
+                if (const Status ended = await(client); !ended) {
+                    complain(to_string(ended.error()));
+                }
             }
         }
-        return ok();
     }
 
     Result<bool> judge() {
