@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "common/unique_fd.h"
 #include "tests/chaos/world/network.h"
 #include "tests/harness/faulty_proxy.h"
+#include "tests/harness/replication/etcd_cluster.h"
 
-#include <arpa/inet.h>
-#include <cerrno>
 #include <chrono>
 #include <map>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <utility>
 
 namespace gantry::chaos {
@@ -35,17 +31,7 @@ public:
     }
 
     Result<std::uint16_t> pick_port(std::uint16_t /*wanted*/) const override {
-        const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_ANY);
-        socklen_t size = sizeof(address);
-        auto* const generic = reinterpret_cast<sockaddr*>(&address);
-        if (::bind(socket.get(), generic, size) != 0 ||
-            ::getsockname(socket.get(), generic, &size) != 0) {
-            return io_error("a free port", errno);
-        }
-        return ntohs(address.sin_port);
+        return harness::free_port();
     }
 
     Status publish(const std::string& host, std::uint16_t port) override {
