@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/replica/reach.h"
 
-#include "broker/replication/range_client.h"
+#include "broker/replication/link/range_client.h"
 #include "storage/replica/replica_log.h"
 
 #include <utility>

@@ -54,6 +54,7 @@ public:
     std::int64_t master_end() const noexcept;
     std::int64_t master_confirmed() const noexcept;
 
+    /// Ends the link; no callback comes after it. Off the loop, or after it stopped.
     void close();
 
 private:

@@ -67,6 +67,7 @@ public:
     ReplicationServer(const ReplicationServer&) = delete;
     ReplicationServer& operator=(const ReplicationServer&) = delete;
 
+    /// Takes connections from now on; port 0: the kernel picks.
     Status listen(const std::string& address, std::uint16_t port);
     std::uint16_t port() const noexcept;
 

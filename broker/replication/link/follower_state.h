@@ -19,6 +19,7 @@ namespace gantry::broker {
 /// One follower's link under way, or the pause between two; for the follower's own sources. What is
 /// agreed on at the start of a link is in follower_handshake.cc.
 struct Follower::State final : net::ConnectionHandler, std::enable_shared_from_this<State> {
+    /// How far the link is.
     enum class Phase : std::uint8_t {
         kIdle,     ///< follows nobody
         kPausing,  ///< until the next dial
@@ -44,6 +45,9 @@ struct Follower::State final : net::ConnectionHandler, std::enable_shared_from_t
 
     void on_frame(const net::Received& frame) override;
     void on_close(net::Connection& lost, const Error& why) override;
+
+private:
+    friend class Follower;
 
     void follow(storage::Store& its_store, std::int64_t its_epoch, const std::string& its_address);
     void unfollow();

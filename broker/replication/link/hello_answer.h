@@ -41,7 +41,9 @@ struct HelloAnswer {
 ///   nothing in common, or ends below what the master still has: isForeign
 HelloAnswer answer_hello(const Greeted& master, const wire::ReplicaHello& hello);
 
+/// Epochs as a message has them.
 storage::EpochList read_epochs(const google::protobuf::RepeatedPtrField<wire::EpochMark>& marks);
+/// Puts them into a message.
 void write_epochs(const storage::EpochList& epochs,
                   google::protobuf::RepeatedPtrField<wire::EpochMark>& marks);
 

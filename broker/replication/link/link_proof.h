@@ -20,12 +20,15 @@ inline constexpr std::size_t kNonceBytes = 32;
 /// Random bytes nobody can foretell.
 std::string make_nonce();
 
+/// The proof of a hello.
 std::string proof_of(std::string_view secret,
                      std::string_view nonce,
                      const wire::ReplicaHello& hello);
+/// The proof of the answer to it.
 std::string proof_of(std::string_view secret,
                      std::string_view nonce,
                      const wire::ReplicaWelcome& welcome);
+/// The proof of a request for log bytes.
 std::string proof_of(std::string_view secret,
                      std::string_view nonce,
                      const wire::LogRangeRequest& request);

@@ -59,6 +59,7 @@ public:
     LogWriter(const LogWriter&) = delete;
     LogWriter& operator=(const LogWriter&) = delete;
 
+    /// Takes the next bytes. Any thread.
     void put(Piece piece);
     Progress progress() const;
     /// Takes bytes again after a failure.

@@ -40,6 +40,9 @@ struct ReplicationServer::State final : net::ConnectionHandler,
     void on_frame(const net::Received& frame) override;
     void on_close(net::Connection& connection, const Error& why) override;
 
+private:
+    friend class ReplicationServer;
+
     void challenge(const net::Received& frame);
     void greet(const net::Received& frame);
     void welcome(const net::Received& frame,

@@ -10,8 +10,10 @@ namespace gantry::net {
 
 /// libevent's part of a connection; for the connection's own sources.
 struct Connection::Events {
+    /// The socket has bytes.
     struct event readable {};
 
+    /// The socket takes bytes.
     struct event writable {};
 
     static void on_readable(evutil_socket_t /*fd*/, short /*what*/, void* context) {

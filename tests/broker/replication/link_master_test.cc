@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/replication/link/hello_answer.h"
-#include "broker/replication/range_client.h"
+#include "broker/replication/link/range_client.h"
 #include "common/checksum.h"
 #include "storage/replica/replica_log.h"
 #include "tests/broker/replication/link_fixture.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "broker/replication/range_client.h"
+#include "broker/replication/link/range_client.h"
 
 #include "broker/replication/link/link_proof.h"
 #include "broker/replication/link/peer_call.h"
