@@ -105,7 +105,8 @@ public:
         third.options.segment_bytes = leader_.options.segment_bytes;
         third.open();
         feed(store(), *third.store, random_);
-        third.store->replica().confirm(LogOffset(INT64_MAX));
+        confirm_all(store());
+        confirm_all(*third.store);
         require_same(store(), *third.store);
         third.store.reset();
     }
@@ -164,16 +165,19 @@ private:
         REQUIRE(store().watermarks().appended >= cut.durable);
     }
 
+    /// Waits for the disk where confirmed bytes must be there.
+    static void confirm_all(Store& store) {
+        store.replica().confirm(LogOffset(INT64_MAX));
+        store.flush_soon();
+        REQUIRE(harness::wait_until(kPatience, [&] {
+            return store.watermarks().confirmed == store.watermarks().appended;
+        }));
+    }
+
     void compare() {
         load_.settle();
         feed(*leader_.store, store(), random_);
-        store().replica().confirm(LogOffset(INT64_MAX));
-        if (store().flush_mode() == FlushMode::kSync) {
-            store().flush_soon();
-            REQUIRE(harness::wait_until(kPatience, [&] {
-                return store().watermarks().confirmed == store().watermarks().appended;
-            }));
-        }
+        confirm_all(store());
         require_same(*leader_.store, store());
     }
 

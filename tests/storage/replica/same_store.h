@@ -68,6 +68,10 @@ inline std::string state_text(Store& store) {
     sorted(snapshot.mutable_offsets());
     sorted(snapshot.mutable_transactions());
     sorted(snapshot.mutable_pops());
+    // Of sets without an order.
+    wire::TimerStates& timers = *snapshot.mutable_timers();
+    std::sort(timers.mutable_delivered()->begin(), timers.mutable_delivered()->end());
+    std::sort(timers.mutable_setaside()->begin(), timers.mutable_setaside()->end());
     // Their topics are named by index.
     wire::ProducerStates& producers = *snapshot.mutable_producers();
     std::string text;

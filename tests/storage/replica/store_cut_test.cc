@@ -37,7 +37,15 @@ struct Written {
     }
 
     LogOffset some_end(Random& random) const {
-        return events[events.size() / 4 + random.below(events.size() * 3 / 4)].end;
+        return frame_end(events.size() / 4 + random.below(events.size() * 3 / 4));
+    }
+
+    /// Of the frame of the record.
+    LogOffset frame_end(std::size_t event) const {
+        while (events[event].has_more) {
+            ++event;
+        }
+        return events[event].end;
     }
 
     Result<StoreCut> cut(LogOffset where, FileSystem* files = nullptr) const {
@@ -115,7 +123,7 @@ TEST_SUITE("storage/replica/store_cut") {
         for (const char* const site : kCutSites) {
             CAPTURE(site);
             Written store(random);
-            const LogOffset where = store.events[store.events.size() / 3].end;
+            const LogOffset where = store.frame_end(store.events.size() / 3);
             failpoint::Rule rule;
             rule.action = failpoint::Rule::Action::kError;
             REQUIRE(failpoint::set(site, rule));
@@ -140,7 +148,7 @@ TEST_SUITE("storage/replica/store_cut") {
         for (std::uint64_t nth = 1; nth < 18; nth += 2) {
             CAPTURE(nth);
             Written store(random, 60);
-            const LogOffset where = store.events[store.events.size() / 3].end;
+            const LogOffset where = store.frame_end(store.events.size() / 3);
             CrashFileSystem files(store.folder.path());
             files.set_durable([] { return LogOffset(0); });
             files.cut_at(nth);
@@ -171,6 +179,27 @@ TEST_SUITE("storage/replica/store_cut") {
         CHECK(cut->bytes == 0);
         CHECK(cut->kept.empty());
         check_cut(store.at, store.events, store.end, random);
+    }
+
+    TEST_CASE("a frame that is cut in two goes whole") {
+        const TemporaryDirectory folder(fast_directory());
+        StoreFixture at(folder.path() / "store");
+        at.open();
+        REQUIRE(at.append(at.queue("t"), {{"kept", "", ""}}));
+        const auto frame = at.append(at.queue("t"), {{"one", "", ""}, {"two", "", ""}});
+        REQUIRE(frame);
+        const auto first = at.store->record_at(frame->first);
+        REQUIRE(first);
+        REQUIRE(at.store->close());
+        at.store.reset();
+        const LogOffset where = frame->first + static_cast<std::int64_t>(first->size());
+        REQUIRE(where < frame->end);
+        REQUIRE(cut_store(*at.posix, at.options, where));
+        at.open();
+        CHECK(at.store->watermarks().appended == frame->first);
+        CHECK(at.recovery.lost_ranges == 0);
+        REQUIRE(at.append(at.queue("t"), {{"new", "", ""}}));
+        CHECK(read_bodies(*at.store, at.queue("t")) == std::vector<std::string>{"kept", "new"});
     }
 
     TEST_CASE("a lost end of the log goes with the cut") {
