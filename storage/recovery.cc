@@ -320,8 +320,9 @@ bool Recovery::may_be_wrong(const LogEntry& entry) const noexcept {
 std::string Recovery::objection(const LogEntry& entry) {
     const wire::Record& record = entry.record;
     // No CRC covers topic and properties. This store takes no zero byte in them, so that zeros
-    // there mean a page that was never written.
-    if (checkpoint_ && entry.at >= checkpoint_->at &&
+    // there mean a page that was never written, or bytes that a follower never got. RocketMQ may.
+    const LogOffset written = checkpoint_ ? checkpoint_->at : LogOffset(0);
+    if (entry.at >= written && !fold_.may_skip(entry.at) &&
         (record.topic.find('\0') != std::string_view::npos ||
          record.properties.find('\0') != std::string_view::npos)) {
         return "zeros in its properties";

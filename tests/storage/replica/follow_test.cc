@@ -310,6 +310,44 @@ TEST_SUITE("storage/replica/follow") {
         require_same(*pair.leader.store, *pair.follower.store);
     }
 
+    TEST_CASE("a kill in the middle of a record leaves nothing of it, wherever that is") {
+        Random random(8);
+        Pair pair;
+        Queue& queue = pair.leader.queue("topic-of-the-test");
+        pair.catch_up(random);
+        const LogOffset begin = pair.leader.store->watermarks().appended;
+        SUBCASE("a message with properties") {
+            REQUIRE(pair.leader.append(queue, {{"body", "tag", "key"}}));
+        }
+        SUBCASE("a record of the state, which has none") {
+            wire::StateRecord changes;
+            changes.add_changes()->mutable_groupput()->set_groupname("group");
+            REQUIRE(pair.leader.store->state().commit(changes));
+        }
+        const std::string bytes =
+            log_bytes(*pair.leader.store, begin, pair.leader.store->watermarks().appended);
+        // Zeros at the end are there before they are sent.
+        const std::size_t whole = bytes.find_last_not_of('\0') + 1;
+        StoreFixture killed(pair.folder.path() / "killed");
+        killed.options.is_replicated = true;
+        killed.options.is_follower = true;
+        for (std::size_t sent = whole > 60 ? whole - 60 : 0; sent <= bytes.size(); ++sent) {
+            CAPTURE(sent);
+            REQUIRE(pair.log().append_raw(begin, as_bytes(bytes).first(sent)));
+            copy_store(pair.follower.options.directory, killed.options.directory);
+            // As after a cut, or before the first one of a store that was planted.
+            fs::remove(killed.options.directory / "checkpoint");
+            killed.open();
+            const bool is_whole = sent >= whole;
+            REQUIRE(killed.store->watermarks().appended ==
+                    (is_whole ? pair.leader.store->watermarks().appended : begin));
+            feed(*pair.leader.store, *killed.store, random);
+            killed.store->replica().confirm(LogOffset(INT64_MAX));
+            require_same(*pair.leader.store, *killed.store);
+            killed.store.reset();
+        }
+    }
+
     TEST_CASE("readers see what is confirmed, and a checkpoint covers no more") {
         Random random(4);
         Pair pair;

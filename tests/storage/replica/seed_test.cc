@@ -70,7 +70,16 @@ struct Fixture {
             return;
         }
         const fs::path image = folder.path() / ("image-" + std::to_string(++images));
-        copy_store(follower.options.directory, image);
+        // A kill takes all files at one moment: no checkpoint may be made between two of them.
+        const fs::path checkpoint = follower.options.directory / "checkpoint";
+        const auto made = [&] {
+            return read_file(*follower.posix, checkpoint, 1U << 20U).value_or(std::string());
+        };
+        std::string before;
+        do {
+            before = made();
+            copy_store(follower.options.directory, image);
+        } while (made() != before);
         follower.store.reset();
         follower.options.directory = image;
         follower.open();
