@@ -106,7 +106,8 @@ TEST_SUITE("broker/replication/etcd_coordinator") {
         second->start(member_number(2));
         REQUIRE(second->wait_for_live(2));
         REQUIRE(first->wait_for_live(2));
-        CHECK(first->lease_until() > group.clock.steady());
+        CHECK(harness::wait_until(seconds(3),
+                                  [&] { return first->lease_until() > group.clock.steady(); }));
         CHECK(first->lease_until() <= group.clock.steady() + milliseconds(1'800));
         (*proxy)->drop();
         bool was_over_before = false;
@@ -156,7 +157,8 @@ TEST_SUITE("broker/replication/etcd_coordinator") {
         const auto first = group.seat(seconds(2), {}, &clock);
         first->start(member_number(1));
         REQUIRE(first->wait_for_live(1));
-        CHECK(first->lease_until() > clock.steady());
+        CHECK(
+            harness::wait_until(seconds(3), [&] { return first->lease_until() > clock.steady(); }));
         clock.boot_step = 60'000;
         CHECK(first->lease_until() < clock.steady());
         // It asks etcd, whose lease lives on here, and goes on.
@@ -235,7 +237,8 @@ TEST_SUITE("broker/replication/etcd_coordinator") {
                 return view.live.size() == 1 && view.live[0].incarnation == 222;
             },
             seconds(2)));
-        CHECK(second->lease_until() > group.clock.steady());
+        CHECK(harness::wait_until(seconds(3),
+                                  [&] { return second->lease_until() > group.clock.steady(); }));
     }
 
     TEST_CASE("the place of a store is its own, a copy's another one") {
