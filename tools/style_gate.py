@@ -386,6 +386,16 @@ def file_names(tree):
             yield Finding(source.path, 1, "file name", "'util' says nothing: name what it does")
 
 
+def test_names(source):
+    """CMake takes a semicolon for the end of a name: ctest would run neither half."""
+    if not source.is_test or not source.is_cpp:
+        return
+    text = "\n".join(source.lines)
+    for found in re.finditer(r'TEST_CASE\w*\([^"()]*((?:"(?:[^"\\]|\\.)*"\s*)+)', text):
+        if ";" in found.group(1):
+            yield text.count("\n", 0, found.start()) + 1, "a semicolon: ctest would not run it"
+
+
 FILE_RULES = {
     "spdx": spdx,
     "file length": file_length,
@@ -396,6 +406,7 @@ FILE_RULES = {
     "word": words,
     "suppression": suppressions,
     "documentation": documentation,
+    "test name": test_names,
 }
 TREE_RULES = (folders, common_size, dead_files, file_names)
 

@@ -161,7 +161,7 @@ TEST_SUITE("chaos/checker") {
         check_broken(judged(good_but("c.1 receive T 1", "")), "undelivered");
     }
 
-    TEST_CASE("a commit that is gone is told; a later commit does not count") {
+    TEST_CASE("a commit that is gone is told, a later commit does not count") {
         check_broken(judged(good_but("d committed", "d committed T 0 g-0 0 ok 1 - -")),
                      "commit_lost");
         CHECK(judged(good_and("c.1 commit T 0 g-0 0 ok 3 - -")).is_good());

@@ -123,7 +123,7 @@ std::uint16_t port_of(const UniqueFd& socket) {
 }  // namespace
 
 TEST_SUITE("net/channel") {
-    TEST_CASE("the first call dials; requests of any size and codec are answered") {
+    TEST_CASE("the first call dials, requests of any size and codec are answered") {
         Peer peer;
         for (const wire::Codec codec :
              {wire::Codec::kNative, wire::Codec::kJson, wire::Codec::kBinary}) {

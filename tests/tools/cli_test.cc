@@ -181,7 +181,7 @@ TEST_SUITE("tools/cli") {
         CHECK(report["findings"].empty());
     }
 
-    TEST_CASE("store dump prints records and what they change; store repair asks for --yes") {
+    TEST_CASE("store dump prints records and what they change, store repair asks for --yes") {
         const harness::TempDirectory directory;
         const std::unique_ptr<FileSystem> files = make_posix_file_system();
         const char* const path = directory.path().c_str();

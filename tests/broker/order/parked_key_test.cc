@@ -80,7 +80,7 @@ const std::string kNotParked = "22 key \"k\" of queue 0 of topic T is not parked
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Parking, "a key is parked, released, done with; also across a restart") {
+TEST_CASE_FIXTURE(Parking, "a key is parked, released, done with, also across a restart") {
     CHECK(change(kPark, {3}) == kNotParked);
     CHECK(park_new({3}) == "1 3");
     CHECK(change(kPark, {5, 6}) == "3 3");

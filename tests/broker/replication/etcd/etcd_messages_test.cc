@@ -6,7 +6,7 @@
 namespace gantry::broker {
 
 TEST_SUITE("broker/replication/etcd_messages") {
-    TEST_CASE("base64 comes back as it was; what is none is refused") {
+    TEST_CASE("base64 comes back as it was, what is none is refused") {
         CHECK(to_base64("") == "");
         CHECK(to_base64("f") == "Zg==");
         CHECK(to_base64("fo") == "Zm8=");
