@@ -39,13 +39,12 @@ Status ReplicaNode::open() {
     GANTRY_ASSIGN_OR_RETURN(secret_, replication_secret(parts_.options.replication));
     is_running_ = true;
     add_gauges();
-    GANTRY_TRY(on_role_thread([this]() -> Status {
+    return on_role_thread([this]() -> Status {
         GANTRY_TRY(copy_.open());
         role_.be_slave(copy_.promised_epoch());
         GANTRY_TRY(copy_.serve([] {}));
         return make_control();
-    }));
-    return ok();
+    });
 }
 
 Status ReplicaNode::make_control() {

@@ -26,7 +26,7 @@ struct LinkSource {
     storage::Store* store = nullptr;
     WorkPool* readers = nullptr;  ///< for log bytes that may have to come from the disk
     std::int64_t epoch = 0;
-    LogOffset confirmed;
+    LogOffset confirmed{};
     /// Set: the next append has to tell the loop, somebody waits for it.
     std::atomic<bool> is_armed{false};
 };
