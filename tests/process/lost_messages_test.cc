@@ -118,7 +118,8 @@ std::size_t count_of(const std::string& text, const std::string& part) {
 TEST_SUITE("process/lost_messages") {
     TEST_CASE_FIXTURE(Stored, "consumers are told what damage has taken, and get all the rest") {
         broker().kill();
-        const std::set<std::size_t> damaged{0, 20, 21, 22, 58};
+        // The sum of the last message may be missing: two whole ones behind tell damage from a tear.
+        const std::set<std::size_t> damaged{0, 20, 21, 22, 57};
         std::vector<std::string> rest;
         for (std::size_t i = 0; i < bodies.size(); ++i) {
             if (damaged.count(i) == 0) {
@@ -129,7 +130,7 @@ TEST_SUITE("process/lost_messages") {
         }
         require_started(broker().start());
         REQUIRE(cluster->wait_for_brokers(1));
-        const Runs lost{{0, 1}, {20, 23}, {58, 59}};
+        const Runs lost{{0, 1}, {20, 23}, {57, 58}};
 
         const ProgramRun run = consume();
         const auto [told, given] = split(run.out);
