@@ -118,7 +118,7 @@ std::size_t count_of(const std::string& text, const std::string& part) {
 TEST_SUITE("process/lost_messages") {
     TEST_CASE_FIXTURE(Stored, "consumers are told what damage has taken, and get all the rest") {
         broker().kill();
-        // The sum of the last message may be missing: two whole ones behind tell damage from a tear.
+        // The last sum may be missing: two whole messages behind tell damage from a tear.
         const std::set<std::size_t> damaged{0, 20, 21, 22, 57};
         std::vector<std::string> rest;
         for (std::size_t i = 0; i < bodies.size(); ++i) {
