@@ -330,8 +330,9 @@ std::string Recovery::objection(const LogEntry& entry) {
     return fold_.place(entry);
 }
 
-/// A torn tail is cut, and told: then there is nothing behind it. Damage with whole records behind
-/// it that were durable is quarantined; returns where the walk goes on.
+/// A torn tail is cut, and told: then there is nothing behind it. What was durable as a whole, or
+/// has whole records behind it that were, is damage, and quarantined; returns where the walk goes
+/// on.
 Result<std::optional<LogOffset>> Recovery::judge_damage(const LogEntry& bad,
                                                         LogOffset limit,
                                                         const std::string& why) {
@@ -339,8 +340,11 @@ Result<std::optional<LogOffset>> Recovery::judge_damage(const LogEntry& bad,
         const auto claim = claim_of(bad);
         const LogOffset known = quarantine_.next_from(bad.at, durable_);
         GANTRY_ASSIGN_OR_RETURN(const LogOffset next, next_that_belongs(bad.at, known));
-        // A torn record is never whole, so a whole one in the wrong place is damage as well.
-        if (next < durable_ || report_.was_clean || bad.kind == LogEntry::Kind::kRecord) {
+        // A torn record is never whole, so a whole one in the wrong place is damage as well. Nor
+        // does a tear end where a record says that it ends, and sums say that it was durable.
+        const bool was_durable = bad.end > bad.at && bad.end <= durable_;
+        if (next < durable_ || was_durable || report_.was_clean ||
+            bad.kind == LogEntry::Kind::kRecord) {
             if (refuses()) {
                 return damaged(bad.at, next, why);
             }

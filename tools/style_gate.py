@@ -390,10 +390,11 @@ def test_names(source):
     """CMake takes a semicolon for the end of a name: ctest would run neither half."""
     if not source.is_test or not source.is_cpp:
         return
-    text = "\n".join(source.lines)
-    for found in re.finditer(r'TEST_CASE\w*\([^"()]*((?:"(?:[^"\\]|\\.)*"\s*)+)', text):
+    names = r'TEST_CASE\w*\([^"()]*((?:"(?:[^"\\]|\\.)*"\s*)+)'
+    for found in re.finditer(names, source.text):
         if ";" in found.group(1):
-            yield text.count("\n", 0, found.start()) + 1, "a semicolon: ctest would not run it"
+            line = source.text.count("\n", 0, found.start()) + 1
+            yield line, "a semicolon: ctest would not run it"
 
 
 FILE_RULES = {

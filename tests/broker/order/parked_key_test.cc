@@ -130,16 +130,11 @@ TEST_CASE("what is parked twice is told parked once it is on the disk, not befor
     BrokerFixture& f = slow.f;
     wire::ChangeParkedKeyRequest request = Parking::request_of(kPark, {3});
     request.set_isnew(true);
-    const auto pending = [&](double count) {
-        return harness::wait_until(RpcClient::kPatience, [&] {
-            return f.broker().metrics().values()["gantry_broker_pending_acks"] == count;
-        });
-    };
     slow.disk.hold_syncs("commitlog/0");
     auto first = f.native().start(RequestCode::kChangeParkedKey, &request);
-    REQUIRE(pending(1));
+    REQUIRE(slow.come_to_wait(1));
     auto repeated = f.native().start(RequestCode::kChangeParkedKey, &request);
-    CHECK(pending(2));
+    CHECK(slow.come_to_wait(2));
     CHECK_FALSE(is_answered(repeated));
     slow.disk.let_go(OnSlowDisk::kAll);
     CHECK(first.get().summary() == "0");
