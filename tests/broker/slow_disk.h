@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tests/broker/broker_fixture.h"
+#include "tests/harness/wait.h"
 #include "tests/storage/faulty_file_system.h"
 
 #include <doctest/doctest.h>
