@@ -3,7 +3,6 @@
 #include "protocol/wire/names.h"
 #include "tests/broker/broker_fixture.h"
 #include "tests/broker/slow_disk.h"
-#include "tests/harness/wait.h"
 
 #include <doctest/doctest.h>
 

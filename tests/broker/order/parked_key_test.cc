@@ -2,7 +2,6 @@
 #include "protocol/wire/group.pb.h"
 #include "tests/broker/broker_fixture.h"
 #include "tests/broker/slow_disk.h"
-#include "tests/harness/wait.h"
 
 #include <doctest/doctest.h>
 
