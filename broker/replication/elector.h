@@ -64,7 +64,7 @@ public:
         std::int64_t serving = 0;   ///< it is master of that epoch; 0: it is not
         bool is_refused =
             false;  ///< the state's master's replication port refuses: nobody is there
-        std::optional<Asked> asked;
+        std::optional<Asked> asked{};
     };
 
     /// kWait: neither master nor slave; a reason goes with it.
