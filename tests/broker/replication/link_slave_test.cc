@@ -100,7 +100,8 @@ TEST_SUITE("replication link") {
         slave.follow(master.address());
         Talker link = master.welcome();
         send_frame(link, frame_of(0, log), log);
-        CHECK(hear_ack(link, 0).end() <= slave.copy.store().watermarks().flushed.value);
+        const std::int64_t acknowledged = hear_ack(link, 0).end();
+        CHECK(acknowledged <= slave.copy.store().watermarks().flushed.value);
     }
 
     TEST_CASE("fault 28: a flipped bit in the body of a frame is refused") {
