@@ -37,9 +37,9 @@ class StaticCoordinator final : public Coordinator {
 public:
     /// Who the others are, and where the state is kept.
     struct Options {
-        std::vector<std::string> peers;             ///< replication addresses
-        std::filesystem::path file;                 ///< replica/group in the directory of the store
-        std::chrono::milliseconds interval{1'000};  ///< asks each peer that often
+        std::vector<std::string> peers;           ///< replication addresses
+        std::filesystem::path file;               ///< replica/group in the directory of the store
+        std::chrono::milliseconds interval{300};  ///< asks each peer that often
         std::chrono::milliseconds silence_max{3'000};  ///< then a peer counts as gone
     };
 
