@@ -239,7 +239,7 @@ TEST_SUITE("replication link") {
         Talker slave(master.port());
         REQUIRE(greet(slave, empty_hello()).response() == ResponseCode::kSuccess);
         CHECK(slave.hear(RequestCode::kPromote).is_end);
-        CHECK(master.lost() == 1);
+        CHECK(harness::wait_until(std::chrono::seconds(30), [&] { return master.lost() == 1; }));
     }
 
     TEST_CASE("caught up is who had everything there was") {
