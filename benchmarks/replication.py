@@ -46,11 +46,12 @@ class Case:
     has_slave: bool = True
     acks: str = "sync"
     delay_ms: float = -1.0  # one way; below 0: no proxy
+    in_sync_min: int = 2
 
 
 CASES = [
     Case("alone", "one broker, no replication", has_slave=False),
-    Case("async", "one slave, acks=async", acks="async"),
+    Case("async", "one slave, acks=async", acks="async", in_sync_min=1),
     Case("sync", "one slave, acks=sync, two copies"),
     Case("link", "the same through a proxy", delay_ms=0.0),
     Case("delayed", "the same, 50 ms round trip", delay_ms=25.0),
@@ -152,9 +153,9 @@ def free_port():
 
 
 class Group:
-    """A nameserver and one or two brokers, for one run."""
+    """A nameserver and one or two brokers, for one run; the slave later where it is late."""
 
-    def __init__(self, args, case):
+    def __init__(self, args, case, is_late=False):
         self.args = args
         self.case = case
         self.directory = tempfile.mkdtemp(prefix="gantry-replication-", dir=args.directory)
@@ -162,12 +163,16 @@ class Group:
         self.daemons = []
         self.proxy = None
         self.nameserver = self.daemon("gantry-nameserver", "nameserver", [])
-        ports = [free_port(), free_port()]
+        self.ports = [free_port(), free_port()]
         if case.delay_ms >= 0:
-            self.proxy = DelayProxy(ports[0], case.delay_ms)
-        self.broker("master", 1, ports[0], ports[1])
-        if case.has_slave:
-            self.broker("slave", 2, ports[1], self.proxy.port if self.proxy else ports[0])
+            self.proxy = DelayProxy(self.ports[0], case.delay_ms)
+        self.broker("master", 1, self.ports[0], self.ports[1])
+        if case.has_slave and not is_late:
+            self.start_slave()
+
+    def start_slave(self):
+        """An empty one."""
+        self.broker("slave", 2, self.ports[1], self.proxy.port if self.proxy else self.ports[0])
 
     def daemon(self, program, name, pairs):
         """Starts a daemon on free ports."""
@@ -188,7 +193,7 @@ class Group:
                       "replication.advertise_host=127.0.0.1",
                       f"replication.peers=127.0.0.1:{peer}",
                       f"replication.acks={self.case.acks}",
-                      f"replication.in_sync_min={2 if self.case.acks == 'sync' else 1}"]
+                      f"replication.in_sync_min={self.case.in_sync_min}"]
         self.daemon("gantry-broker", role, [*pairs, *self.args.set])
 
     def bench(self, words):

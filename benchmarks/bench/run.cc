@@ -69,6 +69,23 @@ Result<std::uint64_t> count_stored(const std::shared_ptr<Client>& client, const 
     return stored;
 }
 
+/// The same once there are that many, or after kSettleMax: where sends wait for the master alone,
+/// readers and counts see them a moment later, when other copies have them too.
+Result<std::uint64_t> count_settled(const std::shared_ptr<Client>& client,
+                                    const Options& options,
+                                    std::uint64_t expected) {
+    constexpr std::chrono::seconds kSettleMax{10};
+    constexpr std::chrono::milliseconds kLook{20};
+    const auto deadline = std::chrono::steady_clock::now() + kSettleMax;
+    for (;;) {
+        GANTRY_ASSIGN_OR_RETURN(const std::uint64_t stored, count_stored(client, options));
+        if (stored >= expected || std::chrono::steady_clock::now() > deadline) {
+            return stored;
+        }
+        std::this_thread::sleep_for(kLook);
+    }
+}
+
 using Loads = std::vector<std::unique_ptr<Load>>;
 using Drains = std::vector<std::unique_ptr<Drain>>;
 
@@ -142,7 +159,8 @@ Result<Report> run_produce(const std::shared_ptr<Client>& client, const Options&
     report.bytes = report.messages * options.size_bytes;
     report.seconds = static_cast<double>(last - start) / 1e9;
     report.checksum = report.checksum_expected;
-    GANTRY_ASSIGN_OR_RETURN(const std::uint64_t after, count_stored(client, options));
+    GANTRY_ASSIGN_OR_RETURN(const std::uint64_t after,
+                            count_settled(client, options, before + report.acked));
     const std::uint64_t stored = after - before;
     report.lost = stored < report.acked ? report.acked - stored : 0;
     report.duplicates =
