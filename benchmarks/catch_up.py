@@ -123,7 +123,7 @@ def main():
     print_table(run.pieces)
     before, during = (statistics.median(one["p99"] for one in run.pieces[when])
                       for when in ("before", "during"))
-    print(f"\nin sync after {took:.1f} s; while it caught up p99 was {during / before:.2f} of before")
+    print(f"\nin sync after {took:.1f} s; p99 meanwhile was {during / before:.2f} of before")
     print(json.dumps({"in_sync_s": took, "gib": args.gib, "pieces": run.pieces}))
 
 
