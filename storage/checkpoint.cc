@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/checkpoint.h"
 
-#include "storage/number_file.h"
+#include "storage/files/number_file.h"
 
 #include <array>
 #include <cstdint>

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/state_snapshot.h"
 
-#include "common/bytes.h"
-#include "common/checksum.h"
 #include "common/failpoint/failpoint.h"
+#include "storage/files/message_file.h"
 
 #include <algorithm>
 #include <array>
@@ -15,11 +14,7 @@ namespace gantry::storage {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x47535450U;  // GSTP
-constexpr std::uint32_t kVersion = 1;
-constexpr std::size_t kHeaderBytes = 8;
-constexpr std::size_t kHashBytes = 8;
 constexpr std::size_t kKept = 2;
-constexpr std::uint64_t kFileBytesMax = std::uint64_t{1} << 30U;
 constexpr std::string_view kSuffix = ".snapshot";
 constexpr std::size_t kDigits = 20;
 
@@ -47,31 +42,11 @@ Result<std::vector<std::string>> list_snapshots(FileSystem& files,
     return names;
 }
 
-Result<wire::StateSnapshot> parse_snapshot(Bytes file) {
-    if (file.size() < kHeaderBytes + kHashBytes) {
-        return Error{Errc::kCorrupt, std::to_string(file.size()) + " B are too few"};
-    }
-    const Bytes hashed = file.first(file.size() - kHashBytes);
-    if (load_be<std::uint64_t>(file.data() + hashed.size()) != xxh3(hashed)) {
-        return Error{Errc::kCorrupt, "checksum does not match"};
-    }
-    if (load_be<std::uint32_t>(file.data()) != kMagic ||
-        load_be<std::uint32_t>(file.data() + 4) != kVersion) {
-        return Error{Errc::kCorrupt, "unknown format or version"};
-    }
-    const Bytes message = hashed.subspan(kHeaderBytes);
-    wire::StateSnapshot snapshot;
-    if (!snapshot.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
-        return Error{Errc::kCorrupt, "does not parse"};
-    }
-    return snapshot;
-}
-
 Result<wire::StateSnapshot> load_one(FileSystem& files, const std::filesystem::path& path) {
-    GANTRY_ASSIGN_OR_RETURN(const std::string file, read_file(files, path, kFileBytesMax));
-    GANTRY_ASSIGN_OR_RETURN(wire::StateSnapshot snapshot, parse_snapshot(as_bytes(file)));
+    wire::StateSnapshot snapshot;
+    GANTRY_TRY(load_message(files, path, kMagic, snapshot));
     if (path.filename() != name_of(snapshot.logoffset())) {
-        return Error{Errc::kCorrupt, "log offset is not that of the file name"};
+        return Error{Errc::kCorrupt, path.string() + ": its log offset is not that of its name"};
     }
     return snapshot;
 }
@@ -82,20 +57,7 @@ Status save_snapshot(FileSystem& files,
                      const std::filesystem::path& directory,
                      const wire::StateSnapshot& snapshot) {
     GANTRY_TRY(files.create_directories(directory));
-    std::string file(kHeaderBytes, '\0');
-    auto* const header = reinterpret_cast<std::byte*>(file.data());
-    store_be(header, kMagic);
-    store_be(header + 4, kVersion);
-    if (!snapshot.AppendToString(&file) || file.size() + kHashBytes > kFileBytesMax) {
-        return Error{Errc::kRefused,
-                     "state snapshot of " + std::to_string(snapshot.ByteSizeLong()) + " B > " +
-                         std::to_string(kFileBytesMax) + " B"};
-    }
-    const std::uint64_t hash = xxh3(as_bytes(file));
-    file.resize(file.size() + kHashBytes);
-    store_be(reinterpret_cast<std::byte*>(file.data()) + file.size() - kHashBytes, hash);
-    GANTRY_TRY(
-        write_file_atomically(files, directory / name_of(snapshot.logoffset()), as_bytes(file)));
+    GANTRY_TRY(save_message(files, directory / name_of(snapshot.logoffset()), kMagic, snapshot));
     GANTRY_FAILPOINT_TRY("snapshot.saved");
     GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, list_snapshots(files, directory));
     for (std::size_t i = kKept; i < names.size(); ++i) {
@@ -115,7 +77,7 @@ Result<LoadedSnapshot> load_snapshot(FileSystem& files, const std::filesystem::p
             loaded.found = true;
             break;
         }
-        loaded.note += (loaded.note.empty() ? "" : "; ") + name + ": " + snapshot.error().detail;
+        loaded.note += (loaded.note.empty() ? "" : "; ") + snapshot.error().detail;
     }
     return loaded;
 }

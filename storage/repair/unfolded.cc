@@ -3,7 +3,7 @@
 
 #include "common/log.h"
 #include "storage/log/segment.h"
-#include "storage/number_file.h"
+#include "storage/files/number_file.h"
 
 #include <algorithm>
 #include <array>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/retention/retention_clock.h"
 
-#include "storage/number_file.h"
+#include "storage/files/number_file.h"
 
 #include <algorithm>
 #include <array>

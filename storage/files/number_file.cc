@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "storage/number_file.h"
+#include "storage/files/number_file.h"
 
 #include "common/bytes.h"
 #include "common/check.h"
