@@ -6,6 +6,7 @@
 #include "protocol/net/socket.h"
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/listener.h>
@@ -25,6 +26,12 @@ constexpr ev_ssize_t kBodyBytesMax = ev_ssize_t{1} << 20U;
 constexpr int kRequestSecondsMax = 30;
 constexpr std::chrono::milliseconds kAcceptRetry{100};
 constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A connection that closes its socket after it has left the poll set: evhttp's own does so before,
+/// and takes a number out of the set that another thread's file may have by then.
+bufferevent* make_connection(event_base* base, void* /*context*/) {
+    return bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+}
 
 const char* reason_of(int status) noexcept {
     switch (status) {
@@ -141,6 +148,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(const Options& options,
     evhttp_set_allowed_methods(state->http,
                                EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST | EVHTTP_REQ_PUT |
                                    EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
+    evhttp_set_bevcb(state->http, &make_connection, nullptr);
     evhttp_set_gencb(state->http, &State::on_request, state.get());
     evhttp_bound_socket* const bound = evhttp_accept_socket_with_handle(state->http, socket.get());
     if (bound == nullptr) {

@@ -102,8 +102,10 @@ Status HttpPost::State::send(const HostPort& where) {
     loop.role().assert_held();
     // The resolver only where there is a name: making it reads files.
     const bool is_numeric = numeric_address(where.host, where.port).has_value();
-    connection = evhttp_connection_base_new(
-        loop.base(), is_numeric ? nullptr : loop.resolver(), where.host.c_str(), where.port);
+    // Closes its socket after it has left the poll set, which evhttp's own does before.
+    bufferevent* const own = bufferevent_socket_new(loop.base(), -1, BEV_OPT_CLOSE_ON_FREE);
+    connection = evhttp_connection_base_bufferevent_new(
+        loop.base(), is_numeric ? nullptr : loop.resolver(), own, where.host.c_str(), where.port);
     evhttp_request* const out = evhttp_request_new(&State::answered, this);
     if (connection == nullptr || out == nullptr) {
         return Error{Errc::kGone, name() + ": no memory"};
