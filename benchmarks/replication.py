@@ -260,7 +260,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--messages", type=int, default=4_000_000)
     parser.add_argument("--size", type=int, default=256, help="bytes of a body")
-    parser.add_argument("--in-flight", type=int, default=64, help="frames of each producer")
+    parser.add_argument("--in-flight", type=int, default=256,
+                        help="frames of each producer; 32 MiB under way fill the delayed link")
     parser.add_argument("--set", action="append", default=[], help="broker setting key=value")
     parser.add_argument("--smoke", action="store_true")
     args = parser.parse_args()

@@ -189,6 +189,8 @@ void Control::maintain() {
     if (!in_sync_ || store_ == nullptr) {
         return;
     }
+    // Asked first: what is appended behind what is seen here brings this back.
+    store_->replica().await_append();
     in_sync_->own_end(store_->watermarks().local);
     if (!handed_over_ && !is_handed_over_) {
         if (const auto next = in_sync_->wanted(parts_.clock.steady())) {

@@ -60,6 +60,7 @@ Status LocalCopy::open() {
         to->report();
         serving->report();
     });
+    store_->replica().on_append([to = progress_] { to->report(); });
     open_store_.store(store_.get());
     return ok();
 }

@@ -271,6 +271,10 @@ void CommitLog::after_publish(const Reservation& reserved) {
         wake_flusher_at_.store(INT64_MAX, std::memory_order_relaxed);
         flusher_->wake();
     }
+    // Read and written at once: so that either this sees who waits, or that one sees the append.
+    if (on_append_ && is_append_awaited_.exchange(false, std::memory_order_seq_cst)) {
+        on_append_();
+    }
 }
 
 void CommitLog::flush_soon() {

@@ -156,6 +156,13 @@ public:
     /// Runs after flushed or confirmed moved or appends are refused, in the thread that did it.
     void on_progress(std::function<void()> on_progress);
 
+    /// Runs after the first append behind each await_append(), in the thread that did it. Set
+    /// before anybody appends.
+    void on_append(std::function<void()> on_append) { on_append_ = std::move(on_append); }
+
+    /// See on_append. What watermarks() does not show afterwards is told.
+    void await_append() noexcept { is_append_awaited_.exchange(true, std::memory_order_seq_cst); }
+
     const SegmentSet& segments() const noexcept { return segments_; }
 
     /// Checksums of durable bytes; for recovery, before start.
@@ -214,6 +221,8 @@ private:
     std::atomic<bool> is_poisoned_{false};
     std::atomic<std::int64_t> wake_preparer_at_{0};
     std::atomic<std::int64_t> wake_flusher_at_{0};
+    std::function<void()> on_append_;
+    std::atomic<bool> is_append_awaited_{false};
 
     mutable Mutex mutex_;
     LogOffset tail_ GANTRY_GUARDED_BY(mutex_);

@@ -138,6 +138,14 @@ void ReplicaLog::confirm(LogOffset to) {
     state_->parts.log->confirm(to);
 }
 
+void ReplicaLog::on_append(std::function<void()> on_append) {
+    state_->parts.log->on_append(std::move(on_append));
+}
+
+void ReplicaLog::await_append() const noexcept {
+    state_->parts.log->await_append();
+}
+
 Result<LogPiece> ReplicaLog::piece(LogOffset at, std::uint64_t bytes_max) const {
     return state_->pieces.get(at, bytes_max);
 }

@@ -10,6 +10,7 @@
 #include "storage/store.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -76,6 +77,12 @@ public:
     /// checkpoints cover ends there. Never moves back. Starts at 0 where
     /// StoreOptions::is_replicated is set, else at the end of all offsets.
     void confirm(LogOffset to);
+
+    /// Runs once after each await_append(): after the next append, in the thread that did it. Set
+    /// before anybody appends. Not for what a slave takes in.
+    void on_append(std::function<void()> on_append);
+    /// Any thread. What watermarks() does not show afterwards is told.
+    void await_append() const noexcept;
 
     /// A piece of the appended log from `at`, at most `bytes_max`, within one segment, with its
     /// sum. Empty run: `at` is the end. kNotFound: below the first offset, or above the end.

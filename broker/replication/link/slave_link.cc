@@ -65,6 +65,7 @@ bool SlaveLink::must_wait(LogOffset& end, SteadyTime& now) {
     if (sent_ >= end) {
         // Armed first, then looked again: what is appended in between is seen here or tells.
         source_.is_armed.exchange(true, std::memory_order_acq_rel);
+        source_.store->replica().await_append();
         end = source_.store->watermarks().appended;
     }
     return sent_ >= end;

@@ -160,6 +160,8 @@ Status World::start_broker(std::size_t index) {
                       {"store.directory", store.string()},
                       {"store.flush", "sync"},
                       {"store.segment_bytes", "16MiB"},
+                      // Else what cold readers may use would be all that a leak may.
+                      {"read.cold_memory_bytes", "8MiB"},
                       {"replication.mode", "etcd"},
                       {"replication.member", std::to_string(index + 1)},
                       {"replication.listen_port", std::to_string(copies)},

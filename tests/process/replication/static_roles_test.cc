@@ -60,6 +60,20 @@ TEST_SUITE("static roles") {
         CHECK(first == log_bytes(group->store(1), end->logend()));
     }
 
+    TEST_CASE("what is appended goes to the slave at once, not with a heartbeat or a flush") {
+        ReplicatedGroup::Options options = two_members(2);
+        options.flush = "async";
+        options.settings["replication.heartbeat_ms"] = "1m";
+        options.settings["store.flush_interval_ms"] = "1m";
+        const auto group = start_group(options);
+        RpcClient master(group->broker(0).address());
+        for (int i = 0; i < 20; ++i) {
+            const Answer sent =
+                send(master, ReplicatedGroup::kTopic, 0, {{"body " + std::to_string(i)}});
+            REQUIRE_MESSAGE(sent.summary() == "0", sent.summary());
+        }
+    }
+
     TEST_CASE(
         "an operator promotes the slave of a dead master, and the old one comes back as "
         "slave") {

@@ -423,6 +423,25 @@ TEST_SUITE("storage/replica/follow") {
         require_same(*pair.leader.store, *killed.store);
     }
 
+    TEST_CASE("of appends who waits for one hears once") {
+        const TemporaryDirectory directory(fast_directory());
+        StoreFixture at(directory.path() / "store");
+        at.open();
+        Queue& queue = at.queue("t");
+        ReplicaLog& replica = at.store->replica();
+        std::atomic<int> told = 0;
+        replica.on_append([&told] { ++told; });
+        REQUIRE(at.append(queue, {{"nobody waits", "", ""}}));
+        CHECK(told == 0);
+        for (int round = 1; round <= 3; ++round) {
+            replica.await_append();
+            REQUIRE(at.append(queue, {{"somebody waits", "", ""}}));
+            CHECK(told == round);
+            REQUIRE(at.append(queue, {{"nobody waits any more", "", ""}}));
+            CHECK(told == round);
+        }
+    }
+
     TEST_CASE("a store that is not replicated confirms what it holds") {
         const TemporaryDirectory folder(fast_directory());
         StoreFixture at(folder.path() / "store");
