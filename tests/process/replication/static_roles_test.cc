@@ -63,7 +63,8 @@ TEST_SUITE("static roles") {
     TEST_CASE("what is appended goes to the slave at once, not with a heartbeat or a flush") {
         ReplicatedGroup::Options options = two_members(2);
         options.flush = "async";
-        options.settings["replication.heartbeat_ms"] = "1m";
+        options.settings["replication.heartbeat_ms"] = "20s";
+        options.settings["replication.lag_ms_max"] = "1m";
         options.settings["store.flush_interval_ms"] = "1m";
         const auto group = start_group(options);
         RpcClient master(group->broker(0).address());
