@@ -89,7 +89,8 @@ void bind_links(SettingTable& table, ReplicationOptions& o) {
     table.add("replication.seed_bytes_per_second",
               &o.seed_bytes_per_second,
               {0, 1024 * kGiB},
-              "Most bytes a second that go to one slave that is not in sync; 0: no limit.");
+              "How fast a slave that is far behind may gain on the end of the log, in bytes a "
+              "second; 0: no limit.");
     table.add("replication.slave_reads",
               &o.slave_reads,
               "The master sends readers of old messages to a slave in sync.");

@@ -30,7 +30,7 @@ struct ReplicationOptions {
     std::int64_t window_bytes = std::int64_t{64} << 20;
     std::int64_t heartbeat_ms = 500;
     std::string secret_file;
-    std::int64_t seed_bytes_per_second = 0;
+    std::int64_t seed_bytes_per_second = std::int64_t{128} << 20U;
     bool serve_without_register = false;
     bool slave_reads = true;
 
