@@ -2,8 +2,8 @@
 #include "storage/repair/unfolded.h"
 
 #include "common/log.h"
-#include "storage/log/segment.h"
 #include "storage/files/number_file.h"
+#include "storage/log/segment.h"
 
 #include <algorithm>
 #include <array>
