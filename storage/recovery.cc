@@ -62,6 +62,9 @@ public:
             GANTRY_TRY(discard_newer(tail));
             return run();
         }
+        if (!parts_.options.is_follower && tail < fold_.known_until()) {
+            return half_planted(tail);
+        }
         queues_.settle();
         parts_.state->producers().remove_behind(std::max(tail, fold_.known_until()));
         if (!report_.was_clean) {
@@ -104,6 +107,7 @@ private:
     Result<LogOffset> next_that_belongs(LogOffset after, LogOffset to);
     Status refuse_wrong_blocks(LogOffset tail) const;
     Error damaged(LogOffset at, LogOffset end, const std::string& why) const;
+    Error half_planted(LogOffset tail) const;
 
     Store::Parts& parts_;
     const bool is_clean_;
@@ -217,7 +221,8 @@ Status Recovery::check_files() {
         *parts_.log, {parts_.path("commitlog"), refuses(), durable_, newest_}, quarantine_);
 }
 
-/// Checkpoint and snapshots that know of records which the log has lost.
+/// Checkpoint and snapshots that know of records which the log has lost. What the store was planted
+/// with does not come from them.
 Status Recovery::discard_newer(LogOffset tail) {
     kLog.error("the log ends before its checkpoint",
                {{"end", tail.value}, {"checkpoint", newest_.value}});
@@ -230,7 +235,7 @@ Status Recovery::discard_newer(LogOffset tail) {
     GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.list(directory));
     for (const std::string& name : names) {
         const auto at = parse_segment_name(std::string_view(name).substr(0, name.find('.')));
-        if (at && *at > tail) {
+        if (at && *at > tail && *at != fold_.known_until()) {
             GANTRY_TRY(files.remove(directory / name));
         }
     }
@@ -404,6 +409,15 @@ Error Recovery::damaged(LogOffset at, LogOffset end, const std::string& why) con
                  (segment != nullptr ? segment->path().string() : std::string("the log")) +
                      " is damaged in the middle: log offset " + std::to_string(at.value) + ", " +
                      std::to_string(bytes_between(at, end)) + " B: " + why};
+}
+
+/// What were appended below the state's own log offset would not count in it.
+Error Recovery::half_planted(LogOffset tail) const {
+    return Error{Errc::kRefused,
+                 "the log of " + parts_.options.directory.string() + " ends at " +
+                     std::to_string(tail.value) + ", and its state is as of " +
+                     std::to_string(fold_.known_until().value) +
+                     ": it has to follow a master before anything is appended"};
 }
 
 }  // namespace

@@ -39,6 +39,9 @@ wire::ReplicaStatus Control::status() const {
     status.set_masteraddress(serving_ != 0
                                  ? parts_.role.replication_address()
                                  : (follows_.empty() ? master_replication_address() : follows_));
+    if (serving_ == 0) {
+        *status.mutable_source() = follower_->source();
+    }
     for (const MemberId& id : state.members) {
         wire::InSyncMember& member = *status.add_insync();
         member.set_member(id.member);
@@ -107,6 +110,10 @@ void Control::promote(const wire::PromoteRequest& request, RoleState::PromoteDon
     }
     if (store_ == nullptr || !busy_.empty() || is_swapping_) {
         done(Error{Errc::kBusy, "its role is changing: " + busy_});
+        return;
+    }
+    if (const Status able = store_->replica().may_lead(); !able) {
+        done(able.error());
         return;
     }
     wire::PromoteResponse response = prospects();

@@ -42,6 +42,8 @@ void Follower::State::follow(storage::Store& its_store,
     is_quiet = false;
     master_end = -1;
     master_confirmed = -1;
+    last_heard = {};
+    last_said = {};
     start_writer();
     heard_at = clock.steady();
     ticker.start_every(options.heartbeat);
@@ -136,6 +138,7 @@ void Follower::State::on_dialled(Result<UniqueFd> dialled) {
 
 void Follower::State::request(wire::RequestCode code, const google::protobuf::Message* fields) {
     connection->send_request(++opaque, code, fields);
+    last_said = clock.steady();
 }
 
 void Follower::State::redial_later() {
@@ -179,6 +182,7 @@ void Follower::State::on_close(net::Connection& /*lost*/, const Error& why) {
 
 void Follower::State::on_frame(const net::Received& frame) {
     heard_at = clock.steady();
+    last_heard = heard_at;
     read_at_heard = frame.connection.read_bytes();
     if (frame.header.is_response) {
         if (frame.header.opaque == opaque) {
@@ -226,6 +230,7 @@ void Follower::State::on_log_frame(const net::Received& frame) {
     }
     metrics.received_frames.add();
     metrics.received_bytes.add(frame.body.size());
+    rate.add(frame.body.size());
     master_end = std::max(master_end, fields.logend());
     master_confirmed = std::max(master_confirmed, fields.confirmed());
     store->replica().confirm(LogOffset(fields.confirmed()));
@@ -268,6 +273,7 @@ void Follower::State::send_ack(std::int64_t sent_at) {
     ack.set_sentat(sent_at);
     ack.set_sum(sum_of(ack));
     connection->send_oneway(wire::Codec::kNative, wire::RequestCode::kReplicaAck, &ack);
+    last_said = clock.steady();
 }
 
 void Follower::State::on_progress() {
@@ -298,10 +304,11 @@ void Follower::State::on_writer_failed(const Error& why) {
 }
 
 void Follower::State::tick() {
+    const SteadyTime now = clock.steady();
+    rate.look(now);
     if (connection == nullptr) {
         return;
     }
-    const SteadyTime now = clock.steady();
     if (is_held || phase == Phase::kDraining ||
         connection->read_bytes() - read_at_heard >= kPaceBytes) {
         heard_at = now;
@@ -317,6 +324,24 @@ void Follower::State::tick() {
     if (phase == Phase::kFollowing) {
         send_ack(0);
     }
+}
+
+std::int64_t Follower::State::wall_ms_at(SteadyTime at) const {
+    if (at == SteadyTime{}) {
+        return 0;
+    }
+    const auto ago = std::chrono::duration_cast<std::chrono::milliseconds>(clock.steady() - at);
+    return clock.wall_ms() - ago.count();
+}
+
+wire::ReplicaSource Follower::State::describe() const {
+    wire::ReplicaSource source;
+    source.set_heardat(wall_ms_at(last_heard));
+    source.set_saidat(wall_ms_at(last_said));
+    source.set_masterend(master_end);
+    source.set_masterconfirmed(master_confirmed);
+    source.set_bytespersecond(rate.per_second());
+    return source;
 }
 
 Follower::Follower(net::EventLoop& loop, Clock& clock, LinkOptions options, Callbacks callbacks)
@@ -344,6 +369,10 @@ std::int64_t Follower::master_end() const noexcept {
 
 std::int64_t Follower::master_confirmed() const noexcept {
     return state_->master_confirmed;
+}
+
+wire::ReplicaSource Follower::source() const {
+    return state_->describe();
 }
 
 void Follower::close() {

@@ -53,6 +53,8 @@ public:
     /// The end of the master's log and its confirmed offset, as last heard; -1: nothing was.
     std::int64_t master_end() const noexcept;
     std::int64_t master_confirmed() const noexcept;
+    /// What is known of this end of the link, for people.
+    wire::ReplicaSource source() const;
 
     /// Ends the link; no callback comes after it. Off the loop, or after it stopped.
     void close();

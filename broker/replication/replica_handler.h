@@ -4,6 +4,7 @@
 #include "broker/call.h"
 #include "protocol/wire/replication.pb.h"
 
+#include <functional>
 #include <memory>
 
 namespace gantry::broker {
@@ -11,7 +12,10 @@ namespace gantry::broker {
 class Dispatcher;
 
 /// Tells operators how the copies of the log stand, and makes this broker the master when they say
-/// so: kReplicaStatus (10104) and kPromote (10106), natively, on the port of clients.
+/// so: kReplicaStatus (10104) and kPromote (10106), natively, on the port of clients. What mqadmin
+/// haStatus asks (kGetBrokerHaStatus, 907) is the same in RocketMQ's words, as far as it has them:
+/// masterFlushOffset is how far the copies in sync have the log, addr where clients reach a slave.
+/// A broker without replication is a master that has no slave.
 ///
 ///   another group                10104   kRefused
 ///   replication.mode is off      10106   kUnsupported
@@ -37,6 +41,8 @@ private:
 
     void status(Call& call, const wire::ReplicaStatusRequest& request);
     void promote(Call& call, const wire::PromoteRequest& request);
+    void ha_status(Call& call);
+    void ask(std::function<void(const wire::ReplicaStatus&)> done);
 
     Context& context_;
     std::shared_ptr<Gate> gate_;

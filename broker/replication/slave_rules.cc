@@ -57,6 +57,7 @@ bool is_served_by_slaves(std::int32_t code) noexcept {
         case RequestCode::kGetProducerConnectionList:
         case RequestCode::kGetConsumeStats:
         case RequestCode::kGetBrokerRuntimeInfo:
+        case RequestCode::kGetBrokerHaStatus:
         case RequestCode::kDescribeBroker:
         case RequestCode::kListGroups:
         case RequestCode::kListFlowLimits:

@@ -14,7 +14,7 @@ struct Named {
 };
 
 // Ascending by number.
-constexpr std::array<Named<RequestCode>, 89> kRequests = {{
+constexpr std::array<Named<RequestCode>, 90> kRequests = {{
     {RequestCode::kSendMessage, "SEND_MESSAGE"},
     {RequestCode::kPullMessage, "PULL_MESSAGE"},
     {RequestCode::kQueryMessage, "QUERY_MESSAGE"},
@@ -75,6 +75,7 @@ constexpr std::array<Named<RequestCode>, 89> kRequests = {{
     {RequestCode::kLitePullMessage, "LITE_PULL_MESSAGE"},
     {RequestCode::kRecallMessage, "RECALL_MESSAGE"},
     {RequestCode::kBrokerHeartbeat, "BROKER_HEARTBEAT"},
+    {RequestCode::kGetBrokerHaStatus, "GET_BROKER_HA_STATUS"},
     {RequestCode::kSendRecords, "SEND_RECORDS"},
     {RequestCode::kCommitOffsets, "COMMIT_OFFSETS"},
     {RequestCode::kRegisterBrokerDelta, "REGISTER_BROKER_DELTA"},

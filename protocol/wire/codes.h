@@ -69,6 +69,7 @@ enum class RequestCode : std::int32_t {
     kLitePullMessage = 361,
     kRecallMessage = 370,
     kBrokerHeartbeat = 904,
+    kGetBrokerHaStatus = 907,
     kPopMessage = 200050,
     kAckMessage = 200051,
     kChangeMessageInvisibleTime = 200053,

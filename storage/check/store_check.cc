@@ -2,9 +2,9 @@
 #include "storage/check/store_check.h"
 
 #include "common/checksum.h"
+#include "storage/check/first_marks.h"
 #include "storage/check/stored_queues.h"
 #include "storage/checkpoint.h"
-#include "storage/import/import_mark.h"
 #include "storage/index/unit_tag.h"
 #include "storage/log/block_sums.h"
 #include "storage/log/log_reader.h"
@@ -80,7 +80,7 @@ private:
     SegmentSet segments_;
     std::optional<LogReader> reader_;
     std::optional<StoredQueues> queues_;
-    std::optional<ImportMark> imported_;
+    FirstMarks marks_;
     LostRangeList lost_;
     LogOffset durable_;  ///< what checkpoint and sums say was durable once
     bool is_over_ = false;
@@ -113,14 +113,17 @@ void StoreCheck::tell(std::uint64_t done) {
 }
 
 Status StoreCheck::open() {
-    if (!files_.exists(path("commitlog")) && !files_.exists(path("volumes"))) {
+    const bool has_log = files_.exists(path("commitlog")) || files_.exists(path("volumes"));
+    if (!has_log && !files_.exists(path("planted"))) {
         return Error{Errc::kNotFound, options_.directory.string() + " is no store: no commitlog"};
     }
     if (files_.exists(path("lock"))) {
         GANTRY_ASSIGN_OR_RETURN(lock_, files_.lock(path("lock")));
     }
     report_.was_stopped_cleanly = !files_.exists(path("abort"));
-    GANTRY_ASSIGN_OR_RETURN(list_, list_log_of(files_, options_.directory));
+    if (has_log) {
+        GANTRY_ASSIGN_OR_RETURN(list_, list_log_of(files_, options_.directory));
+    }
     segments_.assign(list_);
     reader_.emplace(segments_);
     for (const SegmentPtr& segment : list_) {
@@ -149,13 +152,10 @@ Status StoreCheck::read_marks() {
             durable_ = last.empty() ? durable_ : std::max(durable_, last.back().end());
         }
     }
-    Result<std::optional<ImportMark>> imported = ImportMark::load(files_, options_.directory);
-    if (imported) {
-        imported_ = std::move(imported).value();
-    } else {
-        add({.kind = Finding::Kind::kDamage,
-             .file = path("imported").string(),
-             .what = imported.error().detail});
+    std::vector<Finding> unmarked;
+    GANTRY_ASSIGN_OR_RETURN(marks_, FirstMarks::load(files_, options_.directory, unmarked));
+    for (Finding& finding : unmarked) {
+        add(std::move(finding));
     }
     if (files_.exists(path("state"))) {
         GANTRY_ASSIGN_OR_RETURN(const LoadedSnapshot snapshot,
@@ -222,7 +222,7 @@ void StoreCheck::check_gaps() {
                  .what = "overlaps the segment before it"});
         }
     }
-    const LogOffset end = list_.empty() ? LogOffset(0) : list_.back()->end();
+    const LogOffset end = list_.empty() ? marks_.first() : list_.back()->end();
     if (durable_ > end) {
         missing(end, durable_);
     }
@@ -386,7 +386,7 @@ void StoreCheck::compare_unit(const LogEntry& entry) {
     if (queue == nullptr || record.queue_offset.value < queue->listed->entry.min) {
         return;  // of a deleted topic, or behind the queue
     }
-    if (imported_ && imported_->covers(entry.at) && imported_->is_unlisted(record, entry.at)) {
+    if (marks_.is_unlisted(record, entry.at)) {
         return;
     }
     const std::optional<QueueUnit> first = queues_->unit(*queue, queue->listed->entry.min);
@@ -470,10 +470,8 @@ Result<CheckReport> StoreCheck::run() {
     GANTRY_TRY(read_lost());
     GANTRY_TRY(read_marks());
     check_gaps();
-    if (!list_.empty()) {
-        report_.first = list_.front()->base();
-        report_.end = report_.first;
-    }
+    report_.first = list_.empty() ? marks_.first() : list_.front()->base();
+    report_.end = report_.first;
     for (const SegmentPtr& segment : list_) {
         if (is_over_) {
             break;

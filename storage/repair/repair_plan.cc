@@ -4,6 +4,7 @@
 #include "storage/log/log_reader.h"
 #include "storage/log/segment.h"
 #include "storage/repair/store_repair.h"
+#include "storage/replica/store_cut.h"
 #include "storage/state_snapshot.h"
 
 #include <algorithm>
@@ -56,7 +57,10 @@ Status Planner::open() {
         };
     }
     GANTRY_ASSIGN_OR_RETURN(plan_.before, check_store(files_, check));
-    GANTRY_ASSIGN_OR_RETURN(list_, list_segments(files_, path("commitlog")));
+    plan_.is_copy = files_.exists(path("replica") / "identity") || files_.exists(path("planted"));
+    if (files_.exists(path("commitlog"))) {
+        GANTRY_ASSIGN_OR_RETURN(list_, list_segments(files_, path("commitlog")));
+    }
     segments_.assign(list_);
     if (files_.exists(path("state"))) {
         GANTRY_ASSIGN_OR_RETURN(plan_.bad_snapshots, damaged_snapshots(files_, path("state")));
@@ -121,6 +125,9 @@ Status Planner::choose_cut() {
     if (!plan_.cut) {
         return ok();
     }
+    if (plan_.is_copy) {
+        GANTRY_TRY(may_cut(files_, options_.directory, plan_.before.first, *plan_.cut));
+    }
     LogReader reader(segments_);
     const LogOffset end = list_.empty() ? *plan_.cut : list_.back()->end();
     plan_.data_end = *plan_.cut;
@@ -168,6 +175,10 @@ Status Planner::count_lost() {
     }
     plan_.steps.push_back("cut the log at " + std::to_string(plan_.cut->value) + ": " +
                           std::to_string(plan_.lost_messages) + " whole messages are lost");
+    if (plan_.is_copy) {
+        plan_.steps.emplace_back(
+            "remove the storage id: for its group this is another copy, not in sync");
+    }
     return ok();
 }
 
@@ -265,6 +276,10 @@ void Planner::choose_remaining() {
 
 Result<RepairPlan> Planner::run() {
     GANTRY_TRY(open());
+    if (!files_.exists(path("commitlog"))) {
+        choose_remaining();
+        return std::move(plan_);  // planted, and never opened
+    }
     GANTRY_TRY(choose_cut());
     const LogOffset end = plan_.cut ? std::min(*plan_.cut, plan_.before.end) : plan_.before.end;
     GANTRY_ASSIGN_OR_RETURN(const std::vector<UnsummedPart> parts,
@@ -279,6 +294,13 @@ Result<RepairPlan> Planner::run() {
 }
 
 }  // namespace
+
+const Finding* RepairPlan::beyond_repair() const noexcept {
+    const auto found = std::find_if(remaining.begin(), remaining.end(), [](const Finding& finding) {
+        return finding.bytes == 0;
+    });
+    return found == remaining.end() ? nullptr : &*found;
+}
 
 Result<std::vector<UnsummedPart>> unsummed_parts(FileSystem& files,
                                                  const std::filesystem::path& store,

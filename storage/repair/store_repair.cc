@@ -7,6 +7,7 @@
 #include "storage/log/block_sums.h"
 #include "storage/log/log_reader.h"
 #include "storage/log/lost_ranges.h"
+#include "storage/replica/planted_mark.h"
 #include "storage/state_snapshot.h"
 #include "storage/store.h"
 
@@ -43,14 +44,16 @@ private:
     Status back_up(const SegmentSet& segments);
     Status quarantine();
     Status remove_marks();
+    Status forget_identity();
     Status keep_state(LogOffset cut);
     Status cut_segments(const SegmentList& list);
     Status remove_folder(const char* name);
     void remember_queue_ends();
     Status rebuild();
+    Status look_killed();
     Status move_offsets(Store& store);
     Status add_sums();
-    std::uint64_t segment_bytes() const;
+    Result<std::uint64_t> segment_bytes() const;
 
     FileSystem& files_;
     Clock& clock_;
@@ -63,6 +66,9 @@ private:
 Status Repair::refuse_remaining() const {
     if (plan_.remaining.empty()) {
         return ok();
+    }
+    if (const Finding* const beyond = plan_.beyond_repair()) {
+        return Error{Errc::kCorrupt, beyond->file + ": " + beyond->what};
     }
     const Finding& first = plan_.remaining.front();
     return Error{Errc::kCorrupt,
@@ -104,7 +110,7 @@ Status Repair::back_up(const SegmentSet& segments) {
 }
 
 /// When the log no longer begins at 0, what was defined before is in snapshots only: the newest
-/// one stands for the state at the cut.
+/// one stands for the state at the cut. A copy has an older one: it gets what was cut again.
 Status Repair::keep_state(LogOffset cut) {
     GANTRY_ASSIGN_OR_RETURN(LoadedSnapshot loaded, load_snapshot(files_, path("state")));
     if (!loaded.found || LogOffset(loaded.snapshot.logoffset()) <= cut) {
@@ -120,7 +126,7 @@ Status Repair::keep_state(LogOffset cut) {
     }
     // The newest goes last: until the other is durable there is one.
     for (std::size_t i = 0; i < newer.size(); ++i) {
-        if (i + 1 == newer.size() && plan_.before.first > LogOffset(0)) {
+        if (i + 1 == newer.size() && plan_.before.first > LogOffset(0) && !plan_.is_copy) {
             loaded.snapshot.set_logoffset(cut.value);
             GANTRY_TRY(save_snapshot(files_, path("state"), loaded.snapshot));
         }
@@ -156,6 +162,16 @@ Status Repair::remove_marks() {
         GANTRY_TRY(keep_state(*plan_.cut));
     }
     return files_.sync_directory(options_.directory);
+}
+
+/// What is cut may have been acknowledged as this copy's.
+Status Repair::forget_identity() {
+    const fs::path identity = path("replica") / "identity";
+    if (!files_.exists(identity)) {
+        return ok();
+    }
+    GANTRY_TRY(files_.remove(identity));
+    return files_.sync_directory(identity.parent_path());
 }
 
 Status Repair::cut_segments(const SegmentList& list) {
@@ -221,6 +237,7 @@ Status Repair::change_files() {
     GANTRY_TRY(quarantine());
     GANTRY_TRY(remove_marks());
     if (plan_.cut) {
+        GANTRY_TRY(forget_identity());
         GANTRY_TRY(cut_segments(list));
     }
     if (plan_.rebuilds_queues) {
@@ -229,11 +246,15 @@ Status Repair::change_files() {
     return plan_.rebuilds_keys ? remove_folder("index") : ok();
 }
 
-std::uint64_t Repair::segment_bytes() const {
+Result<std::uint64_t> Repair::segment_bytes() const {
     constexpr std::uint64_t kMin = 4'096;
     constexpr std::uint64_t kMax = std::uint64_t{1} << 30U;
-    const Result<SegmentList> list = list_segments(files_, path("commitlog"));
-    return list && !list->empty() ? std::clamp(list->back()->bytes(), kMin, kMax) : kMax;
+    GANTRY_ASSIGN_OR_RETURN(const SegmentList list, list_segments(files_, path("commitlog")));
+    if (!list.empty()) {
+        return std::clamp(list.back()->bytes(), kMin, kMax);
+    }
+    GANTRY_ASSIGN_OR_RETURN(const auto planted, PlantedMark::load(files_, options_.directory));
+    return planted ? static_cast<std::uint64_t>(planted->seed().segmentbytes()) : kMax;
 }
 
 /// A group that had read what was cut goes on at the end: not behind it, past new messages.
@@ -260,7 +281,8 @@ Status Repair::rebuild() {
     MetricRegistry metrics;
     StoreOptions store;
     store.directory = options_.directory;
-    store.segment_bytes = segment_bytes();
+    GANTRY_ASSIGN_OR_RETURN(store.segment_bytes, segment_bytes());
+    store.is_follower = plan_.is_copy;  // appends nothing
     store.prefault_bytes = 0;
     store.free_bytes_min = 0;
     store.on_damage = OnDamage::kRefuse;  // what becomes of damage has been decided before
@@ -276,10 +298,16 @@ Status Repair::rebuild() {
             queue->index->begin_at(QueueOffset(end.max));
         }
     }
-    if (plan_.cut) {
+    if (plan_.cut && !plan_.is_copy) {
         GANTRY_TRY(move_offsets(*opened.store));
     }
     return opened.store->close();
+}
+
+/// The next start of the broker decides by this file whether the copy may lack something.
+Status Repair::look_killed() {
+    GANTRY_ASSIGN_OR_RETURN(const auto file, files_.open(path("abort"), FileSystem::Open::kCreate));
+    return files_.sync_directory(options_.directory);
 }
 
 Status Repair::add_sums() {
@@ -298,6 +326,9 @@ Result<RepairReport> Repair::run() {
     GANTRY_TRY(refuse_remaining());
     GANTRY_TRY(change_files());
     GANTRY_TRY(rebuild());
+    if (plan_.is_copy && !plan_.before.was_stopped_cleanly) {
+        GANTRY_TRY(look_killed());
+    }
     if (plan_.blocks_unsummed > 0 && !plan_.cut) {
         GANTRY_TRY(add_sums());
     }

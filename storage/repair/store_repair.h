@@ -53,6 +53,7 @@ struct RepairPlan {
     LogOffset data_end;  ///< of what a cut removes
     std::map<std::pair<std::string, std::int32_t>, CutQueue> lost;
     std::uint64_t lost_messages = 0;       ///< whole ones behind the cut
+    bool is_copy = false;                  ///< of a replicated log
     std::vector<std::string> lost_damage;  ///< places behind the cut that hold no whole record
     std::filesystem::path backup;          ///< empty: none
 
@@ -68,6 +69,9 @@ struct RepairPlan {
 
     /// Damage of the log that stays: a repair that leaves it is refused.
     std::vector<Finding> remaining;
+
+    /// Of what remains, something that no option mends; null: there is nothing.
+    const Finding* beyond_repair() const noexcept;
 };
 
 /// What a repair did, and how the store is now.
@@ -81,7 +85,8 @@ struct RepairReport {
 /// Checks the store and decides what to do. Changes nothing.
 ///
 /// Errors   of check_store. kRefused: cut_at is no place where a record begins, or outside the log;
-///          the first damage can be cut or quarantined, not both.
+///          the first damage can be cut or quarantined, not both; a copy of a replicated log is
+///          not cut where may_cut (store_cut.h) says so.
 Result<RepairPlan> plan_repair(FileSystem& files, const RepairOptions& options);
 
 /// Does what the plan says, then checks again. A stop in the middle leaves a store that the next
@@ -89,6 +94,10 @@ Result<RepairPlan> plan_repair(FileSystem& files, const RepairOptions& options);
 ///
 ///   backup of the cut bytes -> list of lost ranges -> checkpoint, snapshots -> sums -> segments ->
 ///   indexes -> open and close: recovery rebuilds -> missing checksums -> check
+///
+/// A copy of a replicated log gets no record of its own: its committed offsets stay as they are.
+/// When it was killed it still looks so afterwards, and one that is cut loses its storage id
+/// (storage_id.h): the group has to know it as a copy that may lack what it acknowledged.
 ///
 /// Threads   one; blocks on the disk.
 /// Errors    kCorrupt: damage remains that nobody decided about. kConflict, kDiskFull, kIo.

@@ -41,6 +41,9 @@ public:
     /// Appends a record of the state topic that no leader has sent.
     Result<Appended> append_state(const std::string& body);
 
+    /// State below it came with the plant; 0: there was none.
+    LogOffset known_until() const noexcept { return fold_.known_until(); }
+
     LogOffset received() const noexcept {
         return LogOffset(received_.load(std::memory_order_acquire));
     }

@@ -88,6 +88,16 @@ LogOffset ReplicaLog::received() const noexcept {
     return role() == Role::kFollowing ? state_->follower.received() : state_->parts.log->appended();
 }
 
+Status ReplicaLog::may_lead() const {
+    const LogOffset end = state_->parts.log->appended();
+    const LogOffset known = state_->follower.known_until();
+    return end >= known ? ok()
+                        : Status(Error{Errc::kRefused,
+                                       "its log ends at " + std::to_string(end.value) +
+                                           ", and its state was planted as of " +
+                                           std::to_string(known.value)});
+}
+
 Result<Appended> ReplicaLog::lead(const wire::EpochPut& epoch) {
     State& state = *state_;
     const MutexLock lock(state.mutex);
@@ -99,6 +109,7 @@ Result<Appended> ReplicaLog::lead(const wire::EpochPut& epoch) {
                      "epoch " + std::to_string(epoch.epoch()) + " is not behind epoch " +
                          std::to_string(known) + " of the log"};
     }
+    GANTRY_TRY(may_lead());
     const bool is_following = role() == Role::kFollowing;
     if (is_following) {
         GANTRY_TRY(state.follower.drop_partial());

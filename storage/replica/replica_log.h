@@ -67,8 +67,12 @@ public:
 
     /// Follower to leader: drops the record that is not whole, appends the record that starts the
     /// epoch, and syncs it. Appends are taken from then on. Returns the place of that record.
-    /// kConflict: the log knows this epoch or a newer one. Also for a store opened as a leader's.
+    /// kConflict: the log knows this epoch or a newer one. kRefused: of may_lead. Also for a store
+    /// opened as a leader's.
     Result<Appended> lead(const wire::EpochPut& epoch);
+    /// Whether its log reaches as far as its state does. kRefused: it was planted, and its leader's
+    /// log has not come that far.
+    Status may_lead() const;
     /// Ends the right to append for good: appends get kReadOnly with `why`, and everybody who waits
     /// for an acknowledgement gets kUnknown.
     void fence(std::string why);

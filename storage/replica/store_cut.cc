@@ -54,7 +54,6 @@ private:
     fs::path path(const char* name) const { return options_.directory / name; }
 
     Status open();
-    Status check() const;
     Status copy();
     Status forget_newer();
     Result<bool> has_newer_index() const;
@@ -85,34 +84,6 @@ Status Cut::open() {
         GANTRY_ASSIGN_OR_RETURN(data_end_, reader.end_of_data(at_, list_.back()->end()));
     }
     return ok();
-}
-
-/// Whether what is left can be understood without what goes.
-Status Cut::check() const {
-    const auto refused = [this](const std::string& why) {
-        return Error{Errc::kRefused,
-                     options_.directory.string() + " cannot be cut at log offset " +
-                         std::to_string(at_.value) + ": " + why};
-    };
-    if (at_ < first_) {
-        return refused("its log begins at " + std::to_string(first_.value));
-    }
-    GANTRY_ASSIGN_OR_RETURN(const auto planted, PlantedMark::load(files_, options_.directory));
-    if (planted && at_ < planted->until()) {
-        return refused("it was planted with a state as of " +
-                       std::to_string(planted->until().value));
-    }
-    if (first_ == LogOffset(0)) {
-        return ok();
-    }
-    GANTRY_ASSIGN_OR_RETURN(const std::vector<LogOffset> snapshots,
-                            whole_snapshots(files_, path("state")));
-    const bool has_state = std::any_of(snapshots.begin(), snapshots.end(), [this](LogOffset known) {
-        return known >= first_ && known <= at_;
-    });
-    return has_state ? ok()
-                     : Status(refused("the log before " + std::to_string(first_.value) +
-                                      " is deleted, and every snapshot of the state is newer"));
 }
 
 Status Cut::copy() {
@@ -205,7 +176,7 @@ Status Cut::cut_log() {
 
 Result<StoreCut> Cut::run() {
     GANTRY_TRY(open());
-    GANTRY_TRY(check());
+    GANTRY_TRY(may_cut(files_, options_.directory, first_, at_));
     if (data_end_ > at_) {
         GANTRY_TRY(copy());
         GANTRY_FAILPOINT_TRY("replica.cut_copied");
@@ -240,6 +211,33 @@ Status move_volumes(FileSystem& files, const fs::path& store, const std::string&
 }
 
 }  // namespace
+
+Status may_cut(FileSystem& files, const fs::path& store, LogOffset first, LogOffset at) {
+    const auto refused = [&](const std::string& why) {
+        return Error{Errc::kRefused,
+                     store.string() + " cannot be cut at log offset " + std::to_string(at.value) +
+                         ": " + why};
+    };
+    if (at < first) {
+        return refused("its log begins at " + std::to_string(first.value));
+    }
+    GANTRY_ASSIGN_OR_RETURN(const auto planted, PlantedMark::load(files, store));
+    if (planted && at < planted->until()) {
+        return refused("it was planted with a state as of " +
+                       std::to_string(planted->until().value));
+    }
+    if (first == LogOffset(0)) {
+        return ok();
+    }
+    GANTRY_ASSIGN_OR_RETURN(const std::vector<LogOffset> snapshots,
+                            whole_snapshots(files, store / "state"));
+    const bool has_state = std::any_of(snapshots.begin(), snapshots.end(), [&](LogOffset known) {
+        return known >= first && known <= at;
+    });
+    return has_state ? ok()
+                     : Status(refused("the log before " + std::to_string(first.value) +
+                                      " is deleted, and every snapshot of the state is newer"));
+}
 
 Result<StoreCut> cut_store(FileSystem& files, const StoreOptions& options, LogOffset at) {
     GANTRY_ASSIGN_OR_RETURN(const auto lock, files.lock(options.directory / "lock"));

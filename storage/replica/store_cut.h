@@ -28,6 +28,14 @@ struct StoreCut {
 /// `at`.
 Result<StoreCut> cut_store(FileSystem& files, const StoreOptions& options, LogOffset at);
 
+/// Whether what is left of a closed store whose log begins at `first` can be understood, and
+/// followed on, without what a cut at `at` removes. kRefused: see cut_store. kIo, kCorrupt. Changes
+/// nothing; blocks on the disk.
+Status may_cut(FileSystem& files,
+               const std::filesystem::path& store,
+               LogOffset first,
+               LogOffset at);
+
 /// Puts a whole closed store aside, as `cut/all-<n>` in its directory, for an empty one in its
 /// place; its storage id goes too. For a log that has nothing in common with the leader's. Segments
 /// in directories of their own go to `cut-all-<n>` there. A stop in between leaves a store that

@@ -4,6 +4,7 @@
 #include "broker/replication/follower.h"
 #include "broker/replication/link/link_metrics.h"
 #include "broker/replication/link/log_writer.h"
+#include "broker/replication/link/transfer_rate.h"
 #include "common/random.h"
 #include "protocol/net/connection.h"
 #include "protocol/net/dialer.h"
@@ -38,6 +39,7 @@ struct Follower::State final : net::ConnectionHandler, std::enable_shared_from_t
           callbacks(std::move(wishes)),
           metrics(options.metrics),
           random(random_seed()),
+          rate(its_clock.steady()),
           redial_timer(its_loop, [this] { dial(); }),
           ticker(its_loop, [this] { tick(); }) {}
 
@@ -75,6 +77,8 @@ private:
     void on_progress();
     void on_writer_failed(const Error& why);
     void tick();
+    std::int64_t wall_ms_at(SteadyTime at) const;
+    wire::ReplicaSource describe() const;
 
     net::EventLoop& loop;
     Clock& clock;
@@ -82,6 +86,7 @@ private:
     Callbacks callbacks;
     LinkMetrics metrics;
     Random random;
+    TransferRate rate;
     net::Timer redial_timer;
     net::Timer ticker;
 
@@ -96,8 +101,10 @@ private:
     std::int32_t opaque = 0;
     std::string master_nonce;
     std::string own_nonce;
-    LogOffset next;  ///< where the next frame begins
-    SteadyTime heard_at{};
+    LogOffset next;         ///< where the next frame begins
+    SteadyTime heard_at{};  ///< or dialled: silence is counted from there
+    SteadyTime last_heard{};
+    SteadyTime last_said{};
     SteadyTime following_since{};
     std::uint64_t read_at_heard = 0;
     std::uint32_t failures = 0;  ///< dials and links that led to nothing, in a row

@@ -39,6 +39,7 @@ SlaveLink::SlaveLink(LinkSource& source,
       id_(id),
       address_(std::move(address)),
       heard_at_(source.clock.steady()),
+      rate_(heard_at_),
       pace_timer_(source.loop, [this] { pump(); }) {
     pace_.set_rate(static_cast<std::int64_t>(source.options.seed_bytes_per_second));
 }
@@ -168,6 +169,7 @@ bool SlaveLink::send(Result<storage::LogPiece> piece) {
     send_frame(*piece, source_.store->watermarks().appended);
     sent_ += static_cast<std::int64_t>(piece->run.length);
     source_.metrics.sent_bytes.add(piece->run.length);
+    rate_.add(piece->run.length);
     return true;
 }
 
@@ -255,6 +257,7 @@ Status SlaveLink::take(const wire::ReplicaAck& ack) {
 }
 
 Status SlaveLink::tick(SteadyTime now) {
+    rate_.look(now);
     if (connection_ == nullptr || !connection_->is_open()) {
         return ok();
     }
@@ -290,6 +293,8 @@ wire::ReplicaLink SlaveLink::describe() const {
     link.set_behindbytes(source_.store->watermarks().appended - end_);
     link.set_isinsync(is_in_sync_);
     link.set_roundtripmicros(round_trip_us_);
+    link.set_sent(sent_.value);
+    link.set_bytespersecond(rate_.per_second());
     return link;
 }
 

@@ -3,6 +3,7 @@
 
 #include "broker/flow/token_bucket.h"
 #include "broker/replication/link/link_metrics.h"
+#include "broker/replication/link/transfer_rate.h"
 #include "broker/replication/replication_server.h"
 #include "broker/work_pool.h"
 #include "protocol/net/connection.h"
@@ -103,6 +104,7 @@ private:
     SteadyTime caught_up_at_{};
     std::deque<Mark> marks_;
     std::int64_t round_trip_us_ = 0;
+    TransferRate rate_;
     TokenBucket pace_;
     LogOffset paced_end_;  ///< of the log when it was paced last
     net::Timer pace_timer_;

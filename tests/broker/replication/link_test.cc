@@ -91,6 +91,32 @@ TEST_SUITE("replication link") {
         CHECK(links[0].roundtripmicros() >= 50'000);
     }
 
+    TEST_CASE("both ends tell how far the link is, and how fast") {
+        MasterEnd master;
+        SlaveEnd slave;
+        const WallMs begin = master.clock.wall_ms();
+        slave.follow(master.address());
+        REQUIRE(wait_until([&] { return slave.told().follows == 1; }));
+        const auto links = [&] { return master.loop.run([&] { return master.server->links(); }); };
+        const auto source = [&] {
+            return slave.loop.run([&] { return slave.follower->source(); });
+        };
+        REQUIRE(wait_until([&] {
+            master.append(1);
+            return links().at(0).bytespersecond() > 0 && source().bytespersecond() > 0;
+        }));
+        REQUIRE(has_everything(master, slave));
+        const std::int64_t end = master.copy.end().value;
+        CHECK(links().at(0).sent() == end);
+        const wire::ReplicaSource told = source();
+        const WallMs now = master.clock.wall_ms();
+        CHECK(told.masterend() == end);
+        CHECK(told.heardat() >= begin);
+        CHECK(told.heardat() <= now);
+        CHECK(told.saidat() >= begin);
+        CHECK(told.saidat() <= now);
+    }
+
     TEST_CASE("a link that has gone deaf is noticed at both ends and mended") {
         MasterEnd master;
         const auto proxy = proxy_to(master);

@@ -52,6 +52,9 @@ public:
         status.set_member(member());
         status.set_epoch(epoch());
         status.set_ismaster(role() == ReplicaRole::kMaster);
+        if (tell_more) {
+            tell_more(status);
+        }
         done(std::move(status));
     }
 
@@ -70,6 +73,7 @@ public:
     std::atomic<bool> is_sure{true};
     std::atomic<std::int64_t> reader{-1};
     std::atomic<bool> knows_master{true};
+    std::function<void(wire::ReplicaStatus&)> tell_more;  ///< set while nobody asks
 };
 
 /// The serving part of a broker of a group, on a replicated store of its own: what the other copies

@@ -105,6 +105,7 @@ TEST_SUITE("broker/replication/slave") {
         topic.set_topic("T");
         CHECK(json().call(RequestCode::kGetTopicConfig, &topic).code == ResponseCode::kSuccess);
         CHECK(json().call(RequestCode::kGetBrokerRuntimeInfo).code == ResponseCode::kSuccess);
+        CHECK(json().call(RequestCode::kGetBrokerHaStatus).code == ResponseCode::kSuccess);
         const wire::ReplicaStatusRequest ask;
         const Answer status = native().call(RequestCode::kReplicaStatus, &ask);
         CHECK(!status.fields<wire::ReplicaStatus>().ismaster());

@@ -32,6 +32,30 @@ std::int64_t offset_of(RpcClient& client) {
     return answer.summary() == "0" ? answer.fields<wire::OffsetResponse>().offset() : -1;
 }
 
+/// What stock mqadmin haStatus reads.
+wire::HaRuntimeInfo ha_status(ReplicatedGroup& group, std::size_t index) {
+    RpcClient client(group.broker(index).address(), wire::Codec::kJson);
+    const Answer answer = client.call(wire::RequestCode::kGetBrokerHaStatus);
+    REQUIRE_MESSAGE(answer.summary() == "0", answer.summary());
+    return answer.body_as<wire::HaRuntimeInfo>();
+}
+
+void check_ha_status(ReplicatedGroup& group, std::int64_t end) {
+    const wire::HaRuntimeInfo master = ha_status(group, 0);
+    CHECK(master.master());
+    CHECK(master.mastercommitlogmaxoffset() >= end);
+    CHECK(master.insyncslavenums() == 1);
+    REQUIRE(master.haconnectioninfo_size() == 1);
+    CHECK(master.haconnectioninfo(0).addr() == group.broker(1).address());
+    CHECK(master.haconnectioninfo(0).insync());
+    const wire::HaRuntimeInfo slave = ha_status(group, 1);
+    CHECK_FALSE(slave.master());
+    CHECK_FALSE(slave.haclientruntimeinfo().masteraddr().empty());
+    CHECK(slave.haclientruntimeinfo().maxoffset() >= end);
+    CHECK(slave.haclientruntimeinfo().masterflushoffset() > 0);
+    CHECK(slave.haclientruntimeinfo().lastreadtimestamp() > 0);
+}
+
 TEST_SUITE("static roles") {
     TEST_CASE("a slave has the same bytes, and every state, and takes no sends") {
         const auto group = start_group(two_members(2));
@@ -53,6 +77,7 @@ TEST_SUITE("static roles") {
               2);
         const auto end = group->status(0);
         REQUIRE(end.has_value());
+        check_ha_status(*group, end->logend());
         group->broker(0).kill();
         group->broker(1).kill();
         const std::string first = log_bytes(group->store(0), end->logend());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/repair/store_repair.h"
 
+#include "storage/replica/storage_id.h"
 #include "tests/storage/check/stopped_store.h"
 
 #include <doctest/doctest.h>
@@ -269,6 +270,50 @@ TEST_SUITE("storage/repair/store_repair") {
         CHECK(code_of(plan_repair(*store.at.files, {.directory = store.directory()})) ==
               Errc::kConflict);
         store.stop();
+    }
+
+    TEST_CASE("a copy of a replicated log gets no record of its own, and is another one when cut") {
+        StoppedStore store(300);
+        store.at.open();
+        wire::StateRecord committed;
+        wire::OffsetPut& put = *committed.add_changes()->mutable_offsetput();
+        put.set_group("g");
+        put.set_topic("orders");
+        put.set_queueid(0);
+        put.set_offset(store.at.queue("orders", 0).max().value + 1);
+        REQUIRE(store.at.store->state().commit(committed));
+        const LogOffset behind = store.at.store->watermarks().appended;
+        REQUIRE(store.at.append(store.at.queue("orders", 0), {{"last", "", ""}}));
+        store.stop();
+        const auto identity = [&] {
+            const auto opened = StorageIdentity::open(*store.at.files, store.at.options, "run");
+            REQUIRE(opened);
+            return opened->id();
+        };
+        const std::uint64_t id = identity();
+        repair(store, {.rebuilds_all = true});
+        CHECK(identity() == id);
+        // The offset stays, the message it counts goes.
+        const RepairOptions options{.cut_at = behind};
+        const std::vector<std::string> steps = plan(store, options).steps;
+        CHECK(std::any_of(steps.begin(), steps.end(), [](const std::string& step) {
+            return step.find("storage id") != std::string::npos;
+        }));
+        CHECK(repair(store, options).after.end == behind);
+        CHECK(identity() != id);
+    }
+
+    TEST_CASE("a copy that was killed looks so after a repair") {
+        StoppedStore store(300);
+        REQUIRE(StorageIdentity::open(*store.at.files, store.at.options, "run"));
+        for (const bool was_killed : {false, true}) {
+            if (was_killed) {
+                std::ofstream(store.directory() / "abort").put('\n');
+            }
+            repair(store, {.rebuilds_all = true});
+            CHECK(fs::exists(store.directory() / "abort") == was_killed);
+        }
+        CHECK(count_messages(store) == 300);
     }
 }
 

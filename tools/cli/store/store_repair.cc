@@ -187,6 +187,9 @@ Status repair(Session& session, const Given& given, const Arguments& arguments) 
             json["applied"] = false;
             session.print(json);
         }
+        if (const storage::Finding* const beyond = plan.beyond_repair()) {
+            return Error{Errc::kCorrupt, beyond->file + ": " + beyond->what};
+        }
         if (is_blocked) {
             return Error{Errc::kCorrupt,
                          "the log is damaged in " + std::to_string(plan.remaining.size()) +

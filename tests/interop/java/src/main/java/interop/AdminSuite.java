@@ -4,6 +4,7 @@ package interop;
 import java.util.Map;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.remoting.protocol.body.ClusterInfo;
+import org.apache.rocketmq.remoting.protocol.body.HARuntimeInfo;
 import org.apache.rocketmq.remoting.protocol.body.KVTable;
 import org.apache.rocketmq.remoting.protocol.route.QueueData;
 import org.apache.rocketmq.remoting.protocol.route.TopicRouteData;
@@ -70,6 +71,14 @@ final class AdminSuite {
                 "bootTimestamp", "msgPutTotalTodayNow"}) {
                 Checks.isTrue("no " + key, table.getTable().containsKey(key));
             }
+        });
+        checks.check("admin: haStatus shows a master without slaves", () -> {
+            final HARuntimeInfo status = admin.getBrokerHAStatus(broker);
+            Checks.isTrue("no master", status.isMaster());
+            Checks.equal("slaves", 0, status.getHaConnectionInfo().size());
+            Checks.equal("slaves in sync", 0, status.getInSyncSlaveNums());
+            Checks.isTrue("log ends at " + status.getMasterCommitLogMaxOffset(),
+                status.getMasterCommitLogMaxOffset() > 0);
         });
         checks.check("admin: a key of the nameserver's table is put, read and deleted", () -> {
             admin.createAndUpdateKvConfig("interop", "colour", "green");
