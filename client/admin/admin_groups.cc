@@ -141,7 +141,7 @@ Status AdminClient::set_group(const GroupSettings& settings) {
         *changed.mutable_groupretrypolicy() = policy_of(settings.backoff);
         changed.set_offsetoutofrange(std::string(name_of(settings.out_of_range)));
         std::string body;
-        wire::append_body(body, wire::Codec::kNative, changed);
+        wire::append_body(body, state_->calls.runtime().control().codec(), changed);
         GANTRY_TRY(state_->calls.ask_status(
             broker.address, wire::RequestCode::kUpdateAndCreateSubscriptionGroup, nullptr, body));
     }
