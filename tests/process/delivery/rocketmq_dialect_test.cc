@@ -265,7 +265,8 @@ TEST_SUITE("process/rocketmq_dialect") {
         CHECK(admin->describe_topic("T").value().front().spec.read_queues == 3);
         REQUIRE(peers.producer()->send(message_of(1, 10)));
         std::int64_t messages = 0;
-        for (const client::QueueStatus& status : admin->topic_status("T").value()) {
+        const std::vector<client::QueueStatus> queues = admin->topic_status("T").value();
+        for (const client::QueueStatus& status : queues) {
             messages += status.max_offset - status.min_offset;
         }
         CHECK(messages == 1);
