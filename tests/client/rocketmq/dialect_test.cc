@@ -115,6 +115,10 @@ TEST_SUITE("client/dialect") {
         CHECK(is_unsupported(admin->list_groups()));
         CHECK(is_unsupported(admin->describe_broker("broker-a")));
         CHECK(is_unsupported(admin->list_delayed({})));
+        GroupSettings group;
+        group.group = "g";
+        group.out_of_range = OutOfRangePolicy::kFail;
+        CHECK(is_unsupported(admin->set_group(group)));
         TopicSpec spec;
         spec.topic = "U";
         spec.attributes["retention.ms"] = "1";
