@@ -119,7 +119,8 @@ struct Promotion {
 ///
 /// Threads   any but the client's own: not from a callback.
 /// Errors    kGone (no nameserver or broker reachable), kTimeout, kNotFound, kConflict, kRefused,
-///           as the servers give them; detail names the server.
+///           as the servers give them; detail names the server. In RocketMQ's dialect kUnsupported:
+///           what it has no request for, attributes of topics, and out_of_range.
 class AdminClient {
 public:
     /// Limits of every call.

@@ -7,6 +7,18 @@
 
 namespace gantry::client {
 
+std::string_view name_of(Dialect dialect) noexcept {
+    switch (dialect) {
+        case Dialect::kRocketMq:
+            return "rocketmq";
+        case Dialect::kDetect:
+            return "detect";
+        case Dialect::kGantry:
+            break;
+    }
+    return "gantry";
+}
+
 Client::Client(std::unique_ptr<Runtime> runtime) : runtime_(std::move(runtime)) {}
 
 Client::~Client() = default;
@@ -18,6 +30,10 @@ Result<std::shared_ptr<Client>> Client::start(const Options& options) {
 
 const std::string& Client::client_id() const noexcept {
     return runtime_->client_id();
+}
+
+Dialect Client::dialect() const noexcept {
+    return runtime_->dialect();
 }
 
 MetricRegistry& Client::metrics() noexcept {

@@ -18,6 +18,15 @@ std::size_t host_bytes(bool is_v6) noexcept {
     return is_v6 ? 20 : 8;
 }
 
+wire::Host host_at(const std::byte* at, bool is_v6) noexcept {
+    wire::Host host;
+    host.is_v6 = is_v6;
+    const std::size_t address_bytes = is_v6 ? 16 : 4;
+    std::memcpy(host.address.data(), at, address_bytes);
+    host.port = load_be<std::int32_t>(at + address_bytes);
+    return host;
+}
+
 const std::string kNoBroker;
 
 }  // namespace
@@ -62,13 +71,14 @@ std::int32_t MessageView::reconsume_times() const noexcept {
 }
 
 std::string MessageView::offset_message_id() const {
-    wire::Host host;
-    host.is_v6 = (field<std::int32_t>(kSysFlagAt) & wire::sys_flag::kStoreHostV6) != 0;
-    const std::size_t at = store_time_at() + kTimeBytes;
-    const std::size_t address_bytes = host.is_v6 ? 16 : 4;
-    std::memcpy(host.address.data(), record_ + at, address_bytes);
-    host.port = field<std::int32_t>(at + address_bytes);
+    const bool is_v6 = (field<std::int32_t>(kSysFlagAt) & wire::sys_flag::kStoreHostV6) != 0;
+    const wire::Host host = host_at(record_ + store_time_at() + kTimeBytes, is_v6);
     return wire::format_message_id({host, LogOffset{log_offset()}});
+}
+
+std::string MessageView::born_host() const {
+    const bool is_v6 = (field<std::int32_t>(kSysFlagAt) & wire::sys_flag::kBornHostV6) != 0;
+    return wire::to_string(host_at(record_ + kBornHostAt, is_v6));
 }
 
 std::string MessageView::message_id() const {

@@ -116,6 +116,9 @@ public:
 
     WallMs born_ms() const noexcept { return field<std::int64_t>(kBornTimeAt); }
 
+    /// "address:port" of who sent it, as its broker or its sender says.
+    std::string born_host() const;
+
     WallMs store_ms() const noexcept { return field<std::int64_t>(store_time_at()); }
 
     /// When its time to live ends; 0: it has none.

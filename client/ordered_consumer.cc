@@ -87,6 +87,7 @@ OrderedConsumer::~OrderedConsumer() {
 Result<std::unique_ptr<OrderedConsumer>> OrderedConsumer::create(std::shared_ptr<Client> client,
                                                                  const Options& options) {
     GANTRY_TRY(check_options(options));
+    GANTRY_TRY(client->runtime().need_gantry("ordered consumer"));
     auto state = std::make_unique<State>();
     Runtime& runtime = client->runtime();
     state->client = std::move(client);

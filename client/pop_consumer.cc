@@ -65,6 +65,7 @@ PopConsumer::~PopConsumer() {
 Result<std::unique_ptr<PopConsumer>> PopConsumer::create(std::shared_ptr<Client> client,
                                                          const Options& options) {
     GANTRY_TRY(check_options(options));
+    GANTRY_TRY(client->runtime().need_gantry("pop consumer"));
     auto state = std::make_unique<State>();
     Runtime& runtime = client->runtime();
     state->client = std::move(client);

@@ -71,8 +71,11 @@ Result<std::unique_ptr<Producer>> Producer::create(std::shared_ptr<Client> clien
                                                    const Options& options) {
     GANTRY_TRY(check_options(options));
     GANTRY_TRY(check_compression(options.compression));
-    auto state = std::make_shared<State>();
     Runtime& runtime = client->runtime();
+    if (options.idempotent) {
+        GANTRY_TRY(runtime.need_gantry("idempotent"));
+    }
+    auto state = std::make_shared<State>();
     state->client = std::move(client);
     state->sender = std::make_shared<Sender>(runtime, runtime.next_slot(), options);
     if (options.trace_sample > 0) {
@@ -139,6 +142,7 @@ Status Producer::send_oneway(Message message) {
 }
 
 Result<MessageView> Producer::request(Message message, std::chrono::milliseconds timeout) {
+    GANTRY_TRY(state_->client->runtime().need_gantry("request"));
     auto awaited = std::make_shared<Awaited<Result<MessageView>>>();
     GANTRY_TRY(state_->requests->request(
         std::move(message), timeout, [awaited](Result<MessageView> result) {
@@ -148,10 +152,12 @@ Result<MessageView> Producer::request(Message message, std::chrono::milliseconds
 }
 
 Status Producer::request_async(Message message, std::chrono::milliseconds timeout, OnReply done) {
+    GANTRY_TRY(state_->client->runtime().need_gantry("request"));
     return state_->requests->request(std::move(message), timeout, std::move(done));
 }
 
 Status Producer::reply(const MessageView& request, Message message) {
+    GANTRY_TRY(state_->client->runtime().need_gantry("reply"));
     auto awaited = std::make_shared<Awaited<Status>>();
     GANTRY_TRY(state_->requests->reply(request, std::move(message), [awaited](Status result) {
         awaited->set(std::move(result));
@@ -160,6 +166,7 @@ Status Producer::reply(const MessageView& request, Message message) {
 }
 
 Status Producer::reply_async(const MessageView& request, Message message, ReplyDone done) {
+    GANTRY_TRY(state_->client->runtime().need_gantry("reply"));
     return state_->requests->reply(request, std::move(message), std::move(done));
 }
 

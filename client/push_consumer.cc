@@ -72,6 +72,9 @@ Result<std::unique_ptr<PushConsumer>> PushConsumer::create(std::shared_ptr<Clien
     auto state = std::make_shared<State>();
     state->client = std::move(client);
     state->options = options;
+    if (state->client->runtime().is_rocketmq() && options.sharing.kind == Sharing::Kind::kBroker) {
+        state->options.sharing.kind = Sharing::Kind::kAverage;  // the brokers deal nothing out
+    }
     return std::unique_ptr<PushConsumer>(new PushConsumer(std::move(state)));
 }
 

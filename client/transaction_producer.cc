@@ -58,6 +58,7 @@ TransactionProducer::~TransactionProducer() {
 Result<std::unique_ptr<TransactionProducer>> TransactionProducer::create(
     std::shared_ptr<Client> client, const Options& options, Check check) {
     GANTRY_TRY(check_options(options));
+    GANTRY_TRY(client->runtime().need_gantry("transaction producer"));
     if (!check) {
         return Error{Errc::kRefused, "check is empty: brokers ask it what became of transactions"};
     }

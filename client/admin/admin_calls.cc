@@ -9,6 +9,17 @@
 
 namespace gantry::client {
 
+Status AdminCalls::check_known(wire::RequestCode code) const {
+    constexpr std::int32_t kOwnCodes = 10'000;  // from there on, below RocketMQ's pops: codes.h
+    constexpr std::int32_t kRocketMqLateCodes = 200'000;
+    const auto number = static_cast<std::int32_t>(code);
+    if (number < kOwnCodes || number >= kRocketMqLateCodes) {
+        return ok();
+    }
+    return runtime_.need_gantry("request " + std::to_string(number) + ' ' +
+                                std::string(wire::name_of(code)));
+}
+
 Result<TopicRoute> AdminCalls::route(std::string_view topic) {
     auto fields = std::make_shared<wire::TopicRequest>();
     fields->set_topic(std::string(topic));

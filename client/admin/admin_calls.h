@@ -36,6 +36,7 @@ public:
     template <class Body>
     Result<Body> ask_nameserver(wire::RequestCode code,
                                 std::shared_ptr<const google::protobuf::Message> fields) {
+        GANTRY_TRY(check_known(code));
         return wait_for<Result<Body>>([&](auto done) {
             auto shared = std::make_shared<decltype(done)>(std::move(done));
             runtime_.control().run_and_wait([&] {
@@ -57,6 +58,7 @@ public:
                        const google::protobuf::Message* fields,
                        std::function<Result<Answer>(Result<net::Received>&)> read,
                        std::string_view body = {}) {
+        GANTRY_TRY(check_known(code));
         return wait_for<Result<Answer>>([&](auto done) {
             auto shared = std::make_shared<decltype(done)>(std::move(done));
             runtime_.control().run_and_wait([&] {
@@ -103,6 +105,9 @@ public:
     Result<std::vector<BrokerAddress>> masters(std::string_view cluster);
 
 private:
+    /// kUnsupported: a request of Gantry's own, in RocketMQ's dialect.
+    Status check_known(wire::RequestCode code) const;
+
     Runtime& runtime_;
     const std::chrono::milliseconds timeout_;
 };

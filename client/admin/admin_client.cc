@@ -37,6 +37,7 @@ Status check_spec(const TopicSpec& spec) {
 wire::CreateTopicRequest create_request(const TopicSpec& spec) {
     wire::CreateTopicRequest fields;
     fields.set_topic(spec.topic);
+    fields.set_defaulttopic("TBW102");  // RocketMQ wants one
     fields.set_readqueuenums(spec.read_queues);
     fields.set_writequeuenums(spec.write_queues);
     fields.set_perm(spec.perm);
@@ -84,6 +85,41 @@ void wait_for_route(AdminCalls& calls,
     }
 }
 
+/// RocketMQ has other attributes, and before 5.0 none; it passes over what it does not know.
+Status check_attributes(AdminCalls& calls, const TopicSpec& spec) {
+    return spec.attributes.empty()
+               ? ok()
+               : calls.runtime().need_gantry("attribute " + spec.attributes.begin()->first +
+                                             " of topic " + spec.topic);
+}
+
+/// RocketMQ's brokers change a topic that exists when they are asked to create it.
+Status check_is_new(AdminCalls& calls, const std::string& topic) {
+    if (!calls.runtime().is_rocketmq()) {
+        return ok();  // the brokers look
+    }
+    const Result<TopicRoute> route = calls.route(topic);
+    if (route) {
+        return Error{Errc::kConflict, "topic " + topic + " exists"};
+    }
+    return route.error().code == Errc::kNotFound ? ok() : Status(route.error());
+}
+
+/// Takes out what RocketMQ's nameservers list besides applications' topics: each broker and cluster
+/// has one of its name.
+void drop_rocketmq_topics(std::vector<std::string>& topics,
+                          const std::vector<BrokerAddress>& brokers) {
+    std::set<std::string> names;
+    for (const BrokerAddress& broker : brokers) {
+        names.insert(broker.broker);
+        names.insert(broker.cluster);
+        names.insert(broker.cluster + "_REPLY_TOPIC");
+    }
+    std::erase_if(topics, [&names](const std::string& topic) {
+        return wire::is_system_topic(topic) || names.contains(topic);
+    });
+}
+
 }  // namespace
 
 AdminClient::AdminClient(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -102,8 +138,10 @@ Result<std::unique_ptr<AdminClient>> AdminClient::create(std::shared_ptr<Client>
 
 Status AdminClient::create_topic(const TopicSpec& spec, std::string_view cluster) {
     GANTRY_TRY(check_spec(spec));
+    GANTRY_TRY(check_attributes(state_->calls, spec));
     GANTRY_ASSIGN_OR_RETURN(const std::vector<BrokerAddress> masters,
                             state_->calls.masters(cluster));
+    GANTRY_TRY(check_is_new(state_->calls, spec.topic));
     wire::CreateTopicRequest fields = create_request(spec);
     fields.set_createonly(true);
     Status first = ok();
@@ -122,6 +160,7 @@ Status AdminClient::create_topic(const TopicSpec& spec, std::string_view cluster
 
 Status AdminClient::update_topic(const TopicSpec& spec) {
     GANTRY_TRY(check_spec(spec));
+    GANTRY_TRY(check_attributes(state_->calls, spec));
     GANTRY_ASSIGN_OR_RETURN(const TopicRoute route, state_->calls.route(spec.topic));
     wire::CreateTopicRequest fields = create_request(spec);
     fields.set_updateonly(true);
@@ -161,6 +200,10 @@ Result<std::vector<std::string>> AdminClient::list_topics() {
                                 wire::RequestCode::kGetAllTopicListFromNameserver, nullptr));
     std::vector<std::string> topics(list.topiclist().begin(), list.topiclist().end());
     std::erase_if(topics, [](const std::string& topic) { return wire::is_internal_topic(topic); });
+    if (state_->calls.runtime().is_rocketmq()) {
+        GANTRY_ASSIGN_OR_RETURN(const std::vector<BrokerAddress> brokers, state_->calls.brokers());
+        drop_rocketmq_topics(topics, brokers);
+    }
     std::sort(topics.begin(), topics.end());
     topics.erase(std::unique(topics.begin(), topics.end()), topics.end());
     return topics;

@@ -127,6 +127,10 @@ Result<GroupSettings> AdminClient::group_settings(std::string_view group) {
 
 Status AdminClient::set_group(const GroupSettings& settings) {
     GANTRY_TRY(check_settings(settings));
+    if (settings.out_of_range != OutOfRangePolicy::kNearest) {
+        GANTRY_TRY(state_->calls.runtime().need_gantry(
+            "out_of_range " + std::string(name_of(settings.out_of_range))));
+    }
     GANTRY_ASSIGN_OR_RETURN(const std::vector<BrokerAddress> brokers, state_->calls.brokers());
     for (const BrokerAddress& broker : brokers) {
         if (broker.broker_id != 0) {
@@ -141,7 +145,7 @@ Status AdminClient::set_group(const GroupSettings& settings) {
         *changed.mutable_groupretrypolicy() = policy_of(settings.backoff);
         changed.set_offsetoutofrange(std::string(name_of(settings.out_of_range)));
         std::string body;
-        wire::append_body(body, wire::Codec::kNative, changed);
+        wire::append_body(body, state_->calls.runtime().control().codec(), changed);
         GANTRY_TRY(state_->calls.ask_status(
             broker.address, wire::RequestCode::kUpdateAndCreateSubscriptionGroup, nullptr, body));
     }

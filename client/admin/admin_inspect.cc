@@ -164,6 +164,10 @@ Result<GroupStatus> AdminClient::describe_group(std::string_view group) {
         }
     }
     if (status.members.empty() && status.queues.empty()) {
+        if (state_->calls.runtime().is_rocketmq()) {
+            return Error{Errc::kNotFound,
+                         "group " + std::string(group) + " has neither members nor offsets"};
+        }
         GANTRY_ASSIGN_OR_RETURN(const std::vector<GroupSummary> known, list_groups());
         const bool exists = std::any_of(known.begin(), known.end(), [group](const auto& summary) {
             return summary.group == group;

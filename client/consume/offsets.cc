@@ -91,6 +91,31 @@ private:
     Status status_ = ok();
 };
 
+/// As RocketMQ's brokers take it: one request for each queue.
+void commit_singly(Runtime& runtime,
+                   LoopSlot& slot,
+                   const std::string& group,
+                   const std::map<QueueId, std::int64_t>& offsets,
+                   const std::shared_ptr<Gathered>& gathered) {
+    for (const auto& [queue, offset] : offsets) {
+        const std::string address = runtime.routes().master_of(queue.broker);
+        if (address.empty()) {
+            gathered->add(no_broker(queue));
+            continue;
+        }
+        auto fields = queue_fields<wire::UpdateConsumerOffsetRequest>(queue);
+        fields.set_consumergroup(group);
+        fields.set_commitoffset(offset);
+        ask(slot,
+            address,
+            wire::RequestCode::kUpdateConsumerOffset,
+            std::move(fields),
+            [gathered](Result<net::Received>& result, const std::string& from) {
+                gathered->add(result ? check_response(*result, from) : result.error());
+            });
+    }
+}
+
 }  // namespace
 
 void Offsets::min(const QueueId& queue, OnOffset done) {
@@ -186,6 +211,10 @@ void Offsets::commit(const std::string& group,
                      OnDone done,
                      const CommitTokens& tokens) {
     auto gathered = std::make_shared<Gathered>(std::move(done));
+    if (runtime_.is_rocketmq()) {
+        commit_singly(runtime_, slot_, group, offsets, gathered);
+        return;
+    }
     std::map<std::string, wire::CommitOffsetsRequest> requests;
     for (const auto& [queue, offset] : offsets) {
         const std::string address = runtime_.routes().master_of(queue.broker);

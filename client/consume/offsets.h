@@ -46,8 +46,8 @@ public:
     /// Where the group starts in the queue: what it committed, or else what `from` says. Of an
     /// empty group: what `from` says.
     void start(const std::string& group, const QueueId& queue, StartFrom from, OnOffset done);
-    /// One request for each broker. The first error, if any; kConflict: a queue whose token, of
-    /// those in `tokens`, is over. The others are committed.
+    /// One request for each broker, in RocketMQ's dialect for each queue. The first error, if any;
+    /// kConflict: a queue whose token, of those in `tokens`, is over. The others are committed.
     void commit(const std::string& group,
                 const std::map<QueueId, std::int64_t>& offsets,
                 OnDone done,

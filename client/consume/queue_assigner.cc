@@ -17,6 +17,8 @@ namespace {
 
 constexpr Logger kLog("client");
 constexpr std::chrono::milliseconds kRetry{1'000};
+/// Every RocketMQ broker has it; one without a name it would make.
+constexpr std::string_view kToolsGroup = "TOOLS_CONSUMER";
 
 }  // namespace
 
@@ -232,7 +234,8 @@ void QueueAssigner::read(const QueueId& queue, std::int64_t offset, const Subscr
         fetch.subscription_version = version_;
     }
     fetch.selector = wanted.selector;
-    fetch.group = options_.group;
+    const bool is_anonymous = options_.group.empty() && runtime_.is_rocketmq();
+    fetch.group = is_anonymous ? std::string(kToolsGroup) : options_.group;
     buffers_->add(queue, fetch, wanted.filter, offset);
 }
 

@@ -84,7 +84,7 @@ Status check_selector(Runtime& runtime,
     data.set_topic(topic);
     describe(selector, data);
     std::string body;
-    wire::append_body(body, wire::Codec::kNative, question);
+    wire::append_body(body, slot.codec(), question);
     std::set<std::string> brokers;
     for (const QueueId& queue : (*route)->read_queues) {
         brokers.insert(queue.broker);

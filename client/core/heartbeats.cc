@@ -159,7 +159,7 @@ std::string Heartbeats::body() const {
         *data.add_consumerdataset() = consumer->data;
     }
     std::string bytes;
-    wire::append_body(bytes, wire::Codec::kNative, data);
+    wire::append_body(bytes, slot_.codec(), data);
     return bytes;
 }
 
@@ -195,6 +195,11 @@ void Heartbeats::on_notice(const net::Received& notice, const std::string& addre
         for (const auto& [listener, on_reply] : listeners) {
             on_reply(notice);
         }
+    } else if (!notice.header.is_oneway) {
+        // An administrator's question that a RocketMQ broker passes on: it waits for an answer.
+        notice.connection.reply(reply_to(notice),
+                                wire::ResponseCode::kRequestCodeNotSupported,
+                                "this client answers no such request");
     }
 }
 

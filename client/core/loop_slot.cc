@@ -51,6 +51,7 @@ net::Channel& LoopSlot::find_or_make(const std::string& address,
     if (slot == nullptr) {
         net::Channel::Options options;
         options.address = address;
+        options.codec = codec_;
         options.fail_fast = fail_fast;
         options.backoff_max = kBackoffMax;
         slot = std::make_unique<net::Channel>(*loop_, std::move(options));

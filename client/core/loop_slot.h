@@ -33,6 +33,11 @@ public:
 
     net::EventLoop& loop() noexcept { return *loop_; }
 
+    /// What its channels speak; the native codec if nothing is set. Set before the first channel.
+    void speak(wire::Codec codec) noexcept { codec_ = codec; }
+
+    wire::Codec codec() const noexcept { return codec_; }
+
     /// The connection to that address, made on first use; the same object until stop or drop.
     /// Owner 0 is everybody; another number is from new_owner.
     net::Channel& channel(const std::string& address, std::uint64_t owner = 0);
@@ -73,6 +78,7 @@ private:
     explicit LoopSlot(std::unique_ptr<net::EventLoop> loop);
 
     std::unique_ptr<net::EventLoop> loop_;
+    wire::Codec codec_ = wire::Codec::kNative;
     std::function<void(net::Channel&)> hook_;
     std::map<std::pair<std::uint64_t, std::string>, std::unique_ptr<net::Channel>> channels_;
     std::map<std::uint64_t, std::unique_ptr<net::Timer>> timers_;

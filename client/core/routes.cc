@@ -97,7 +97,9 @@ TopicRoute make_route(std::string_view topic, const wire::TopicRouteData& data) 
 }
 
 RouteTable::RouteTable(LoopSlot& slot, Nameservers& nameservers)
-    : slot_(slot), nameservers_(nameservers) {}
+    : slot_(slot),
+      nameservers_(nameservers),
+      watch_supported_(slot.codec() == wire::Codec::kNative) {}
 
 RouteTable::~RouteTable() = default;
 

@@ -63,7 +63,7 @@ TopicRoute make_route(std::string_view topic, const wire::TopicRouteData& data);
 
 /// Routes of all topics in use. A topic is asked for once, then watched by a request parked at a
 /// nameserver, which a change answers at once; every 30 s all are asked for again in case the
-/// watch does not work.
+/// watch does not work, as RocketMQ's nameservers know none.
 ///
 /// Threads   get, refresh, cached, address_of, subscribe, unsubscribe: any. Callbacks run in the
 ///           control loop.
@@ -165,7 +165,7 @@ private:
     std::uint64_t watch_generation_ = 0;
     SteadyTime watch_started_{};
     std::uint32_t quick_watches_ = 0;
-    bool watch_supported_ = true;
+    bool watch_supported_;
     bool stopped_ = false;
 
     mutable Mutex mutex_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/core/runtime.h"
 
+#include "client/core/dialect.h"
 #include "client/core/heartbeats.h"
 #include "client/core/nameservers.h"
 #include "client/core/routes.h"
@@ -121,6 +122,7 @@ Result<std::unique_ptr<Runtime>> Runtime::start(const Client::Options& options) 
                                 LoopSlot::start("gantry-cli-" + std::to_string(i), options.spin));
         runtime->slots_.push_back(std::move(slot));
     }
+    GANTRY_TRY(runtime->choose_dialect());
     LoopSlot& control = runtime->control();
     runtime->nameservers_ = std::make_unique<Nameservers>(control, options.nameservers);
     runtime->routes_ = std::make_unique<RouteTable>(control, *runtime->nameservers_);
@@ -136,6 +138,25 @@ Result<std::unique_ptr<Runtime>> Runtime::start(const Client::Options& options) 
             [heartbeats](net::Channel& channel) { heartbeats->attach(channel); });
     });
     return runtime;
+}
+
+Status Runtime::choose_dialect() {
+    if (options_.dialect == Dialect::kDetect) {
+        GANTRY_ASSIGN_OR_RETURN(options_.dialect, detect_dialect(control(), options_.nameservers));
+    }
+    for (const std::unique_ptr<LoopSlot>& slot : slots_) {
+        slot->speak(is_rocketmq() ? wire::Codec::kJson : wire::Codec::kNative);
+    }
+    return ok();
+}
+
+Status Runtime::need_gantry(std::string_view what) const {
+    if (is_rocketmq()) {
+        return Error{Errc::kUnsupported,
+                     std::string(what) +
+                         ": RocketMQ has no such thing, and the client's dialect is rocketmq"};
+    }
+    return ok();
 }
 
 Runtime::~Runtime() {

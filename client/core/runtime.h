@@ -14,6 +14,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace gantry::client {
@@ -83,6 +84,14 @@ public:
 
     MetricRegistry& metrics() noexcept { return metrics_; }
 
+    /// kGantry or kRocketMq.
+    Dialect dialect() const noexcept { return options_.dialect; }
+
+    bool is_rocketmq() const noexcept { return dialect() == Dialect::kRocketMq; }
+
+    /// kUnsupported, with `what` at its beginning, when the client speaks RocketMQ's protocol.
+    Status need_gantry(std::string_view what) const;
+
     const Clock& clock() const noexcept { return clock_; }
 
     const std::string& client_id() const noexcept { return client_id_; }
@@ -100,6 +109,7 @@ public:
 private:
     explicit Runtime(const Client::Options& options);
 
+    Status choose_dialect();
     void master_left(const std::string& broker, const std::string& address, bool is_deposed);
 
     Client::Options options_;

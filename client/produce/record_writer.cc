@@ -148,6 +148,11 @@ Status check_message(const Message& message, const MessageLimits& limits) {
         return refused("time_to_live " + std::to_string(message.time_to_live.count()) +
                        " ms is not within 0 to 10 years");
     }
+    if (message.time_to_live.count() > 0 && !limits.can_expire) {
+        return Error{Errc::kUnsupported,
+                     "time_to_live " + std::to_string(message.time_to_live.count()) +
+                         " ms: RocketMQ has no such thing, and the client's dialect is rocketmq"};
+    }
     if (message.deliver_after.count() < 0 || message.deliver_at < 0 ||
         (message.deliver_after.count() > 0 && message.deliver_at > 0)) {
         return refused("deliver_after " + std::to_string(message.deliver_after.count()) +

@@ -17,6 +17,7 @@ namespace gantry::client {
 struct MessageLimits {
     std::uint32_t message_bytes_max = 4U << 20U;
     std::uint32_t own_property_bytes = 0;  ///< of all properties, left for the library's own
+    bool can_expire = true;                ///< the brokers know a time to live
 };
 
 /// Bytes of the property that has a frame's number.
@@ -26,7 +27,8 @@ static_assert(kNumberBytesMax ==
               wire::property::kSendNumber.size() + 2 + wire::kSendNumberBytesMax);
 
 /// Whether the message may be sent, but for the name of its topic: body and property sizes,
-/// blanks in keys, separator characters and reserved names in properties. kRefused.
+/// blanks in keys, separator characters and reserved names in properties. kRefused. kUnsupported: a
+/// time to live, which the brokers do not know.
 Status check_message(const Message& message, const MessageLimits& limits);
 
 /// The message's properties as a record has them; `born_ms`: when it was sent.

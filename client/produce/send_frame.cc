@@ -28,6 +28,7 @@ Error Frame::told(const Error& error) const {
 
 void SendBroker::set_address(const std::string& master) {
     address = master;
+    release = 0;
     id_prefix.clear();
     store_v6 = !address.empty() && address.front() == '[';
     if (const Result<wire::Host> host = wire::parse_host(address); host) {

@@ -107,6 +107,10 @@ struct SendBroker {
     SteadyTime avoid_until;
     std::uint32_t failures = 0;
     bool is_probing = false;
+    // In RocketMQ's dialect, once a message is delayed:
+    std::int32_t release = 0;       ///< as its answers say; 0: not known
+    bool is_asked_release = false;  ///< no answer yet
+    bool delays_by_level = false;   ///< of that release
 
     bool is_available(SteadyTime now) const noexcept {
         return !is_headless && (failures == 0 || (!is_probing && now >= avoid_until));

@@ -4,6 +4,7 @@
 #include "client/core/heartbeats.h"
 #include "client/core/runtime.h"
 #include "client/produce/compress.h"
+#include "client/produce/rocketmq_send.h"
 #include "client/trace/tracer.h"
 #include "common/checksum.h"
 #include "protocol/wire/names.h"
@@ -16,8 +17,11 @@ namespace {
 
 constexpr int kSpreadPart = 8;  // a frame's messages are at most deadline / 8 apart in age
 
-std::uint32_t frames_in_flight_max(const Producer::Options& options) {
+std::uint32_t frames_in_flight_max(const Producer::Options& options, bool is_rocketmq) {
     constexpr std::uint32_t kNumberedMax = 16;  // the broker remembers so many
+    if (is_rocketmq) {
+        return 1;  // its brokers store what comes together in any order
+    }
     const std::uint32_t most =
         options.batch_bytes_max == 0 ? options.in_flight_max : options.max_batches_in_flight;
     return options.idempotent ? std::min(most, kNumberedMax) : most;
@@ -33,10 +37,13 @@ Sender::Sender(Runtime& runtime, LoopSlot& slot, const Producer::Options& option
     : runtime_(runtime),
       slot_(slot),
       options_(options),
-      frames_in_flight_max_(client::frames_in_flight_max(options)),
+      frames_in_flight_max_(client::frames_in_flight_max(options, runtime.is_rocketmq())),
       channel_owner_(options.own_connection ? slot.new_owner() : 0),
       producer_id_(random_seed()),
-      limits_{options.message_bytes_max, options.idempotent ? kNumberBytesMax : 0},
+      limits_{options.message_bytes_max,
+              options.idempotent ? kNumberBytesMax : 0,
+              !runtime.is_rocketmq()},
+      is_rocketmq_(runtime.is_rocketmq()),
       random_(random_seed()),
       stored_count_(runtime.metrics().counter("gantry_client_stored_messages_total",
                                               "Messages a broker acknowledged")),
@@ -264,7 +271,8 @@ void Sender::place_in_loop(TopicSender& topic, Parked& parked) {
 void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
     Frame* frame = lane.gathering(outgoing.kind);
     const bool is_delayed = outgoing.message.is_delayed();
-    const bool fits = frame != nullptr && options_.batch_bytes_max > 0 &&
+    const bool is_alone = is_rocketmq_ && travels_alone(outgoing);
+    const bool fits = frame != nullptr && options_.batch_bytes_max > 0 && !is_alone &&
                       frame->is_delayed == is_delayed &&
                       frame->bytes + outgoing.record_bytes <= options_.batch_bytes_max &&
                       outgoing.deadline - frame->deadline <= options_.deadline / kSpreadPart;
@@ -286,7 +294,7 @@ void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
     frame->has_keys = frame->has_keys || !outgoing.message.keys.empty();
     frame->has_tags = frame->has_tags || !outgoing.message.tag.empty();
     frame->sends.push_back(std::move(outgoing));
-    if (frame->bytes >= options_.batch_bytes_max) {
+    if (frame->bytes >= options_.batch_bytes_max || is_alone) {
         frame->is_sealed = true;
         pump_in_loop(lane);
     }

@@ -96,10 +96,12 @@ private:
     void pump_in_loop(Lane& lane);
     bool is_due_in_loop(Lane& lane, const Frame& frame);
     void dispatch_in_loop(Lane& lane);
+    void launch_in_loop(FramePtr frame, net::Request request);
     void wake_held_in_loop(SendBroker& broker);
     void encode_in_loop(const Frame& frame, std::string& body);
     std::chrono::milliseconds attempt_limit_in_loop(const Frame& frame) const;
     void answered_in_loop(FramePtr frame, Result<net::Received>& result);
+    Status take_in_loop(Frame& frame, Result<net::Received>& result);
     void stored_in_loop(Frame& frame, const wire::SendRecordsResponse& answer);
     void failed_in_loop(FramePtr frame, Error error);
     static bool has_moved(const Frame& frame) noexcept;
@@ -117,6 +119,10 @@ private:
     static void take_back_number_in_loop(Frame& frame);
     void repeat_in_loop(FramePtr frame, const Error& error);
     void move_unnumbered_in_loop(Lane& lane);
+    // To RocketMQ's brokers, in sender_rocketmq.cc.
+    bool knows_release_in_loop(const Lane& lane);
+    void dispatch_rocketmq_in_loop(FramePtr frame);
+    Status take_rocketmq_in_loop(Frame& frame, const Result<net::Received>& result);
     void expire_in_loop(TopicSender& topic, SteadyTime now);
     void complete_in_loop(Outgoing& outgoing, Result<SendReceipt>&& result);
     TopicSender& topic_in_loop(const std::string& topic);
@@ -138,6 +144,7 @@ private:
     const std::uint64_t channel_owner_;
     const std::uint64_t producer_id_;  // of the numbers of its sends
     const MessageLimits limits_;
+    const bool is_rocketmq_;
     std::shared_ptr<Tracer> tracer_;           // null: nothing is traced
     std::atomic<std::uint64_t> in_flight_{0};  // messages accepted, not completed
     std::atomic<bool> is_closed_{false};

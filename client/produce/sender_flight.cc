@@ -56,6 +56,9 @@ bool Sender::is_due_in_loop(Lane& lane, const Frame& frame) {
         arm_in_loop(frame.not_before);
         return false;
     }
+    if (is_rocketmq_ && frame.is_delayed && !knows_release_in_loop(lane)) {
+        return false;
+    }
     if (!frame.is_sealed && options_.batch_bytes_max > 0 &&
         lane.broker->in_flight >= options_.max_batches_in_flight) {
         if (!std::exchange(lane.is_held, true)) {
@@ -125,7 +128,10 @@ milliseconds Sender::attempt_limit_in_loop(const Frame& frame) const {
 
 void Sender::dispatch_in_loop(Lane& lane) {
     FramePtr frame = lane.waiting.pop_front();
-    SendBroker& broker = *lane.broker;
+    if (is_rocketmq_) {
+        dispatch_rocketmq_in_loop(std::move(frame));
+        return;
+    }
     if (options_.idempotent && frame->kind != SendKind::kOneway) {
         number_in_loop(lane, *frame);
     }
@@ -138,7 +144,12 @@ void Sender::dispatch_in_loop(Lane& lane) {
     fields.set_haskeys(frame->has_keys);
     fields.set_hastags(frame->has_tags);
     fields.set_isdelayed(frame->is_delayed);
-    net::Request request{wire::RequestCode::kSendRecords, &fields, std::move(body)};
+    launch_in_loop(std::move(frame), {wire::RequestCode::kSendRecords, &fields, std::move(body)});
+}
+
+void Sender::launch_in_loop(FramePtr frame, net::Request request) {
+    Lane& lane = *frame->lane;
+    SendBroker& broker = *lane.broker;
     frame_count_.add();
     if (frame->kind == SendKind::kOneway) {
         const Status sent = broker.channel->send_oneway(std::move(request));
@@ -177,29 +188,40 @@ void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
     --lane.in_flight;
     --frame->broker->in_flight;
     wake_held_in_loop(*frame->broker);
-    Result<wire::SendRecordsResponse> answer =
-        fields_of<wire::SendRecordsResponse>(result, lane.broker->address);
+    Status taken =
+        is_rocketmq_ ? take_rocketmq_in_loop(*frame, result) : take_in_loop(*frame, result);
     const auto is_told = [&](wire::ResponseCode code) {
         return frame->is_numbered && result && result->header.response() == code;
     };
-    if (answer) {
-        lane.broker->succeeded();
-        stored_in_loop(*frame, *answer);
+    if (taken) {
         pool_.give(std::move(frame));
     } else if (is_told(wire::ResponseCode::kSequenceGap)) {
-        misnumbered_in_loop(std::move(frame), answer.error(), true);
+        misnumbered_in_loop(std::move(frame), taken.error(), true);
     } else if (is_told(wire::ResponseCode::kNumbersUnknown)) {
-        misnumbered_in_loop(std::move(frame), answer.error(), false);
+        misnumbered_in_loop(std::move(frame), taken.error(), false);
     } else if (const auto wait = retry_after_of(result)) {
-        limited_in_loop(std::move(frame), answer.error(), *wait);
+        limited_in_loop(std::move(frame), taken.error(), *wait);
     } else {
         frame->is_misdirected = result ? result->header.response() == wire::ResponseCode::kNotMaster
-                                       : answer.error().code == Errc::kGone && has_moved(*frame);
-        failed_in_loop(std::move(frame), std::move(answer).error());
+                                       : taken.error().code == Errc::kGone && has_moved(*frame);
+        failed_in_loop(std::move(frame), std::move(taken).error());
     }
     if (!is_shut_ && !lane.waiting.empty()) {
         mark_busy_in_loop(lane);
     }
+}
+
+/// Completes what the broker has stored; why it has not, else.
+Status Sender::take_in_loop(Frame& frame, Result<net::Received>& result) {
+    SendBroker& broker = *frame.lane->broker;
+    Result<wire::SendRecordsResponse> answer =
+        fields_of<wire::SendRecordsResponse>(result, broker.address);
+    if (!answer) {
+        return std::move(answer).error();
+    }
+    broker.succeeded();
+    stored_in_loop(frame, *answer);
+    return ok();
 }
 
 void Sender::stored_in_loop(Frame& frame, const wire::SendRecordsResponse& answer) {

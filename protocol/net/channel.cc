@@ -55,6 +55,7 @@ wire::HeaderToSend Channel::State::header_of(const Request& request, std::int32_
     header.code = static_cast<std::int32_t>(request.code);
     header.opaque = opaque;
     header.fields = request.fields;
+    header.short_names = request.short_names;
     return header;
 }
 

@@ -16,6 +16,7 @@ struct Request {
     wire::RequestCode code{};
     const google::protobuf::Message* fields = nullptr;  ///< encoded before call() returns
     std::string body{};
+    bool short_names = false;  ///< of `fields`, in JSON: a V2 send
 };
 
 /// The pipelined RPC link to one peer: dials on first use, numbers requests, matches answers by

@@ -105,7 +105,7 @@ void FakeBroker::reply(const net::ReplyTo& to,
 
 void FakeBroker::reply_body(const net::ReplyTo& to, const google::protobuf::Message& body) {
     std::string bytes;
-    wire::append_body(bytes, wire::Codec::kNative, body);
+    wire::append_body(bytes, to.codec, body);
     reply(to, wire::ResponseCode::kSuccess, nullptr, bytes);
 }
 
@@ -440,7 +440,7 @@ bool FakeBroker::answer_group(const net::Received& frame) {
     switch (frame.header.request()) {
         case wire::RequestCode::kHeartBeat: {
             wire::HeartbeatData data;
-            static_cast<void>(wire::decode_body(wire::Codec::kNative, frame.body, data));
+            static_cast<void>(wire::decode_body(frame.header.codec, frame.body, data));
             ++heartbeats;
             for (const auto& producer : data.producerdataset()) {
                 producers.insert(producer.groupname());

@@ -91,7 +91,7 @@ void FakeNameserver::answer_route(const net::Received& frame) {
         return;
     }
     std::string body;
-    wire::append_body(body, wire::Codec::kNative, found->second);
+    wire::append_body(body, frame.header.codec, found->second);
     frame.connection.reply(net::reply_to(frame), wire::ResponseCode::kSuccess, "", nullptr, body);
 }
 
@@ -106,7 +106,7 @@ void FakeNameserver::answer_cluster(const net::Received& frame) {
         (*info.mutable_clusteraddrtable())[cluster].add_values(name);
     }
     std::string body;
-    wire::append_body(body, wire::Codec::kNative, info);
+    wire::append_body(body, frame.header.codec, info);
     frame.connection.reply(net::reply_to(frame), wire::ResponseCode::kSuccess, "", nullptr, body);
 }
 
@@ -116,7 +116,7 @@ void FakeNameserver::answer_topics(const net::Received& frame) {
         list.add_topiclist(topic);
     }
     std::string body;
-    wire::append_body(body, wire::Codec::kNative, list);
+    wire::append_body(body, frame.header.codec, list);
     frame.connection.reply(net::reply_to(frame), wire::ResponseCode::kSuccess, "", nullptr, body);
 }
 

@@ -4,6 +4,7 @@
 #include "cli/options.h"
 #include "cli/session.h"
 #include "cli/table.h"
+#include "protocol/wire/properties.h"
 
 #include <limits>
 #include <ostream>
@@ -97,10 +98,20 @@ ordered_json json_of(const client::MessageView& message) {
                          {"queue", message.queue()},
                          {"queue_offset", message.queue_offset()},
                          {"born_ms", message.born_ms()},
+                         {"born_host", message.born_host()},
                          {"store_ms", message.store_ms()},
                          {"tag", message.tag()},
                          {"key", message.keys()},
-                         {"retries", message.reconsume_times()}};
+                         {"retries", message.reconsume_times()},
+                         {"properties", ordered_json::object()}};
+    wire::for_each_property(message.raw_properties(),
+                            [&json](std::string_view name, std::string_view value) {
+                                if (is_utf8(name) && is_utf8(value)) {
+                                    json["properties"][std::string(name)] = value;
+                                } else {
+                                    json["properties_base64"][base64(name)] = base64(value);
+                                }
+                            });
     if (is_utf8(message.body())) {
         json["body"] = message.body();
     } else {

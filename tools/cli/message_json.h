@@ -7,7 +7,8 @@
 
 namespace gantry::cli {
 
-/// A message as `-o json` shows it; a body that is not UTF-8 goes into body_base64.
+/// A message as `-o json` shows it; what is not UTF-8 goes into
+/// body_base64, and of properties, names too, into properties_base64.
 nlohmann::ordered_json json_of(const client::MessageView& message);
 
 }  // namespace gantry::cli

@@ -90,6 +90,7 @@ struct Plan {
     std::string separator;
     bool jsonl = false;
     std::chrono::milliseconds time_to_live{0};
+    std::chrono::milliseconds deliver_after{0};
 };
 
 struct Totals {
@@ -111,6 +112,7 @@ Result<client::Message> message_from_json(const Plan& plan,
     client::Message message;
     message.topic = plan.topic;
     message.time_to_live = plan.time_to_live;
+    message.deliver_after = plan.deliver_after;
     for (const auto& [name, value] : json.items()) {
         if (name == "properties" && value.is_object()) {
             for (const auto& [property, text] : value.items()) {
@@ -147,6 +149,7 @@ Result<client::Message> message_from_line(const Plan& plan,
     client::Message message;
     message.topic = plan.topic;
     message.time_to_live = plan.time_to_live;
+    message.deliver_after = plan.deliver_after;
     message.tag = plan.tag;
     if (!plan.key.empty()) {
         message.keys = {plan.key};
@@ -261,6 +264,7 @@ Plan plan_of(const Given& given, const std::string& topic) {
     plan.separator = given["key-separator"].as<std::string>();
     plan.jsonl = given.count("jsonl") != 0;
     plan.time_to_live = std::chrono::milliseconds(given["ttl-ms"].as<std::int64_t>());
+    plan.deliver_after = std::chrono::milliseconds(given["delay-ms"].as<std::int64_t>());
     return plan;
 }
 
@@ -271,6 +275,9 @@ void add_produce_options(Options& options) {
         "t,tag", "tag of every message", value<std::string>().default_value(""))(
         "K,key-separator", "lines are KEY<separator>BODY", value<std::string>().default_value(""))(
         "jsonl", "lines are {\"body\":...,\"key\":...,\"tag\":...,\"properties\":{...}}")(
+        "delay-ms",
+        "consumers get the messages so long after they are sent",
+        value<std::int64_t>().default_value("0"))(
         "ttl-ms",
         "consumers get the messages so long, at most; 0: for ever",
         value<std::int64_t>().default_value("0"))("idempotent",

@@ -103,8 +103,10 @@ Options options_of(const Command& command) {
     options.add_options("Common")(
         "n,nameserver", "host:port, repeatable", value<std::vector<std::string>>())(
         "o,output", "table or json", value<std::string>().default_value("table"))(
-        "timeout", "milliseconds", value<std::uint32_t>().default_value("5000"))("h,help",
-                                                                                 "this text");
+        "timeout", "milliseconds", value<std::uint32_t>().default_value("5000"))(
+        "dialect",
+        "gantry, rocketmq, or detect: ask the nameserver which of the two",
+        value<std::string>().default_value("gantry"))("h,help", "this text");
     if (command.add_options != nullptr) {
         command.add_options(options);
     }
@@ -171,6 +173,16 @@ int no_command(const std::vector<std::string_view>& words, Session& session) {
     return usage(session, "no command \"" + named + "\"");
 }
 
+Result<client::Dialect> dialect_of(const std::string& name) {
+    for (const client::Dialect dialect :
+         {client::Dialect::kGantry, client::Dialect::kRocketMq, client::Dialect::kDetect}) {
+        if (name == client::name_of(dialect)) {
+            return dialect;
+        }
+    }
+    return Error{Errc::kRefused, "--dialect \"" + name + "\" is none of gantry, rocketmq, detect"};
+}
+
 }  // namespace
 
 Status Session::take_common(const Given& given) {
@@ -180,6 +192,7 @@ Status Session::take_common(const Given& given) {
     }
     json_ = output == "json";
     timeout_ms_ = given["timeout"].as<std::uint32_t>();
+    GANTRY_ASSIGN_OR_RETURN(dialect_, dialect_of(given["dialect"].as<std::string>()));
     if (given.count("nameserver") != 0) {
         nameservers_ = given["nameserver"].as<std::vector<std::string>>();
         return ok();
@@ -200,6 +213,7 @@ Result<std::shared_ptr<client::Client>> Session::client() {
     if (!client_) {
         client::Client::Options options;
         options.nameservers = nameservers_;
+        options.dialect = dialect_;
         GANTRY_ASSIGN_OR_RETURN(client_, client::Client::start(options));
     }
     return client_;

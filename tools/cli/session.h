@@ -39,7 +39,8 @@ public:
 
     bool json() const noexcept { return json_; }
 
-    /// Takes --nameserver, --output and --timeout. kRefused: an unknown output format.
+    /// Takes --nameserver, --output, --timeout and --dialect. kRefused: an unknown output format or
+    /// dialect.
     Status take_common(const Given& given);
 
     /// The client, started at the first call; later calls return the same. Errors: of
@@ -56,6 +57,7 @@ private:
     Streams streams_;
     std::vector<std::string> nameservers_;
     std::uint32_t timeout_ms_ = 5'000;
+    client::Dialect dialect_ = client::Dialect::kGantry;
     bool json_ = false;
     std::shared_ptr<client::Client> client_;
     std::unique_ptr<client::AdminClient> admin_;

@@ -6,8 +6,9 @@ import java.nio.file.Path;
 /**
  * Stock RocketMQ clients, configured with nothing but the nameserver's address, against a cluster.
  * Arguments: nameserver address, broker address, suite (admin, messages, filters, sharing,
- * compressed, transactions, pops, replies, cleanup, source or imported), and for filters the table
- * of expressions, for the last two the folder of the store they share.
+ * compressed, transactions, pops, replies, cleanup, source, imported, peer-serve, peer-read or
+ * peer-write), and for filters the table of expressions, for source and imported the folder of the
+ * store they share, for peer-serve one for a store.
  */
 public final class Main {
     static final String TOPIC = "InteropTopic";
@@ -44,6 +45,9 @@ public final class Main {
                 new SourceSuite(nameserver, broker, Path.of(arguments[3]), checks).run();
             case "imported" ->
                 new ImportSuite(nameserver, broker, Path.of(arguments[3]), checks).run();
+            case "peer-serve" -> PeerSuite.serve(nameserver, broker, Path.of(arguments[3]));
+            case "peer-read" -> new PeerSuite(nameserver, checks).read();
+            case "peer-write" -> new PeerSuite(nameserver, checks).write();
             default -> throw new IllegalArgumentException("unknown suite " + arguments[2]);
         }
         System.out.println("DONE");

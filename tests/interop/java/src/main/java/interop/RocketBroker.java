@@ -42,6 +42,7 @@ final class RocketBroker {
         settings.put("timerWheelEnable", "true");
         settings.put("diskMaxUsedSpaceRatio", "99");
         settings.put("brokerFastFailureEnable", "false");
+        settings.put("enablePropertyFilter", "true");
         broker = BrokerStartup.createBrokerController(
             new String[] {"-c", write(folder.resolve("broker.conf"), settings)});
         if (BrokerStartup.start(broker) == null) {
