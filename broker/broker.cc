@@ -13,6 +13,7 @@
 #include "broker/handlers/group_admin_handler.h"
 #include "broker/handlers/group_handler.h"
 #include "broker/handlers/message_handler.h"
+#include "broker/handlers/number_handler.h"
 #include "broker/handlers/offset_handler.h"
 #include "broker/handlers/pull_handler.h"
 #include "broker/handlers/send_back_handler.h"
@@ -73,6 +74,7 @@ struct Broker::Handlers {
           timer(context),
           describe(context),
           flow(context, creator),
+          numbers(context),
           reply(context, creator),
           pops(context, creator),
           pop(context, pops),
@@ -94,6 +96,7 @@ struct Broker::Handlers {
         pop.add_to(dispatcher);
         shares.add_to(dispatcher);
         flow.add_to(dispatcher);
+        numbers.add_to(dispatcher);
         reply.add_to(dispatcher);
     }
 
@@ -113,6 +116,7 @@ struct Broker::Handlers {
     TimerHandler timer;
     DescribeHandler describe;
     FlowHandler flow;
+    NumberHandler numbers;
     ReplyHandler reply;
     PopService pops;
     PopHandler pop;
