@@ -39,7 +39,7 @@ public:
         client::PullConsumer::Options reading;
         reading.start_from.kind = client::StartFrom::Kind::kFirst;
         reading.pull_messages_max = kReadAtOnce;
-        reading.poll_hold = std::chrono::milliseconds(0);
+        reading.poll_hold = std::chrono::milliseconds(1'000);
         GANTRY_ASSIGN_OR_RETURN(reader.consumer_,
                                 client::PullConsumer::create(reader.client_, reading));
         return reader;
