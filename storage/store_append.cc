@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/failpoint/failpoint.h"
+#include "protocol/wire/numbers/send_span.h"
 #include "protocol/wire/properties.h"
 #include "protocol/wire/send_number.h"
-#include "protocol/wire/send_span.h"
 #include "storage/index/unit_tag.h"
 #include "storage/store_parts.h"
 

@@ -4,7 +4,7 @@
 #include "broker/dispatcher.h"
 #include "protocol/wire/header.h"
 #include "protocol/wire/numbers.pb.h"
-#include "protocol/wire/send_span.h"
+#include "protocol/wire/numbers/send_span.h"
 #include "storage/state_machine.h"
 
 #include <string>

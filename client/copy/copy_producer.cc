@@ -11,7 +11,7 @@
 #include "protocol/wire/message.pb.h"
 #include "protocol/wire/names.h"
 #include "protocol/wire/numbers.pb.h"
-#include "protocol/wire/send_span.h"
+#include "protocol/wire/numbers/send_span.h"
 
 #include <utility>
 

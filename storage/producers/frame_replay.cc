@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/producers/frame_replay.h"
 
+#include "protocol/wire/numbers/send_span.h"
 #include "protocol/wire/properties.h"
-#include "protocol/wire/send_span.h"
 #include "storage/producers/producer_table.h"
 #include "storage/timers/timers.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocol/wire/numbers.pb.h"
+#include "protocol/wire/numbers/send_span.h"
 #include "protocol/wire/properties.h"
 #include "protocol/wire/send_number.h"
-#include "protocol/wire/send_span.h"
 #include "tests/broker/broker_fixture.h"
 #include "tests/harness/http_get.h"
 #include "tests/harness/wait.h"

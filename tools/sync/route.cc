@@ -2,6 +2,7 @@
 #include "sync/route.h"
 
 #include "common/log.h"
+#include "sync/translate.h"
 
 #include <chrono>
 #include <utility>
@@ -46,6 +47,7 @@ void Route::stop() {
         return;
     }
     thread_.join();
+    mirrors_.stop();
     for (const auto& worker : workers_) {
         worker->stop();
     }
@@ -78,6 +80,7 @@ void Route::run() {
             set_problem(found ? "" : to_string(found.error()));
         }
         find_ends();
+        mirror();
     } while (wait(topics_.empty() ? kTickFirst : kTick));
 }
 
@@ -137,6 +140,25 @@ void Route::find_ends() {
             queue_ends_[queue.queue] = queue.max_offset;
         }
     }
+}
+
+/// Takes the offsets of the groups that are to follow to the target, now and then.
+void Route::mirror() {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (config_.mirror_groups.empty() || now < mirror_due_ || is_mirroring_.exchange(true)) {
+        return;
+    }
+    mirror_due_ = now + std::chrono::seconds(config_.mirror_seconds);
+    mirrors_.add([this] {
+        for (const std::string& group : config_.mirror_groups) {
+            const Result<std::string> done = translate(all_, config_.name, group, true);
+            if (!done && done.error().code != Errc::kNotFound) {  // it may have begun nothing yet
+                kLog.warn("mirror_failed",
+                          {{"route", config_.name}, {"group", group}, {"error", done.error()}});
+            }
+        }
+        is_mirroring_.store(false);
+    });
 }
 
 RouteReport Route::report() const {

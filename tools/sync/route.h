@@ -6,6 +6,7 @@
 #include "common/result.h"
 #include "sync/config/config.h"
 #include "sync/copy/route_worker.h"
+#include "sync/copy/task_pool.h"
 #include "sync/report/route_stats.h"
 #include "sync/topics.h"
 
@@ -48,11 +49,13 @@ private:
     Status prepare(const std::string& topic);
     void find_ends();
     void set_problem(const std::string& problem);
+    void mirror();
 
     const SyncConfig all_;
     const RouteConfig config_;
     std::vector<std::unique_ptr<RouteWorker>> workers_;
     Ends ends_;                                  // the thread's
+    SteadyTime mirror_due_{};                    // the thread's
     std::map<std::string, std::string> topics_;  // the thread's
 
     mutable Mutex mutex_;
@@ -60,6 +63,8 @@ private:
     bool is_stopping_ GANTRY_GUARDED_BY(mutex_) = false;
     std::string problem_ GANTRY_GUARDED_BY(mutex_);
     std::map<client::QueueId, std::int64_t> queue_ends_ GANTRY_GUARDED_BY(mutex_);
+    std::atomic<bool> is_mirroring_{false};
+    TaskPool mirrors_{1};
     std::thread thread_;
 };
 

@@ -26,6 +26,7 @@ constexpr Range kWindowBytes{64 << 10U, 60 * kMiB};
 constexpr Range kPullBytes{64 << 10U, 8 * kMiB};
 constexpr Range kParallelism{1, 64};
 constexpr Range kTimeouts{100, 300'000};
+constexpr Range kSeconds{1, 86'400};
 
 Status read_filter(TableReader& table, client::MessageSelector& filter) {
     std::string tag;
@@ -101,6 +102,11 @@ Status read_limits(TableReader& table, RouteConfig& route) {
 }
 
 Status check_ends(TableReader& table, const RouteConfig& route, const SyncConfig& config) {
+    for (const std::string& group : route.mirror_groups) {
+        if (const Status name = wire::check_group_name(group); !name) {
+            return table.refused("mirror_groups", name.error().detail);
+        }
+    }
     for (const auto& [key, cluster] : {std::pair{"from", route.from}, std::pair{"to", route.to}}) {
         if (config.clusters.count(cluster) == 0) {
             return table.refused(key, "\"" + cluster + "\" is no cluster of this file");
@@ -127,6 +133,7 @@ Result<RouteConfig> back_of(TableReader& table, const RouteConfig& route) {
     back.name += "-back";
     std::swap(back.from, back.to);
     back.text += "back";
+    back.mirror_groups.clear();  // a group is at one site
     return back;
 }
 
@@ -145,6 +152,8 @@ Status read_route(const toml::table& given, const std::string& source, SyncConfi
     GANTRY_TRY(read_handling(table, route));
     GANTRY_TRY(read_compression(table, route.compression));
     GANTRY_TRY(read_limits(table, route));
+    GANTRY_TRY(table.texts("mirror_groups", route.mirror_groups));
+    GANTRY_TRY(table.number("mirror_seconds", kSeconds, route.mirror_seconds));
     GANTRY_TRY(table.nothing_else());
     GANTRY_TRY(check_ends(table, route, config));
     std::ostringstream text;

@@ -49,8 +49,10 @@ struct RouteConfig {
     std::int64_t frame_bytes = std::int64_t{1} << 20U;
     std::int64_t window_bytes = std::int64_t{32} << 20U;  ///< unanswered, of one source queue
     std::int64_t pull_bytes = std::int64_t{4} << 20U;
-    std::int64_t timeout_ms = 10'000;  ///< of a request to the target
-    std::string text;                  ///< all of it, to tell whether it has changed
+    std::int64_t timeout_ms = 10'000;        ///< of a request to the target
+    std::vector<std::string> mirror_groups;  ///< whose offsets follow to the target
+    std::int64_t mirror_seconds = 30;
+    std::string text;  ///< all of it, to tell whether it has changed
 
     /// The topic that `topic` is copied to.
     std::string target_of(std::string_view topic) const;

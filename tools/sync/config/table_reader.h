@@ -29,6 +29,7 @@ public:
     TableReader(const toml::table& table, std::string source)
         : table_(table), source_(std::move(source)) {}
 
+    /// Values of that type; an absent key is success.
     Status text(std::string_view key, std::string& value);
     Status texts(std::string_view key, std::vector<std::string>& value);
     Status flag(std::string_view key, bool& value);

@@ -2,8 +2,8 @@
 #include "sync/copy/marks.h"
 
 #include "common/checksum.h"
+#include "protocol/wire/numbers/send_span.h"
 #include "protocol/wire/properties.h"
-#include "protocol/wire/send_span.h"
 
 #include <algorithm>
 #include <array>

@@ -20,6 +20,7 @@ public:
     /// `per_second` 0: no limit.
     explicit TokenBucket(std::int64_t per_second) : per_second_(per_second) {}
 
+    /// Whether anything may pass now.
     bool has_any(SteadyTime now) {
         const MutexLock lock(mutex_);
         refill_locked(now);
@@ -84,6 +85,7 @@ private:
 /// Threads   one.
 class Circuit {
 public:
+    /// Whether to ask the broker now; who is told so must tell what came of it.
     bool allows(SteadyTime now) {
         if (backoff_.failures() == 0) {
             return true;

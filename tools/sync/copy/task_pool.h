@@ -29,6 +29,7 @@ public:
     TaskPool(const TaskPool&) = delete;
     TaskPool& operator=(const TaskPool&) = delete;
 
+    /// Runs it when a thread is free.
     void add(UniqueFunction<void()> task) {
         const MutexLock lock(mutex_);
         tasks_.push_back(std::move(task));

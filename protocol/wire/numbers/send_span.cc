@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "protocol/wire/send_span.h"
+#include "protocol/wire/numbers/send_span.h"
 
 #include "protocol/wire/properties.h"
 
