@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/consumer.h"
+#include "tests/harness/build.h"
+#include "tests/harness/http_get.h"
+#include "tests/harness/programs.h"
+#include "tests/harness/wait.h"
+#include "tests/process/sync/sync_fixture.h"
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace gantry::harness {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kPatience{30'000};
+
+/// The daemon's queues that run.
+std::size_t running(const SyncProcess& sync) {
+    const Result<HttpAnswer> answer = http_get(sync.http_port(), "/api/v1/status");
+    std::size_t count = 0;
+    if (answer && answer->status == 200) {
+        const nlohmann::json status = nlohmann::json::parse(answer->body);
+        for (const nlohmann::json& route : status["routes"]) {
+            for (const nlohmann::json& queue : route["queues"]) {
+                count += queue["state"] == "running" ? 1 : 0;
+            }
+        }
+    }
+    return count;
+}
+
+/// Reads on with the group from where it has committed, up to `most` messages or to the end.
+std::vector<std::string> consume(const Site& site, const std::string& group, std::size_t most) {
+    client::PullConsumer::Options options;
+    options.group = group;
+    options.start_from.kind = client::StartFrom::Kind::kFirst;
+    auto consumer = client::PullConsumer::create(site.connect(), options).value();
+    require_ok(consumer->assign(consumer->queues("T").value()));
+    std::vector<std::string> bodies;
+    for (int quiet = 0; quiet < 5 && bodies.size() < most;) {
+        const auto messages = consumer->poll(milliseconds(200), most - bodies.size());
+        quiet = messages.empty() ? quiet + 1 : 0;
+        for (const client::MessageView& message : messages) {
+            bodies.emplace_back(message.body());
+        }
+    }
+    require_ok(consumer->commit());
+    return bodies;
+}
+
+}  // namespace
+
+TEST_SUITE("process/sync_share") {
+    TEST_CASE("two daemons share a route's queues, and one takes over from the other") {
+        Site a;
+        Site b;
+        const TempDirectory directory;
+        a.create("T", 6);
+        const std::string routes = routes_of({{"a", a.nameserver()}, {"b", b.nameserver()}},
+                                             route_of("r", "a", "b", "parallelism = 2"));
+        SyncProcess first(directory.path(), "first", routes);
+        SyncProcess second(directory.path(), "second", routes);
+        first.start();
+        second.start();
+        CHECK(wait_until(kPatience, [&] {
+            return running(first) >= 2 && running(second) >= 2 &&
+                   running(first) + running(second) == 6;
+        }));
+        a.send("T", "m", 600);
+        REQUIRE(b.wait_for("T", 600));
+        second.kill();
+        CHECK(wait_until(kPatience, [&] { return running(first) == 6; }));
+        a.send("T", "n", 600);
+        REQUIRE(b.wait_for("T", 1'200));
+        check_same(a.read("T"), b.read("T"));
+    }
+
+    TEST_CASE("a group that has read half at one site goes on at the other, and misses nothing") {
+        Site a;
+        Site b;
+        const TempDirectory directory;
+        a.create("T", 3);
+        b.create("T", 3);
+        SyncProcess sync(directory.path(),
+                         "sync",
+                         routes_of({{"a", a.nameserver()}, {"b", b.nameserver()}},
+                                   route_of("r", "a", "b", "direction = \"both\"")));
+        sync.start();
+        a.send("T", "a", 600);
+        b.send("T", "b", 300);
+        a.send("T", "aa", 300);
+        REQUIRE(a.wait_for("T", 1'200));
+        REQUIRE(b.wait_for("T", 1'200));
+        const std::vector<std::string> at_a = consume(a, "g", 500);
+        REQUIRE(at_a.size() == 500);
+        CHECK(wait_until(kPatience, [&] {  // committed: how far the way back has come
+            return metric(sync.http_port(), "gantry_sync_lag_messages{route=\"r-back\"}")
+                       .value_or(1) == 0;
+        }));
+        const Result<ProgramRun> moved = run_program(
+            GANTRY_SYNC_EXECUTABLE,
+            {"translate", sync.routes_file().string(), "--route", "r", "--group", "g", "--apply"});
+        REQUIRE(moved);
+        REQUIRE_MESSAGE(moved->code == 0, moved->err);
+        const std::vector<std::string> at_b = consume(b, "g", 2'000);
+        std::set<std::string> all(at_a.begin(), at_a.end());
+        const std::size_t before = all.size();
+        all.insert(at_b.begin(), at_b.end());
+        CHECK(before == 500);
+        CHECK(all.size() == 1'200);
+        MESSAGE("read twice: " << at_a.size() + at_b.size() - 1'200);
+        CHECK(at_b.size() < 1'200);
+    }
+
+    TEST_CASE("a link of 100 ms is as fast as one without delay") {
+        constexpr int kMessages = kIsSanitized ? 20'000 : 60'000;
+        Site a;
+        Site b;
+        const TempDirectory directory;
+        a.create("T1", 4);
+        b.create("near-T1", 4);
+        b.create("far-T1", 4);
+        FarView far(b, {"near-T1", "far-T1"}, 4);
+        a.send("T1", std::string(1'000, 'x'), kMessages);
+        std::map<std::string, double> took;
+        for (const std::string& name : {"near", "far"}) {
+            far.link().delay(milliseconds(name == "near" ? 0 : 50));  // each way
+            SyncProcess sync(
+                directory.path(),
+                name,
+                routes_of({{"a", a.nameserver()}, {"b", far.nameserver()}},
+                          route_of(name, "a", "b", "rename = \"" + name + "-{topic}\"")));
+            sync.start();
+            const auto begin = std::chrono::steady_clock::now();
+            REQUIRE(b.wait_for(name + "-T1", kMessages));
+            took[name] =
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+            sync.kill();
+        }
+        MESSAGE(kMessages << " of 1 kB: " << took["near"] << " s without delay, " << took["far"]
+                          << " s with 100 ms round trip");
+        CHECK(took["far"] < took["near"] * 1.5 + 2);  // starting takes some round trips
+    }
+}
+
+}  // namespace gantry::harness
