@@ -3,34 +3,12 @@
 
 #include "broker/dispatcher.h"
 #include "protocol/wire/header.h"
-#include "protocol/wire/numbers.pb.h"
 #include "protocol/wire/numbers/send_span.h"
-#include "storage/state_machine.h"
+#include "storage/producers/send_numbers.h"
 
 #include <string>
 
 namespace gantry::broker {
-namespace {
-
-Answer list_of(storage::ProducerTable& table, const std::string& topic) {
-    wire::ProducerStates all;
-    table.save(all);
-    wire::SendNumberList list;
-    for (const wire::ProducerQueue& known : all.queues()) {
-        if (all.topics(known.topic()) == topic) {
-            wire::SendNumberList::Entry& entry = *list.add_entries();
-            entry.set_producer(known.producer());
-            entry.set_queueid(static_cast<std::uint32_t>(known.queueid()));
-            entry.set_epoch(known.epoch());
-            entry.set_next(known.next());
-        }
-    }
-    Answer answer;
-    answer.body = list.SerializeAsString();
-    return answer;
-}
-
-}  // namespace
 
 void NumberHandler::add_to(Dispatcher& dispatcher) {
     dispatcher.add(wire::kListSendNumbers, *this, &NumberHandler::list);
@@ -50,8 +28,10 @@ void NumberHandler::list(Call& call) {
         call.fail(wire::ResponseCode::kTopicNotExist, "topic[" + request.topic() + "] not exist");
         return;
     }
-    answer_from_pool(call, [&table = context_.store->state().producers(), topic = request.topic()] {
-        return list_of(table, topic);
+    answer_from_pool(call, [store = context_.store, topic = request.topic()] {
+        Answer answer;
+        answer.body = storage::send_numbers_of(*store, topic).SerializeAsString();
+        return answer;
     });
 }
 

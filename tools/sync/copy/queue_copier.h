@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -101,6 +102,8 @@ public:
 
     /// Whether there is a frame to send and room in the window.
     bool has_frame() const noexcept;
+    /// Where it goes; has_frame() holds.
+    const client::QueueId& next_target() const noexcept;
     /// That frame; has_frame() holds.
     client::CopiedFrame next_frame();
     /// It is stored.
@@ -126,6 +129,8 @@ public:
 
     const CopyCounts& counts() const noexcept { return counts_; }
 
+    /// Adds the bytes that are under way, by target broker.
+    void add_flying(std::map<std::string, std::int64_t>& bytes) const;
     /// Index of a queue among targets().
     std::size_t index_of(const client::QueueId& target) const noexcept;
 
@@ -140,6 +145,13 @@ private:
         bool is_stored = false;
     };
 
+    /// A message that was refused alone, until it is sure that nobody else has stored it.
+    struct Suspect {
+        std::int64_t first = 0;  ///< number of its frame
+        std::int64_t offset = 0;
+        std::string why;
+    };
+
     /// What goes to one target queue.
     struct Stream {
         std::uint32_t epoch = 0;
@@ -151,7 +163,9 @@ private:
 
     Stream& stream_for(const client::MessageView& message);
     std::size_t take_messages(Stream& stream, client::CopiedFrame& frame, Flight& flight);
-    bool is_open(const Stream& stream) const noexcept;
+    static bool is_open(const Stream& stream) noexcept;
+    std::size_t next_stream() const noexcept;
+    void pass_over(const Suspect& suspect);
     void drop_all();
 
     const client::QueueId source_;
@@ -170,7 +184,8 @@ private:
     std::int64_t flying_bytes_ = 0;
     std::int64_t single_until_ = -1;  ///< below it frames have one message
     std::int64_t refused_ = -1;       ///< number of the frame that was refused last
-    std::set<std::int64_t> skips_;    ///< offsets that are passed over: refused alone
+    std::optional<Suspect> suspect_;
+    std::set<std::int64_t> skips_;  ///< offsets that are passed over: refused alone
     WallMs oldest_ms_ = 0;
     CopyCounts counts_;
 };
