@@ -67,7 +67,28 @@ std::int64_t QueueCopier::recovered(const Recovery& found) {
     }
     state_ = State::kRunning;
     read_next_ = done_ = start;
+    if (const std::optional<Suspect> suspect = std::exchange(suspect_, std::nullopt);
+        suspect && is_refused && suspect->first == refused_) {
+        pass_over(*suspect);
+    }
     return start;
+}
+
+/// The target refuses it, and has not got it from anybody else.
+void QueueCopier::pass_over(const Suspect& suspect) {
+    kLog.error("message_refused",
+               {{"topic", source_.topic},
+                {"broker", source_.broker},
+                {"queue", source_.queue},
+                {"offset", suspect.offset},
+                {"error", suspect.why}});
+    ++counts_.lost;
+    if (rule_.on_loss == OnLoss::kStop) {
+        stand("the target refuses the message at offset " + std::to_string(suspect.offset) + ": " +
+              suspect.why);
+    } else {
+        skips_.insert(suspect.offset);
+    }
 }
 
 void QueueCopier::failed(const Error& error, SteadyTime now, Random& random) {
@@ -98,20 +119,7 @@ void QueueCopier::refused(std::int64_t first, const Error& error, SteadyTime now
     refused_ = first;
     single_until_ = std::max(single_until_, flight->end);
     if (is_alone) {
-        const std::int64_t offset = flight->first_message;
-        kLog.error("message_refused",
-                   {{"topic", source_.topic},
-                    {"broker", source_.broker},
-                    {"queue", source_.queue},
-                    {"offset", offset},
-                    {"error", error}});
-        ++counts_.lost;
-        if (rule_.on_loss == OnLoss::kStop) {
-            stand("the target refuses the message at offset " + std::to_string(offset) + ": " +
-                  error.detail);
-            return;
-        }
-        skips_.insert(offset);
+        suspect_ = Suspect{first, flight->first_message, error.detail};
     }
     failed(error, now, random);
 }
@@ -196,14 +204,22 @@ void QueueCopier::lost(const client::LostMessages& lost) {
     read_next_ = lost.to;
 }
 
-bool QueueCopier::is_open(const Stream& stream) const noexcept {
+bool QueueCopier::is_open(const Stream& stream) noexcept {
     return !stream.waiting.empty() && stream.flights.size() < kFlightsMax;
 }
 
 bool QueueCopier::has_frame() const noexcept {
     return state_ == State::kRunning && flying_bytes_ < rule_.window_bytes &&
-           std::any_of(
-               streams_.begin(), streams_.end(), [this](const Stream& s) { return is_open(s); });
+           std::any_of(streams_.begin(), streams_.end(), is_open);
+}
+
+std::size_t QueueCopier::next_stream() const noexcept {
+    const auto found = std::find_if(streams_.begin(), streams_.end(), is_open);
+    return static_cast<std::size_t>(found - streams_.begin());
+}
+
+const client::QueueId& QueueCopier::next_target() const noexcept {
+    return targets_[next_stream()];
 }
 
 std::size_t QueueCopier::take_messages(Stream& stream, client::CopiedFrame& frame, Flight& flight) {
@@ -226,10 +242,7 @@ std::size_t QueueCopier::take_messages(Stream& stream, client::CopiedFrame& fram
 }
 
 client::CopiedFrame QueueCopier::next_frame() {
-    std::size_t at = 0;
-    while (!is_open(streams_[at])) {
-        ++at;
-    }
+    const std::size_t at = next_stream();
     Stream& stream = streams_[at];
     client::CopiedFrame frame;
     Flight flight;
@@ -310,6 +323,14 @@ std::int64_t QueueCopier::flying() const noexcept {
         frames += stream.flights.size();
     }
     return static_cast<std::int64_t>(frames);
+}
+
+void QueueCopier::add_flying(std::map<std::string, std::int64_t>& bytes) const {
+    for (std::size_t i = 0; i < streams_.size(); ++i) {
+        for (const Flight& flight : streams_[i].flights) {
+            bytes[targets_[i].broker] += flight.is_stored ? 0 : flight.bytes;
+        }
+    }
 }
 
 std::size_t QueueCopier::index_of(const client::QueueId& target) const noexcept {

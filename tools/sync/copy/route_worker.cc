@@ -20,6 +20,7 @@ constexpr milliseconds kBusyPoll{2};  // answers are waited for
 constexpr milliseconds kCommitEvery{1'000};
 constexpr milliseconds kPublishEvery{200};
 constexpr std::size_t kAskers = 2;
+constexpr std::int64_t kConnectionBytesMax = std::int64_t{40} << 20U;  // it takes 64 MiB
 constexpr std::uint64_t kClientMemory = std::uint64_t{256} << 20U;
 
 Result<std::shared_ptr<client::Client>> client_of(const std::vector<std::string>& nameservers) {
@@ -312,19 +313,34 @@ bool RouteWorker::read() {
     return !messages.empty();
 }
 
+/// A frame of each queue in turn, as long as limits and connections have room.
 void RouteWorker::send() {
+    std::map<std::string, std::int64_t> flying;
     for (const auto& [queue, copier] : copiers_) {
-        while (copier->has_frame()) {
-            const SteadyTime now = std::chrono::steady_clock::now();
-            if (!limits_->bytes.has_any(now) || !limits_->messages.has_any(now)) {
-                return;
-            }
-            send_one(*copier);
+        copier->add_flying(flying);
+    }
+    std::size_t idle = 0;  // queues that follow each other with nothing to send
+    while (idle < copiers_.size()) {
+        auto next = copiers_.upper_bound(last_sent_);
+        next = next == copiers_.end() ? copiers_.begin() : next;
+        last_sent_ = next->first;
+        QueueCopier& copier = *next->second;
+        if (!copier.has_frame() || flying[copier.next_target().broker] >= kConnectionBytesMax) {
+            ++idle;
+            continue;
         }
+        const SteadyTime now = std::chrono::steady_clock::now();
+        if (!limits_->bytes.has_any(now) || !limits_->messages.has_any(now)) {
+            return;
+        }
+        const std::string broker = copier.next_target().broker;
+        flying[broker] += send_one(copier);
+        idle = 0;
     }
 }
 
-void RouteWorker::send_one(QueueCopier& copier) {
+/// Returns its bytes.
+std::int64_t RouteWorker::send_one(QueueCopier& copier) {
     const client::CopiedFrame frame = copier.next_frame();
     Event event;
     event.is_send = true;
@@ -348,6 +364,7 @@ void RouteWorker::send_one(QueueCopier& copier) {
         event.sent = sent.error();
         answered(copier, event);
     }
+    return bytes;
 }
 
 /// Queues whose window is full are not read further.

@@ -91,7 +91,7 @@ private:
     void ask(QueueCopier& copier);
     bool read();
     void send();
-    void send_one(QueueCopier& copier);
+    std::int64_t send_one(QueueCopier& copier);
     void keep_pace();
     void commit(bool is_last);
     void publish();
@@ -118,6 +118,7 @@ private:
     std::map<client::QueueId, std::unique_ptr<QueueCopier>> copiers_;
     std::map<std::string, Circuit> circuits_;  // by target broker
     std::map<client::QueueId, std::int64_t> committed_;
+    client::QueueId last_sent_;
     Random random_{random_seed()};
     std::uint32_t commit_rounds_ = 0;
     SteadyTime commit_due_{};
