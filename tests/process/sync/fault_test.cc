@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <string>
 #include <thread>
 
@@ -17,6 +18,12 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr int kRate = kIsSanitized ? 1'500 : 4'000;
+
+/// GANTRY_TEST_FAULTS makes a test longer.
+int faults_or(int otherwise) {
+    const char* const given = std::getenv("GANTRY_TEST_FAULTS");
+    return given != nullptr ? std::atoi(given) : otherwise;
+}
 
 void pause(Random& random, std::uint64_t ms_max) {
     std::this_thread::sleep_for(milliseconds(20 + random.below(ms_max)));  // sleeps: so come faults
@@ -37,7 +44,7 @@ TEST_SUITE("process/sync_faults") {
                                    route_of("r", "a", "b", "frame_bytes = 4096")));
         sync.start();
         Flood flood(a, "T", kRate);
-        for (int kill = 0; kill < 12; ++kill) {
+        for (int kill = 0; kill < faults_or(12); ++kill) {
             pause(random, 400);
             sync.kill();
             sync.start();
@@ -59,7 +66,7 @@ TEST_SUITE("process/sync_faults") {
                                    route_of("r", "a", "b", "frame_bytes = 8192")));
         sync.start();
         Flood flood(a, "T", kRate);
-        for (int kill = 0; kill < 6; ++kill) {
+        for (int kill = 0; kill < faults_or(6); ++kill) {
             pause(random, 500);
             const std::uint64_t who = random.below(3);
             if (who == 0) {
@@ -91,7 +98,7 @@ TEST_SUITE("process/sync_faults") {
         first.start();
         second.start();
         Flood flood(a, "T", kRate);
-        for (int fault = 0; fault < 8; ++fault) {
+        for (int fault = 0; fault < faults_or(8); ++fault) {
             pause(random, 400);
             switch (random.below(4)) {
                 case 0:
