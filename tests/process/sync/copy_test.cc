@@ -119,7 +119,7 @@ TEST_SUITE("process/sync") {
         pair.sync.start();
         REQUIRE(pair.b.wait_for("T", 600));
         const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-        CHECK(took.count() > 0.5);  // 600 messages and a second's worth at once; frames are whole
+        CHECK(took.count() > 1.5);  // 600 messages, of which a second's worth passes at once
     }
 
     TEST_CASE("check tells what is there and what is wrong") {

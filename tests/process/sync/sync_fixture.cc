@@ -102,7 +102,9 @@ void Site::create(const std::string& topic, int queues) {
 
 void Site::send(const std::string& topic, const std::string& prefix, int count) {
     constexpr int kKeys = 10;
-    auto producer = client::Producer::create(connect(), {}).value();
+    client::Producer::Options options;
+    options.batch_bytes_max = 2'048;  // they spread over the queues
+    auto producer = client::Producer::create(connect(), options).value();
     std::atomic<int> failed{0};
     for (int i = 0; i < count; ++i) {
         client::Message message;

@@ -13,9 +13,8 @@ namespace gantry::sync {
 namespace {
 
 constexpr Logger kLog("sync");
-constexpr std::size_t kFlightsMax = 64;            // of one target queue
-constexpr std::size_t kFrameMessagesMax = 16'384;  // a broker takes 65,536
-constexpr std::int64_t kMessageOverhead = 256;     // of a record beside its body, about
+constexpr std::size_t kFlightsMax = 64;         // of one target queue
+constexpr std::int64_t kMessageOverhead = 256;  // of a record beside its body, about
 
 std::int64_t bytes_of(const client::MessageView& message) {
     return static_cast<std::int64_t>(message.body().size() + message.raw_properties().size()) +
@@ -224,7 +223,7 @@ const client::QueueId& QueueCopier::next_target() const noexcept {
 
 std::size_t QueueCopier::take_messages(Stream& stream, client::CopiedFrame& frame, Flight& flight) {
     const client::MessageView& front = stream.waiting.front();
-    const std::size_t most = front.queue_offset() < single_until_ ? 1 : kFrameMessagesMax;
+    const std::size_t most = front.queue_offset() < single_until_ ? 1 : rule_.frame_messages;
     flight.first_message = front.queue_offset();
     flight.store_ms = front.store_ms();
     while (!stream.waiting.empty() && frame.messages.size() < most) {

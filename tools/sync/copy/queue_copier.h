@@ -28,6 +28,7 @@ struct CopyRule {
     bool local_only = false;
     std::int64_t frame_bytes = std::int64_t{1} << 20U;
     std::int64_t window_bytes = std::int64_t{32} << 20U;
+    std::size_t frame_messages = 16'384;  ///< a broker takes 65,536
 };
 
 /// How far both sides say a queue is.

@@ -30,6 +30,30 @@ Result<std::shared_ptr<client::Client>> client_of(const std::vector<std::string>
     return client::Client::start(options);
 }
 
+CopyRule rule_of(const RouteConfig& route, const std::string& target_topic) {
+    constexpr std::int64_t kFramesPerSecond = 20;  // at least, where a rate is limited
+    constexpr std::int64_t kFrameBytesMin = 1'024;
+    CopyRule rule;
+    rule.from = route.from;
+    rule.to = route.to;
+    rule.target_topic = target_topic;
+    rule.mapping = route.queues;
+    rule.on_loss = route.on_loss;
+    rule.local_only = route.local_only;
+    rule.frame_bytes = route.frame_bytes;
+    rule.window_bytes = route.window_bytes;
+    if (route.bytes_per_second > 0) {
+        rule.frame_bytes = std::min(
+            rule.frame_bytes, std::max(kFrameBytesMin, route.bytes_per_second / kFramesPerSecond));
+    }
+    if (route.messages_per_second > 0) {
+        const std::int64_t most =
+            std::max<std::int64_t>(1, route.messages_per_second / kFramesPerSecond);
+        rule.frame_messages = std::min(rule.frame_messages, static_cast<std::size_t>(most));
+    }
+    return rule;
+}
+
 }  // namespace
 
 RouteWorker::RouteWorker(const RouteConfig& route, std::shared_ptr<RouteLimits> limits)
@@ -155,17 +179,8 @@ void RouteWorker::take_assignment() {
             continue;  // a retry topic of the group
         }
         if (copiers_.count(queue) == 0) {
-            CopyRule rule;
-            rule.from = route_.from;
-            rule.to = route_.to;
-            rule.target_topic = topic->second;
-            rule.mapping = route_.queues;
-            rule.on_loss = route_.on_loss;
-            rule.local_only = route_.local_only;
-            rule.frame_bytes = route_.frame_bytes;
-            rule.window_bytes = route_.window_bytes;
             copiers_[queue] = std::make_unique<QueueCopier>(
-                queue, rule, stream_of(route_.name, route_.from, queue));
+                queue, rule_of(route_, topic->second), stream_of(route_.name, route_.from, queue));
         }
         mine.insert(std::move(queue));
     }
