@@ -81,7 +81,8 @@ std::map<std::uint64_t, std::int64_t> next_numbers(BrokerFixture& f) {
     const Answer answer = f.native().call(wire::kListSendNumbers, &request);
     REQUIRE_MESSAGE(answer.summary() == "0", answer.summary());
     std::map<std::uint64_t, std::int64_t> next;
-    for (const auto& entry : answer.body_as<wire::SendNumberList>().entries()) {
+    const auto list = answer.body_as<wire::SendNumberList>();
+    for (const auto& entry : list.entries()) {
         next[entry.producer()] = entry.next();
     }
     return next;
