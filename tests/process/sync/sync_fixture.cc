@@ -103,9 +103,13 @@ void Site::create(const std::string& topic, int queues) {
 void Site::send(const std::string& topic, const std::string& prefix, int count) {
     constexpr int kKeys = 10;
     client::Producer::Options options;
-    options.batch_bytes_max = 2'048;  // they spread over the queues
+    options.in_flight_max = static_cast<std::uint32_t>(count);
     auto producer = client::Producer::create(connect(), options).value();
+    const std::vector<client::QueueId> queues = producer->queues(topic).value();
     std::atomic<int> failed{0};
+    const auto done = [&failed](const Result<client::SendReceipt>& receipt) {
+        failed += receipt ? 0 : 1;
+    };
     for (int i = 0; i < count; ++i) {
         client::Message message;
         message.topic = topic;
@@ -113,9 +117,8 @@ void Site::send(const std::string& topic, const std::string& prefix, int count) 
         message.tag = i % 2 == 0 ? "even" : "odd";
         message.keys = {"k" + std::to_string(i % kKeys)};
         message.properties = {{"number", std::to_string(i)}};
-        require_ok(producer->send_async(
-            std::move(message),
-            [&failed](const Result<client::SendReceipt>& receipt) { failed += receipt ? 0 : 1; }));
+        const client::QueueId& queue = queues[static_cast<std::size_t>(i) % queues.size()];
+        require_ok(producer->send_async_to(std::move(message), queue, done));
     }
     require_ok(producer->close(kPatience));
     REQUIRE(failed == 0);

@@ -81,7 +81,8 @@ public:
 
     std::shared_ptr<client::Client> connect() const;
     void create(const std::string& topic, int queues);
-    /// Sends "<prefix>0", "<prefix>1", ... with keys "k0" to "k9" in turn; waits for all.
+    /// Sends "<prefix>0", "<prefix>1", ... to the queues in turn, with keys "k0" to "k9" in turn;
+    /// waits for all.
     void send(const std::string& topic, const std::string& prefix, int count);
     /// Everything in the topic's queues, by queue and offset.
     std::vector<Found> read(const std::string& topic) const;
