@@ -61,7 +61,8 @@ std::int64_t committed(const Site& site, const std::string& group) {
     options.group = group;
     auto consumer = client::PullConsumer::create(site.connect(), options).value();
     std::int64_t sum = 0;
-    for (const client::QueueId& queue : consumer->queues("T").value()) {
+    const std::vector<client::QueueId> queues = consumer->queues("T").value();
+    for (const client::QueueId& queue : queues) {
         const auto offset = consumer->committed(queue);
         sum += offset ? offset->value_or(0) : 0;
     }
