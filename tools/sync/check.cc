@@ -7,6 +7,7 @@
 #include "client/copy/copy_producer.h"
 #include "sync/topics.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 #include <vector>
@@ -73,7 +74,9 @@ public:
         if (!topics) {
             note("cluster " + route_.from, topics.error());
         } else if (topics->empty()) {
-            note("topics", {Errc::kNotFound, "none of the source fits"});
+            if (!is_fed()) {
+                note("topics", {Errc::kNotFound, "none of the source fits"});
+            }
         } else {
             for (const std::string& topic : *topics) {
                 check_topic(*ends, topic);
@@ -86,6 +89,14 @@ private:
     void note(const std::string& where, const Error& error) {
         problems_.push_back("route " + route_.name + (where.empty() ? "" : ", " + where) + ": " +
                             to_string(error));
+    }
+
+    /// Whether another route may bring the source its topics.
+    bool is_fed() const {
+        return std::any_of(
+            config_.routes.begin(), config_.routes.end(), [this](const RouteConfig& other) {
+                return other.to == route_.from && other.create_topics;
+            });
     }
 
     void check_topic(Ends& ends, const std::string& topic) {

@@ -135,6 +135,9 @@ public:
         for (const auto& [queue, offset] : committed) {
             GANTRY_TRY(translate_queue(queue, offset, found));
         }
+        for (const auto& [queue, offset] : committed) {
+            GANTRY_TRY(add_others(route_.target_of(queue.topic), found));
+        }
         if (back_) {
             for (auto& [queue, offset] : found) {
                 GANTRY_ASSIGN_OR_RETURN(const std::int64_t most, limit_of(queue, committed));
@@ -187,6 +190,19 @@ private:
                 GANTRY_ASSIGN_OR_RETURN(const std::int64_t place, place_of(target, queue, offset));
                 const auto known = found.try_emplace(target, place).first;
                 known->second = std::min(known->second, place);
+            }
+        }
+        return ok();
+    }
+
+    /// The target queues that no copy has come to: what is in them was first sent there.
+    Status add_others(const std::string& topic, Offsets& found) {
+        GANTRY_ASSIGN_OR_RETURN(const std::vector<QueueId> targets, producer_->queues(topic));
+        for (const QueueId& target : targets) {
+            if (found.count(target) == 0) {
+                GANTRY_ASSIGN_OR_RETURN(found[target],
+                                        back_ ? target_.consumer().max_offset(target)
+                                              : target_.consumer().min_offset(target));
             }
         }
         return ok();

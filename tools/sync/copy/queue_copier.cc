@@ -65,6 +65,7 @@ std::int64_t QueueCopier::recovered(const Recovery& found) {
         single_until_ = -1;
     }
     state_ = State::kRunning;
+    reason_.clear();
     read_next_ = done_ = start;
     if (const std::optional<Suspect> suspect = std::exchange(suspect_, std::nullopt);
         suspect && is_refused && suspect->first == refused_) {
@@ -279,7 +280,6 @@ void QueueCopier::stored(std::int32_t target, std::int64_t first) {
         skips_.erase(skips_.begin(), skips_.lower_bound(stream.acked));
     }
     backoff_.succeeded();
-    reason_.clear();
     for (const Stream& each : streams_) {
         if (!each.flights.empty()) {
             oldest_ms_ = each.flights.front().store_ms;
