@@ -82,11 +82,11 @@ void QueueCopier::pass_over(const Suspect& suspect) {
                 {"queue", source_.queue},
                 {"offset", suspect.offset},
                 {"error", suspect.why}});
-    ++counts_.lost;
     if (rule_.on_loss == OnLoss::kStop) {
         stand("the target refuses the message at offset " + std::to_string(suspect.offset) + ": " +
               suspect.why);
     } else {
+        ++counts_.lost;
         skips_.insert(suspect.offset);
     }
 }
@@ -188,7 +188,6 @@ void QueueCopier::lost(const client::LostMessages& lost) {
     if (state_ != State::kRunning || lost.to <= read_next_) {
         return;
     }
-    counts_.lost += static_cast<std::uint64_t>(lost.to - std::max(lost.from, read_next_));
     const std::string what = "messages " + std::to_string(std::max(lost.from, read_next_)) +
                              " to " + std::to_string(lost.to - 1) + " are gone at the source: " +
                              std::string(client::name_of(lost.reason));
@@ -201,6 +200,7 @@ void QueueCopier::lost(const client::LostMessages& lost) {
                 {"broker", source_.broker},
                 {"queue", source_.queue},
                 {"what", what}});
+    counts_.lost += static_cast<std::uint64_t>(lost.to - std::max(lost.from, read_next_));
     read_next_ = lost.to;
 }
 
