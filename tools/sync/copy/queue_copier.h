@@ -44,7 +44,7 @@ struct CopyCounts {
     std::uint64_t messages = 0;
     std::uint64_t bytes = 0;
     std::uint64_t skipped = 0;  ///< were in the target's cluster before
-    std::uint64_t lost = 0;     ///< gone at the source, or refused by the target
+    std::uint64_t lost = 0;     ///< passed over: gone at the source, or refused by the target
     std::uint64_t retries = 0;  ///< frames that failed
     std::uint64_t rewinds = 0;  ///< the target had lost what it had acknowledged
 };
