@@ -80,6 +80,7 @@ Site::Site(std::size_t brokers, const Settings& broker_settings) {
     options.broker_settings = broker_settings;
     options.broker_settings["store.segment_bytes"] = "32MiB";
     options.broker_settings["store.prefault_bytes"] = "0";
+    options.broker_settings["store.checkpoint_bytes"] = "4MiB";  // a start reads no more
     options.broker_settings["store.free_bytes_min"] = "0";
     auto started = Cluster::start(options);
     REQUIRE_MESSAGE(started, (started ? "" : to_string(started.error())));
