@@ -422,9 +422,14 @@ void RouteWorker::commit(bool is_last) {
         }
     }
     const auto write = [this, items = std::move(items)] {
+        std::set<std::string> away;  // asked once: others may be waiting for the end
         for (const Item& item : items) {
+            if (away.count(item.queue.broker) != 0) {
+                continue;
+            }
             const Status done = progress_->commit(item.queue, item.done, item.covered);
             if (!done) {
+                away.insert(item.queue.broker);
                 kLog.warn("commit_failed",
                           {{"route", route_.name},
                            {"topic", item.queue.topic},
