@@ -132,6 +132,26 @@ TEST_SUITE("process/sync_share") {
         CHECK(at_b.size() < 900);
     }
 
+    TEST_CASE("a group's offsets follow it to the target by themselves") {
+        Site a;
+        Site b;
+        const TempDirectory directory;
+        a.create("T", 2);
+        SyncProcess sync(
+            directory.path(),
+            "sync",
+            routes_of({{"a", a.nameserver()}, {"b", b.nameserver()}},
+                      route_of("r", "a", "b", "mirror_groups = [\"g\"]\nmirror_seconds = 1")));
+        sync.start();
+        a.send("T", "a", 400);
+        REQUIRE(b.wait_for("T", 400));
+        CHECK(consume(a, "g", 150).size() == 150);
+        CHECK(wait_until(kPatience, [&] { return committed(b, "g") == 150; }));
+        CHECK(consume(a, "g", 100).size() == 100);
+        CHECK(wait_until(kPatience, [&] { return committed(b, "g") == 250; }));
+        CHECK(consume(b, "g", 1'000).size() == 150);
+    }
+
     TEST_CASE("a link of 100 ms is as fast as one without delay") {
         const char* const given = std::getenv("GANTRY_TEST_MESSAGES");
         const int messages = given != nullptr ? std::atoi(given) : kIsSanitized ? 20'000 : 60'000;
