@@ -1,51 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "broker/serving/client_port.h"
+#include "broker/serving/progress_relay.h"
 #include "broker/settings.h"
 #include "common/clock.h"
 #include "common/file_system.h"
 #include "common/metrics.h"
 #include "common/result.h"
-#include "protocol/net/connection.h"
 #include "protocol/net/daemon.h"
-#include "protocol/net/event_loop.h"
 #include "protocol/net/http_server.h"
-#include "protocol/net/server.h"
 #include "storage/store.h"
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
-#include <vector>
 
 namespace gantry::broker {
 
-struct Context;
-class LoopState;
+class AloneReplica;
+class ReplicaInfo;
+class ReplicaNode;
+class Serving;
 
-/// A running broker: the store, the loops that serve clients, the links to the nameservers.
+/// A running broker: its ports, and either a store and what serves clients from it, or with
+/// replication.mode the member of a group that has both.
 ///
-///   client --frame--> loop: Dispatcher -> handler -> Store::append / read -> reply
-///                                          (pool: queries; store: cold reads)
+///   alone     Store <- Serving
+///   member    ReplicaNode: Store <- Serving, one after the other as roles change
 ///
-/// Threads   start, stop: any, but not a loop's. Loops are called "broker-0" ..., the pool's
-///           threads "query".
+/// Threads   start, stop: any, but not a loop's.
 /// Errors    start: kRefused for settings, kConflict when a port is in use or another process has
 ///           the store, what Store::open gives.
 /// Lifetime  `clock` and `files` outlive it.
-class Broker final : public net::Daemon, private net::ConnectionHandler {
+class Broker final : public net::Daemon {
     struct Private {};
 
 public:
     /// For start only.
-    Broker(Private, const BrokerOptions& options, Clock& clock, FileSystem& files);
+    Broker(Private,
+           const BrokerOptions& options,
+           Clock& clock,
+           FileSystem& files,
+           ReplicaInfo* replica);
     ~Broker() override;
 
     /// Opens the store, serves, and registers with the nameservers; waits for the first
-    /// registration at most two seconds.
+    /// registration, and for a role in the group, at most two seconds each.
+    /// `replica`, of a broker that is told what it is by a test, outlives it.
     static Result<std::unique_ptr<Broker>> start(const BrokerOptions& options,
                                                  Clock& clock,
-                                                 FileSystem& files);
+                                                 FileSystem& files,
+                                                 ReplicaInfo* replica = nullptr);
 
     std::uint16_t port() const override;
     std::uint16_t http_port() const override;
@@ -54,44 +61,33 @@ public:
 
     const BrokerOptions& options() const noexcept { return options_; }
 
-    /// Unregisters, answers what waits, flushes and closes the store.
+    /// A master hands over to a slave in sync, if there is one. Unregisters, answers what waits,
+    /// flushes and closes the store.
     void stop() override;
 
     const MetricRegistry& metrics() const noexcept { return metrics_; }
 
-    /// For tests and tools in the same process.
-    storage::Store& store() noexcept { return *store_; }
+    /// For tests and tools in the same process. Of a member: not while its role changes.
+    storage::Store& store() noexcept;
 
 private:
-    struct Handlers;
-
-    void on_open(net::Connection& connection) override;
-    void on_frame(const net::Received& frame) override;
-    void on_close(net::Connection& connection, const Error& why) override;
-
     Status open();
-    Status open_loops();
-    Status listen();
-    Status open_store();
+    Status open_alone();
     Status open_http();
-    void add_gauges();
-    void start_serving();
-    void wait_for_registration() const;
-    void settle();
-    void run_on(LoopState& loop, const std::function<void()>& work) const;
+    void stop_alone();
     std::string why_not_ready() const;
 
     const BrokerOptions options_;
     Clock& clock_;
     FileSystem& files_;
     MetricRegistry metrics_;
-    std::vector<std::unique_ptr<net::EventLoop>> loops_;
+    std::optional<ClientPort> place_;
+    std::unique_ptr<AloneReplica> alone_;
+    ReplicaInfo& replica_;
+    std::shared_ptr<ProgressRelay> progress_;
     std::unique_ptr<storage::Store> store_;
-    std::unique_ptr<Context> context_;
-    std::unique_ptr<Handlers> handlers_;
-    std::vector<std::unique_ptr<LoopState>> loop_states_;
-    std::unique_ptr<net::Server> server_;
-    std::unique_ptr<net::Server> vip_server_;
+    std::unique_ptr<Serving> serving_;
+    std::unique_ptr<ReplicaNode> node_;
     std::unique_ptr<net::HttpServer> http_;
     bool is_running_ = false;
 };

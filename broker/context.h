@@ -6,6 +6,7 @@
 #include "broker/delivery/queue_notices.h"
 #include "broker/flow/flow_control.h"
 #include "broker/order/queue_locks.h"
+#include "broker/replication/replica_info.h"
 #include "broker/settings.h"
 #include "broker/work_pool.h"
 #include "common/clock.h"
@@ -45,6 +46,7 @@ struct Context {
           jump_notices(c, "offset out of range"),
           flow(o),
           memory(o.memory_bytes_max),
+          acks_are_async(o.replication.acks == "async"),
           pool(static_cast<std::size_t>(o.query_threads), kPoolTasksMax) {}
 
     static constexpr std::size_t kPoolTasksMax = 100'000;
@@ -60,6 +62,9 @@ struct Context {
     QueueNotices jump_notices;
     FlowControl flow;
     net::MemoryMeter memory;
+    AloneReplica alone;
+    ReplicaInfo* replica = &alone;  ///< never null
+    const bool acks_are_async;      ///< replication.acks
     storage::Store* store = nullptr;
     Registrar* registrar = nullptr;
     TimerService* timers = nullptr;

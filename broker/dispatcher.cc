@@ -13,7 +13,11 @@ void Dispatcher::dispatch(Call& call) {
                   " request type " + std::to_string(call.header().code) + " not supported");
         return;
     }
-    at->second(call);
+    if (at->second.is_for_master && !call.context.replica->takes_writes()) {
+        refuse_not_master(call);
+        return;
+    }
+    at->second.handle(call);
 }
 
 }  // namespace gantry::broker

@@ -2,25 +2,30 @@
 #pragma once
 
 #include "broker/call.h"
+#include "broker/replication/slave_rules.h"
 #include "common/unique_function.h"
 #include "protocol/wire/codes.h"
 #include "protocol/wire/header.h"
 
+#include <cstdint>
 #include <unordered_map>
 #include <utility>
 
 namespace gantry::broker {
 
 /// Request code to handler. Handlers that take typed fields get them decoded; a request whose
-/// fields do not decode never reaches its handler.
+/// fields do not decode never reaches its handler. Nor does one that changes something while this
+/// broker is not the master: it is refused.
 ///
 /// Threads   add before the loops run; dispatch on any loop.
 class Dispatcher {
 public:
     using Handle = UniqueFunction<void(Call&)>;
 
+    /// Replaces what was added for that code.
     void add(wire::RequestCode code, Handle handle) {
-        handlers_.insert_or_assign(static_cast<std::int32_t>(code), std::move(handle));
+        const auto number = static_cast<std::int32_t>(code);
+        handlers_.insert_or_assign(number, Entry{std::move(handle), !is_served_by_slaves(number)});
     }
 
     /// `method` is void (Handler::*)(Call&).
@@ -48,7 +53,12 @@ public:
     void dispatch(Call& call);
 
 private:
-    std::unordered_map<std::int32_t, Handle> handlers_;
+    struct Entry {
+        Handle handle;
+        bool is_for_master = false;
+    };
+
+    std::unordered_map<std::int32_t, Entry> handlers_;
 };
 
 }  // namespace gantry::broker

@@ -92,9 +92,9 @@ void LoopState::fail(const Addressee& to,
 
 Status LoopState::room_for_message() const {
     const auto acks_max = static_cast<std::size_t>(context_.options.pending_acks_max);
-    if (acks_.size() >= acks_max) {
+    if (pending_acks() >= acks_max) {
         return Error{Errc::kBusy,
-                     "the disk is slow: " + std::to_string(acks_.size()) +
+                     "the disk or a slave is slow: " + std::to_string(pending_acks()) +
                          " sends wait for it, limits.pending_acks_max " + std::to_string(acks_max)};
     }
     const storage::Watermarks marks = context_.store->watermarks();
@@ -108,14 +108,23 @@ Status LoopState::room_for_message() const {
     return ok();
 }
 
+std::optional<std::string> LoopState::lacks_copies() const {
+    const std::int64_t there = context_.replica->in_sync();
+    const std::int64_t needed = context_.options.replication.in_sync_min;
+    if (there >= needed) {
+        return std::nullopt;
+    }
+    return "copies in sync " + std::to_string(there) + " < replication.in_sync_min " +
+           std::to_string(needed);
+}
+
 void LoopState::appended(const storage::Queue& queue, LogOffset end) {
     GANTRY_FAILPOINT("send.appended");
-    if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
+    if (is_acked_at_once(AckAt::kConfirmed)) {
         touch(&queue);
         return;
     }
-    wants_flush_ = true;
-    want_pass_end();
+    want_flush();
     const bool anybody = std::any_of(
         context_.loops.begin(), context_.loops.end(), [](LoopState* l) { return l->has_parked(); });
     if (anybody) {
@@ -170,29 +179,68 @@ void LoopState::topic_changed(const storage::Topic& topic) {
     }
 }
 
-void LoopState::when_durable(LogOffset end, PendingAcks::Done done) {
-    if (context_.store->flush_mode() == storage::FlushMode::kAsync ||
-        context_.store->watermarks().flushed >= end) {
+AckAt LoopState::ack_at(const storage::Topic& topic) const noexcept {
+    switch (topic.acks()) {
+        case storage::TopicAcks::kSync:
+            return AckAt::kConfirmed;
+        case storage::TopicAcks::kAsync:
+            return AckAt::kLocal;
+        case storage::TopicAcks::kDefault:
+            break;
+    }
+    return ack_at();
+}
+
+AckAt LoopState::ack_at() const noexcept {
+    return context_.acks_are_async ? AckAt::kLocal : AckAt::kConfirmed;
+}
+
+bool LoopState::is_acked_at_once(AckAt at) const noexcept {
+    return context_.store->flush_mode() == storage::FlushMode::kAsync &&
+           (at == AckAt::kLocal || context_.replica->role() == ReplicaRole::kAlone);
+}
+
+bool LoopState::is_acked(AckAt at, LogOffset end) const noexcept {
+    if (is_acked_at_once(at)) {
+        return true;
+    }
+    return reached(at) >= end;
+}
+
+LogOffset LoopState::reached(AckAt at) const noexcept {
+    const storage::Watermarks marks = context_.store->watermarks();
+    return at == AckAt::kLocal ? marks.local
+                               : std::min(marks.confirmed, context_.replica->acknowledged());
+}
+
+void LoopState::when_acked(AckAt at, LogOffset end, PendingAcks::Done done) {
+    if (!context_.replica->may_acknowledge()) {
+        done(Error{Errc::kUnknown, "may or may not be stored: " + why_unknown()});
+        return;
+    }
+    if (is_acked(at, end)) {
         done(ok());
         return;
     }
-    if (!acks_.empty()) {
-        end = std::max(end, acks_.last_end());
+    if (!acks(at).empty()) {
+        end = std::max(end, acks(at).last_end());
     }
-    acks_.add(end, std::move(done));
+    acks(at).add(end, std::move(done));
     count_pending();
-    wants_flush_ = true;
-    want_pass_end();
+    want_flush();
 }
 
-void LoopState::acknowledge_send(const Addressee& to, const storage::Appended& appended) {
+void LoopState::when_durable(LogOffset end, PendingAcks::Done done) {
+    when_acked(ack_at(), end, std::move(done));
+}
+
+void LoopState::acknowledge_send(const Addressee& to, const storage::Appended& appended, AckAt at) {
     if (to.to.is_oneway) {
         return;
     }
-    acks_.add(to, appended);
+    acks(at).add(to, appended);
     count_pending();
-    wants_flush_ = true;
-    want_pass_end();
+    want_flush();
 }
 
 void LoopState::reply_to_send(const PendingAcks::Send& send, const Status& status) {
@@ -217,7 +265,7 @@ void LoopState::park(PullQuery query) {
         touch(queue);
     } else if (queue->max() > from) {
         unconfirmed_.emplace_back(context_.store->watermarks().appended, queue);
-        if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
+        if (is_acked_at_once(AckAt::kConfirmed)) {
             on_store_progress();
         }
     }
@@ -234,26 +282,45 @@ void LoopState::on_store_progress() {
     });
 }
 
+/// Why what waits is not acknowledged any more; empty while it may be.
+std::string LoopState::why_unknown() const {
+    std::string reason = context_.store->read_only_reason();
+    if (reason.empty() && !context_.replica->may_acknowledge()) {
+        reason = "this broker is no longer the master";
+    }
+    return reason;
+}
+
 void LoopState::release_acks() {
-    if (acks_.empty()) {
+    if (!has_pending_acks()) {
         return;
     }
-    release_acks_to(context_.store->watermarks().flushed, ok());
-    GANTRY_FAILPOINT("ack.replied");
-    if (acks_.empty()) {
-        return;
+    if (context_.replica->may_acknowledge()) {
+        release_acks_to(AckAt::kLocal, reached(AckAt::kLocal), ok());
+        release_acks_to(AckAt::kConfirmed, reached(AckAt::kConfirmed), ok());
+        GANTRY_FAILPOINT("ack.replied");
+        if (!has_pending_acks()) {
+            return;
+        }
     }
-    const std::string reason = context_.store->read_only_reason();
-    if (!reason.empty()) {
-        kLog.error("acknowledgements_failed",
-                   {{"count", acks_.size()}, {"reason", std::string_view(reason)}});
-        const Error unknown{Errc::kUnknown, "may or may not be stored: " + reason};
-        release_acks_to(acks_.last_end(), unknown);
+    if (const std::string reason = why_unknown(); !reason.empty()) {
+        fail_acks(reason);
     }
 }
 
-void LoopState::release_acks_to(LogOffset end, const Status& status) {
-    acks_.release(end, status, [this](const PendingAcks::Send& send, const Status& outcome) {
+void LoopState::fail_acks(const std::string& reason) {
+    kLog.error("acknowledgements_failed",
+               {{"count", pending_acks()}, {"reason", std::string_view(reason)}});
+    const Error unknown{Errc::kUnknown, "may or may not be stored: " + reason};
+    for (const AckAt at : {AckAt::kLocal, AckAt::kConfirmed}) {
+        if (!acks(at).empty()) {
+            release_acks_to(at, acks(at).last_end(), unknown);
+        }
+    }
+}
+
+void LoopState::release_acks_to(AckAt at, LogOffset end, const Status& status) {
+    acks(at).release(end, status, [this](const PendingAcks::Send& send, const Status& outcome) {
         reply_to_send(send, outcome);
     });
     count_pending();
@@ -261,7 +328,7 @@ void LoopState::release_acks_to(LogOffset end, const Status& status) {
 
 void LoopState::count_pending() {
     const std::int64_t before =
-        std::exchange(pending_counted_, static_cast<std::int64_t>(acks_.size()));
+        std::exchange(pending_counted_, static_cast<std::int64_t>(pending_acks()));
     context_.counters.pending_acks.fetch_add(pending_counted_ - before, std::memory_order_relaxed);
 }
 
@@ -271,9 +338,14 @@ void LoopState::release_readers() {
         touch(unconfirmed_.front().second);
         unconfirmed_.pop_front();
     }
-    // Async: another thread is between reserving and publishing, which takes microseconds.
-    if (!unconfirmed_.empty() && context_.store->flush_mode() == storage::FlushMode::kAsync) {
+    // Another thread is between reserving and publishing, which takes microseconds.
+    if (!unconfirmed_.empty() && is_acked_at_once(AckAt::kConfirmed)) {
         on_store_progress();
+    }
+    // What a slave takes in was appended by none of its loops.
+    const bool is_slave = context_.replica->role() == ReplicaRole::kSlave;
+    if (is_slave && long_poll_.touch_grown(*context_.store)) {
+        want_pass_end();
     }
 }
 

@@ -14,10 +14,13 @@
 #include "protocol/wire/codes.h"
 #include "protocol/wire/message.pb.h"
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -28,8 +31,9 @@ namespace gantry::broker {
 struct Context;
 
 /// Everything that belongs to one event loop: its connections, acknowledgements that wait for the
-/// disk, parked pulls and pops, and the offsets committed in this pass. At the end of a pass it
-/// logs the offsets, asks for one flush, and wakes the parked pulls that the pass fed.
+/// disk or for other copies, parked pulls and pops, and the offsets committed in this pass. At the
+/// end of a pass it logs the offsets, asks for one flush, and wakes the parked pulls that the pass
+/// fed.
 ///
 /// Threads   the loop's thread, but for post(), on_store_progress() and reply_from_anywhere().
 /// Lifetime  outlives its connections; destroyed after its loop has stopped.
@@ -76,6 +80,8 @@ public:
     /// To be called before a message is appended. kBusy: the disk does not keep up, and as much
     /// waits for it as the limits allow.
     Status room_for_message() const;
+    /// Why what has to be in replication.in_sync_min copies cannot be, now; nothing: it can.
+    std::optional<std::string> lacks_copies() const;
     /// To be called after every append: wakes who waits for `queue` once readers may see `end`.
     void appended(const storage::Queue& queue, LogOffset end);
     /// Sync mode: asks for a flush at the end of the pass, though nobody waits for it.
@@ -83,11 +89,21 @@ public:
     /// Tries the pulls parked on a topic's queues again, on every loop.
     void topic_changed(const storage::Topic& topic);
 
-    /// Calls `done` when the log is durable up to `end` as the flush mode asks, or can no longer
-    /// become so. At once in async mode.
+    /// What sends to the topic wait for: its attribute "replication", else replication.acks.
+    AckAt ack_at(const storage::Topic& topic) const noexcept;
+    /// What everything else waits for: replication.acks.
+    AckAt ack_at() const noexcept;
+    /// Whether that is reached by every append: flush async, and no other copy to wait for.
+    bool is_acked_at_once(AckAt at) const noexcept;
+    /// Whether it has reached `end`.
+    bool is_acked(AckAt at, LogOffset end) const noexcept;
+    /// Calls `done` when the watermark has reached `end`, or with kUnknown when it will not: the
+    /// store takes no writes any more, or this broker is no longer the master.
+    void when_acked(AckAt at, LogOffset end, PendingAcks::Done done);
+    /// The same for what is no send.
     void when_durable(LogOffset end, PendingAcks::Done done);
-    /// Sync mode: answers a native send once it is durable, without a function object.
-    void acknowledge_send(const Addressee& to, const storage::Appended& appended);
+    /// Answers a native send once the watermark has reached its end, without a function object.
+    void acknowledge_send(const Addressee& to, const storage::Appended& appended, AckAt at);
 
     /// Parks a pull that found nothing.
     void park(PullQuery query);
@@ -113,7 +129,7 @@ public:
         return long_poll_.has_parked() || pop_parking_.has_parked();
     }
 
-    bool has_pending_acks() const noexcept { return !acks_.empty(); }
+    bool has_pending_acks() const noexcept { return pending_acks() > 0; }
 
     ColdReplies& cold_replies() noexcept { return cold_replies_; }
 
@@ -136,8 +152,15 @@ public:
     wire::PullMessageResponse pull_response;
 
 private:
+    PendingAcks& acks(AckAt at) noexcept { return acks_[static_cast<std::size_t>(at)]; }
+
+    std::size_t pending_acks() const noexcept { return acks_[0].size() + acks_[1].size(); }
+
+    LogOffset reached(AckAt at) const noexcept;
+    std::string why_unknown() const;
     void release_acks();
-    void release_acks_to(LogOffset end, const Status& status);
+    void release_acks_to(AckAt at, LogOffset end, const Status& status);
+    void fail_acks(const std::string& reason);
     void count_pending();
     void release_readers();
     void touch(const storage::Queue* queue);
@@ -150,7 +173,7 @@ private:
     PeerId next_peer_ = 1;
     std::unordered_map<PeerId, std::unique_ptr<Peer>> peers_;
     Random random_;
-    PendingAcks acks_;
+    std::array<PendingAcks, 2> acks_;   ///< by AckAt
     std::int64_t pending_counted_ = 0;  ///< of acks_, as the gauge has them
     OffsetCommits offsets_;
     FlowGate flow_;

@@ -147,7 +147,7 @@ wire::BrokerIdentity Registrar::identity() const {
     who.set_brokername(context_.options.name);
     who.set_brokeraddr(context_.address);
     who.set_clustername(context_.options.cluster);
-    who.set_brokerid(context_.options.id);
+    who.set_brokerid(broker_id(*context_.replica, context_.options.id));
     return who;
 }
 
@@ -156,13 +156,17 @@ wire::RegisterBrokerRequest Registrar::registration() const {
     fields.set_brokername(context_.options.name);
     fields.set_brokeraddr(context_.address);
     fields.set_clustername(context_.options.cluster);
-    fields.set_brokerid(context_.options.id);
-    wire::Host replication = context_.store_host;
-    replication.port += 1;
-    fields.set_haserveraddr(wire::to_string(replication));
+    fields.set_brokerid(broker_id(*context_.replica, context_.options.id));
+    std::string replication = context_.replica->replication_address();
+    if (replication.empty()) {
+        wire::Host host = context_.store_host;
+        host.port += 1;
+        replication = wire::to_string(host);
+    }
+    fields.set_haserveraddr(std::move(replication));
     fields.set_heartbeattimeoutmillis(kMissedHeartbeatsMax *
                                       context_.options.nameserver_heartbeat_ms);
-    fields.set_epoch(0);
+    fields.set_epoch(context_.replica->epoch());
     return fields;
 }
 
@@ -222,6 +226,7 @@ void Registrar::send_delta(Link& link) {
 void Registrar::call(Link& link, net::Request request, const wire::DataVersion& next) {
     link.is_busy = true;
     link.known = next;
+    link.epoch = context_.replica->epoch();
     link.channel->call(std::move(request),
                        kCallTimeout,
                        [this, at = &link, change = change_number_](Result<net::Received>& answer) {
@@ -261,12 +266,25 @@ void Registrar::tick() {
         return;
     }
     for (const auto& link : links_) {
-        if (link->is_registered && !link->is_busy) {
+        if (link->is_registered && !link->is_busy && is_outdated(*link)) {
+            send_full(*link);
+        } else if (link->is_registered && !link->is_busy) {
             heartbeat(*link);
         } else {
             send(*link);
         }
     }
+}
+
+bool Registrar::is_outdated(const Link& link) const {
+    if (link.epoch != context_.replica->epoch()) {
+        return true;
+    }
+    if (context_.replica->role() != ReplicaRole::kSlave) {
+        return false;
+    }
+    const wire::DataVersion now = context_.store->state().topic_version();
+    return now.counter() != link.known.counter() || now.timestamp() != link.known.timestamp();
 }
 
 void Registrar::heartbeat(Link& link) {

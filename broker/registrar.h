@@ -28,6 +28,9 @@ struct Context;
 /// connection and whenever a nameserver holds another version, changes otherwise, heartbeats in
 /// between. A nameserver that is down delays nobody.
 ///
+/// With replication the master registers as id 0 and a slave as its member number, with the epoch,
+/// the highest of which wins; a slave looks at every heartbeat whether its topics are still those.
+///
 /// Threads   topic_put, topic_deleted, topics_changed, when_announced, is_registered: any. The
 ///           links live on the first loop.
 /// Lifetime  the loop outlives it; stop before the loop stops.
@@ -71,6 +74,7 @@ private:
     struct Link {
         std::unique_ptr<net::Channel> channel;
         wire::DataVersion known;      ///< the version it confirmed
+        std::int64_t epoch = 0;       ///< that it was told with that
         std::uint64_t announced = 0;  ///< the change number that version stands for
         Changes changes;              ///< since then
         bool is_registered = false;
@@ -96,6 +100,8 @@ private:
     void set_registered(Link& link, bool is_registered);
     void unregister_in_loop(const std::shared_ptr<UniqueFunction<void()>>& done);
     void check_waiters();
+    /// Whether what was registered is over: another epoch, or topics that came by replication.
+    bool is_outdated(const Link& link) const;
     wire::BrokerIdentity identity() const;
     wire::RegisterBrokerRequest registration() const;
     void fill_topics(wire::TopicConfigTable& table) const;

@@ -398,12 +398,14 @@ void bind_settings(SettingTable& table, BrokerOptions& options) {
     bind_producers(table, options);
     bind_pops(table, options);
     bind_flow(table, options);
+    bind_replication_settings(table, options.replication);
 }
 
 Status check_options(const BrokerOptions& options) {
     GANTRY_TRY(check_name("broker.cluster", options.cluster));
     GANTRY_TRY(check_name("broker.name", options.name));
     GANTRY_TRY(check_addresses(options));
+    GANTRY_TRY(check_replication(options.replication, options.base.listen_port));
     if (options.store_directory.empty()) {
         return Error{Errc::kRefused, "store.directory '' must not be empty"};
     }

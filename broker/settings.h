@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "broker/replication/replication_options.h"
 #include "common/result.h"
 #include "protocol/net/daemon.h"
 #include "storage/types.h"
@@ -103,6 +104,8 @@ struct BrokerOptions {
     std::int64_t parked_pulls_max = 200'000;  ///< per loop
     std::int64_t pending_acks_max = 100'000;  ///< per loop
     std::int64_t unflushed_bytes_max = std::int64_t{16} << 30U;
+
+    ReplicationOptions replication;
 
     std::int64_t loop_count = 1;
     std::int64_t loop_spin_us = 0;

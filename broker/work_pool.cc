@@ -5,11 +5,12 @@
 
 namespace gantry::broker {
 
-WorkPool::WorkPool(std::size_t threads, std::size_t tasks_max) : tasks_max_(tasks_max) {
+WorkPool::WorkPool(std::size_t threads, std::size_t tasks_max, const char* name)
+    : tasks_max_(tasks_max) {
     threads_.reserve(threads);
     for (std::size_t i = 0; i < threads; ++i) {
-        threads_.emplace_back([this] {
-            set_thread_name("query");
+        threads_.emplace_back([this, name] {
+            set_thread_name(name);
             run();
         });
     }

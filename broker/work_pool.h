@@ -22,7 +22,8 @@ class WorkPool {
 public:
     using Work = UniqueFunction<void()>;
 
-    WorkPool(std::size_t threads, std::size_t tasks_max);
+    /// `name` of its threads, at most 15 characters, outlives it.
+    WorkPool(std::size_t threads, std::size_t tasks_max, const char* name = "query");
     ~WorkPool();
     WorkPool(const WorkPool&) = delete;
     WorkPool& operator=(const WorkPool&) = delete;

@@ -90,6 +90,31 @@ struct BrokerStatus {
     std::map<std::string, double> counters;
 };
 
+/// How one copy of a broker's log stands.
+struct ReplicaState {
+    std::int64_t member = 0;
+    std::string address;  ///< where clients reach it
+    std::string role;     ///< "master", "slave", or "unknown" when it does not answer
+    std::string error;    ///< why
+    std::int64_t epoch = 0;
+    std::int64_t log_end = -1;        ///< -1: not known
+    std::int64_t behind_bytes = -1;   ///< of the master; -1: not known
+    std::int64_t round_trip_us = -1;  ///< of the link to it; -1: not known, or the master
+    bool is_in_sync = false;
+};
+
+/// What making a broker the master has done, or would do.
+struct Promotion {
+    bool is_done = false;
+    bool is_in_sync = false;  ///< it has everything that was acknowledged
+    bool master_is_alive = false;
+    std::int64_t epoch = 0;            ///< when done: the new one
+    std::int64_t log_end = 0;          ///< of this broker
+    std::int64_t master_end = -1;      ///< as this broker heard last; -1: it heard nothing
+    std::int64_t lost_bytes_max = -1;  ///< of the log; -1: not known
+    std::string text;
+};
+
 /// Administration of a cluster, as the CLI does it. Every call blocks, at most `timeout`.
 ///
 /// Threads   any but the client's own: not from a callback.
@@ -183,6 +208,14 @@ public:
     Result<std::vector<BrokerAddress>> cluster();
     /// `broker`: a broker name or "host:port".
     Result<BrokerStatus> describe_broker(std::string_view broker);
+
+    /// Every copy of the log of the brokers of that name, registered or known to their master; by
+    /// member. kNotFound: none is registered.
+    Result<std::vector<ReplicaState>> list_replicas(std::string_view broker);
+    /// Makes the broker at `address` the master, with `confirm`; without it nothing is done. Waits
+    /// until it is, or for `timeout`. kConflict: it is not in sync, and `accept_loss` is false.
+    /// kUnsupported: it has no replication.
+    Result<Promotion> promote(const std::string& address, bool confirm, bool accept_loss);
 
     /// By offset message id. kNotFound.
     Result<MessageView> message_by_id(std::string_view id);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <unistd.h>
 
 namespace gantry {
 namespace {
@@ -12,6 +13,11 @@ std::string number(double value) {
     const bool whole = std::abs(value) < 9e15 && value == std::floor(value);
     std::snprintf(text, sizeof(text), whole ? "%.0f" : "%.9g", value);
     return text;
+}
+
+/// Of a gauge: the thread that made it above, the order they were made in below.
+std::uint64_t number_here(std::uint64_t order) {
+    return (static_cast<std::uint64_t>(::gettid()) << 40U) | order;
 }
 
 }  // namespace
@@ -33,6 +39,20 @@ void MetricRegistry::gauge(const std::string& name,
     Metric& metric = metrics_[name];
     metric.help = help;
     metric.gauge = std::move(read);
+    metric.number = number_here(++gauges_made_);
+}
+
+std::uint64_t MetricRegistry::mark() const {
+    const MutexLock lock(mutex_);
+    return number_here(gauges_made_);
+}
+
+void MetricRegistry::remove_gauges(std::uint64_t mark) {
+    const MutexLock lock(mutex_);
+    std::erase_if(metrics_, [mark](const auto& one) {
+        const std::uint64_t number = one.second.number;
+        return !one.second.counter && number > mark && number >> 40U == mark >> 40U;
+    });
 }
 
 std::string MetricRegistry::render() const {

@@ -197,6 +197,11 @@ void RequestHandler::get_route(const net::Received& frame) {
                                "No topic route info in name server for the topic: " + name);
         return;
     }
+    if (to.codec != wire::Codec::kNative) {
+        for (wire::BrokerData& broker : *route.mutable_brokerdatas()) {
+            broker.clear_epoch();
+        }
+    }
     std::string body;
     wire::append_body(
         body,

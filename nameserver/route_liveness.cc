@@ -62,7 +62,7 @@ void RouteTable::forget(net::ConnectionId connection, const MemberKey& key) {
 Status RouteTable::heartbeat(const wire::BrokerIdentity& broker, net::ConnectionId connection) {
     std::int64_t id = 0;
     Member* const member = find_member(broker.brokername(), broker.brokeraddr(), &id);
-    if (member == nullptr) {
+    if (member == nullptr || (broker.has_brokerid() && broker.brokerid() != id)) {
         return Error{
             Errc::kNotFound,
             "broker " + broker.brokername() + " at " + broker.brokeraddr() + " is not registered"};
@@ -84,7 +84,9 @@ std::optional<wire::DataVersion> RouteTable::data_version(const wire::BrokerIden
 
 void RouteTable::unregister_broker(const wire::BrokerIdentity& broker) {
     std::int64_t id = 0;
-    if (find_member(broker.brokername(), broker.brokeraddr(), &id) != nullptr) {
+    const bool is_there = find_member(broker.brokername(), broker.brokeraddr(), &id) != nullptr;
+    // A broker that has changed its role registers anew before the old one's farewell comes.
+    if (is_there && (!broker.has_brokerid() || broker.brokerid() == id)) {
         remove_member(broker.brokername(), id, "unregistered");
     }
 }
@@ -133,7 +135,7 @@ void RouteTable::remove_member(const std::string& name, std::int64_t id, std::st
         remove_topic(group, group.topics.begin()->first);
     }
     if (group.epoch > 0 && fences_.size() < options_.brokers_max) {
-        fences_[name] = {group.epoch, clock_.steady() + expiry};
+        fences_[name] = {group.epoch, group.master, clock_.steady() + expiry};
     }
     groups_.erase(found);
 }

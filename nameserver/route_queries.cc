@@ -19,6 +19,9 @@ bool RouteTable::route(const std::string& topic, wire::TopicRouteData& route) co
         wire::BrokerData& broker = *route.add_brokerdatas();
         broker.set_brokername(group->name);
         broker.set_cluster(group->cluster);
+        if (group->epoch > 0) {
+            broker.set_epoch(group->epoch);
+        }
         for (const auto& [id, member] : group->members) {
             (*broker.mutable_brokeraddrs())[id] = member.address;
         }

@@ -105,24 +105,35 @@ Status RouteTable::check_registration(const Registration& registration) const {
     return ok();
 }
 
-std::int64_t RouteTable::fenced_epoch(const std::string& name) const {
-    if (const auto group = groups_.find(name); group != groups_.end()) {
-        return group->second.epoch;
+Status RouteTable::check_epoch(const wire::RegisterBrokerRequest& request) const {
+    std::int64_t highest = 0;
+    std::string master;
+    if (const auto group = groups_.find(request.brokername()); group != groups_.end()) {
+        highest = group->second.epoch;
+        master = group->second.master;
+    } else if (const auto fence = fences_.find(request.brokername());
+               fence != fences_.end() && clock_.steady() < fence->second.until) {
+        highest = fence->second.epoch;
+        master = fence->second.master;
     }
-    const auto fence = fences_.find(name);
-    return fence != fences_.end() && clock_.steady() < fence->second.until ? fence->second.epoch
-                                                                           : 0;
-}
-
-Status RouteTable::check_against_group(const wire::RegisterBrokerRequest& request,
-                                       net::ConnectionId connection) const {
-    const std::int64_t highest = fenced_epoch(request.brokername());
     if (request.epoch() < highest) {
         return Error{Errc::kConflict,
                      "epoch " + std::to_string(request.epoch()) + " of broker " +
                          request.brokername() + " is below " + std::to_string(highest) +
                          ", the highest registered"};
     }
+    const bool is_other = !master.empty() && master != request.brokeraddr();
+    if (request.epoch() > 0 && request.epoch() == highest && request.brokerid() == 0 && is_other) {
+        return Error{Errc::kConflict,
+                     "the master of broker " + request.brokername() + " in epoch " +
+                         std::to_string(highest) + " is " + master};
+    }
+    return ok();
+}
+
+Status RouteTable::check_against_group(const wire::RegisterBrokerRequest& request,
+                                       net::ConnectionId connection) const {
+    GANTRY_TRY(check_epoch(request));
     const auto found = groups_.find(request.brokername());
     const bool is_new =
         found == groups_.end() || found->second.members.count(request.brokerid()) == 0;
@@ -159,9 +170,10 @@ Result<wire::RegisterBrokerResponse> RouteTable::register_broker(const Registrat
     GANTRY_TRY(check_against_group(request, registration.connection));
     Group& group = groups_[request.brokername()];
     group.name = request.brokername();
-    group.epoch = std::max(group.epoch, request.epoch());
+    take_epoch(group, request);
     fences_.erase(group.name);
-    const bool moved = place_member(group, registration);
+    bool moved = place_member(group, registration);
+    moved = drop_deposed(group) || moved;
     if (registration.topics != nullptr) {
         take_topics(group, request.brokerid(), registration);
     }
@@ -175,6 +187,42 @@ Result<wire::RegisterBrokerResponse> RouteTable::register_broker(const Registrat
         response.set_haserveraddr(master->second.ha_address);
     }
     return response;
+}
+
+void RouteTable::take_epoch(Group& group, const wire::RegisterBrokerRequest& request) const {
+    if (const auto fence = fences_.find(group.name); fence != fences_.end() &&
+                                                     clock_.steady() < fence->second.until &&
+                                                     fence->second.epoch > group.epoch) {
+        group.epoch = fence->second.epoch;
+        group.master = fence->second.master;
+    }
+    if (request.epoch() > group.epoch) {
+        group.epoch = request.epoch();
+        group.master.clear();
+    }
+    if (group.epoch > 0 && request.brokerid() == 0) {
+        group.master = request.brokeraddr();
+    }
+}
+
+/// Takes a master of a lower epoch than the group's out; true when there was one.
+bool RouteTable::drop_deposed(Group& group) {
+    const auto master = group.members.find(0);
+    if (master == group.members.end() || master->second.epoch >= group.epoch) {
+        return false;
+    }
+    kLog.info("broker_deposed",
+              {{"broker", group.name},
+               {"address", master->second.address},
+               {"epoch", master->second.epoch},
+               {"highest", group.epoch}});
+    forget(master->second.connection, {group.name, 0});
+    if (group.topics_from == 0) {
+        group.topics_from.reset();
+    }
+    group.members.erase(master);
+    --member_count_;
+    return true;
 }
 
 /// Puts the broker at its id; true when the addresses of the name changed.
@@ -214,6 +262,7 @@ bool RouteTable::place_member(Group& group, const Registration& registration) {
             group.topics_from.reset();
         }
     }
+    member.epoch = request.epoch();
     member.ha_address = request.haserveraddr();
     const std::chrono::milliseconds announced{request.heartbeattimeoutmillis()};
     member.expiry = announced.count() > 0
@@ -360,6 +409,7 @@ Status RouteTable::apply_delta(const wire::RegisterBrokerRequest& broker,
                 std::to_string(options_.topics_per_broker_max));
     }
     group.epoch = std::max(group.epoch, broker.epoch());
+    member.epoch = broker.epoch();
     heard(group.name, place->first, member, connection);
     member.version = delta.next();
     if (!tells) {

@@ -41,7 +41,9 @@ struct Registration {
 /// was silent for its time-out. Its topics stay routed while any id of its name is left.
 ///
 /// Epochs    of one broker name, the highest seen wins: a registration with a lower one is refused
-///           for as long as the name is registered and one time-out longer.
+///           for as long as the name is registered and one time-out longer. So is another master
+///           of the same one. When it rises, a master of a lower one is out of the route at once;
+///           slaves stay until they register again, or fall silent.
 /// Versions  every change of a topic's route gives it a new version: larger than all before, and,
 ///           as they start from the wall clock, different from those of an earlier process. Topics
 ///           without a route share one version, below all others.
@@ -62,10 +64,10 @@ public:
     RouteTable& operator=(const RouteTable&) = delete;
     ~RouteTable();
 
-    /// Adds or refreshes a broker. kConflict: a lower epoch than the highest seen, an id whose
-    /// holder at another address is alive, or another cluster than that of the name. kRefused: a
-    /// malformed name or address, or a limit. Topics with illegal names or numbers are left out and
-    /// counted.
+    /// Adds or refreshes a broker. kConflict: a lower epoch than the highest seen, another master
+    /// than that of this epoch, an id whose holder at another address is alive, or another cluster
+    /// than that of the name. kRefused: a malformed name or address, or a limit. Topics with
+    /// illegal names or numbers are left out and counted.
     Result<wire::RegisterBrokerResponse> register_broker(const Registration& registration);
 
     /// Applies changes to a registration. kConflict: not registered at that address, another base
@@ -81,7 +83,8 @@ public:
     std::optional<wire::DataVersion> data_version(const wire::BrokerIdentity& broker,
                                                   net::ConnectionId connection);
 
-    /// Removes the broker registered at that address; nothing when it is another's.
+    /// Removes the broker registered at that address; nothing when it is another's, or the broker
+    /// has another id by now.
     void unregister_broker(const wire::BrokerIdentity& broker);
 
     /// Removes what was last heard on `connection`.
@@ -139,6 +142,7 @@ private:
         std::string address;
         std::string ha_address;
         wire::DataVersion version;
+        std::int64_t epoch = 0;
         net::ConnectionId connection;
         SteadyTime last_heard{};
         std::chrono::milliseconds expiry{};
@@ -148,6 +152,7 @@ private:
         std::string name;
         std::string cluster;
         std::int64_t epoch = 0;
+        std::string master;  ///< address of who registered as id 0 in that epoch; empty: nobody
         std::map<std::int64_t, Member> members;
         std::unordered_map<std::string, Queues> topics;
         std::optional<std::int64_t> topics_from;  // id of the member that told them
@@ -161,6 +166,7 @@ private:
 
     struct Fence {
         std::int64_t epoch = 0;
+        std::string master;
         SteadyTime until{};
     };
 
@@ -174,7 +180,9 @@ private:
     Status check_registration(const Registration& registration) const;
     Status check_against_group(const wire::RegisterBrokerRequest& request,
                                net::ConnectionId connection) const;
-    std::int64_t fenced_epoch(const std::string& name) const;
+    Status check_epoch(const wire::RegisterBrokerRequest& request) const;
+    void take_epoch(Group& group, const wire::RegisterBrokerRequest& request) const;
+    bool drop_deposed(Group& group);
     bool place_member(Group& group, const Registration& registration);
     void take_topics(Group& group, std::int64_t id, const Registration& registration);
     void replace_topics(Group& group, const wire::TopicConfigTable& topics, bool is_whole);

@@ -7,9 +7,8 @@
 #include "storage/damage/quarantine.h"
 #include "storage/damage/queue_replay.h"
 #include "storage/damage/segment_files.h"
-#include "storage/import/import_mark.h"
 #include "storage/log/log_reader.h"
-#include "storage/producers/frame_replay.h"
+#include "storage/replica/record_fold.h"
 #include "storage/state_snapshot.h"
 
 #include <algorithm>
@@ -40,7 +39,8 @@ public:
           reader_(parts.log->segments()),
           blocks_(parts.log->segments(), parts.log->sums()),
           quarantine_(*parts.lost, parts.clock),
-          queues_(parts, quarantine_) {}
+          queues_(parts, quarantine_),
+          fold_(parts, queues_) {}
 
     Status run() {
         GANTRY_TRY(open_parts());
@@ -48,12 +48,13 @@ public:
         GANTRY_TRY(check_files());
         const LogOffset from = starts_.earliest();
         report_.was_clean = is_clean_ && checkpoint_.has_value();
+        report_.state_from = starts_.state;
         const LogOffset limit = walk_limit();
         GANTRY_TRY(blocks_.compare(from, limit, quarantine_.all()));
         LogOffset tail = from;
         GANTRY_TRY(walk(limit, tail));
         GANTRY_TRY(cut_torn_frame(tail));
-        take_delivered(tail);
+        fold_.finish(tail);
         GANTRY_FAILPOINT_TRY("recovery.walked");
         GANTRY_TRY(refuse_wrong_blocks(tail));
         GANTRY_FAILPOINT_TRY("recovery.checked");
@@ -62,12 +63,13 @@ public:
             return run();
         }
         queues_.settle();
-        parts_.state->producers().remove_behind(tail);
+        parts_.state->producers().remove_behind(std::max(tail, fold_.known_until()));
         if (!report_.was_clean) {
             parts_.queues->truncate_after(tail);
         }
         GANTRY_TRY(quarantine_.finish(*parts_.queues, report_));
         GANTRY_TRY(parts_.lost->cut(tail));
+        parts_.log->set_epochs(parts_.state->epochs());
         return parts_.log->start(tail, report_.was_clean ? std::nullopt : std::optional(from));
     }
 
@@ -85,19 +87,15 @@ private:
         return quarantine_.all().empty() ? end : std::max(end, quarantine_.all().back().to);
     }
 
+    Status load_marks();
     Status open_parts();
     Status discard_newer(LogOffset tail);
-    Status begin_imported();
-    bool is_imported(const LogEntry& entry) const;
-    bool is_unlisted(const LogEntry& entry) const;
+    Status begin_fold(LogOffset snapshot);
     std::optional<QueueReplay::Claim> claim_of(const LogEntry& entry) const;
     Status check_files();
     Status walk(LogOffset limit, LogOffset& at);
     Status cut_torn_frame(LogOffset& tail);
     Status pass_lost(const LostRange& range, LogOffset& at);
-    Status take(const LogEntry& entry);
-    void take_transaction(const wire::Record& record, LogOffset at);
-    void take_delivered(LogOffset tail);
     std::string objection(const LogEntry& entry);
     bool may_be_wrong(const LogEntry& entry) const noexcept;
     Result<std::optional<LogOffset>> judge_damage(const LogEntry& bad,
@@ -114,15 +112,20 @@ private:
     BlockCheck blocks_;
     Quarantine quarantine_;
     std::optional<Checkpoint> checkpoint_;
-    std::optional<ImportMark> imported_;
     Starts starts_;
     QueueReplay queues_;
-    FrameReplay frames_;
-    /// Of a frame that may be torn: where it delivers delayed messages, and where those waited.
-    std::vector<std::pair<LogOffset, LogOffset>> delivered_;
+    RecordFold fold_;
     LogOffset newest_;   ///< the later of checkpoint and snapshot
     LogOffset durable_;  ///< what the checkpoint and the sums say was durable once
 };
+
+Status Recovery::load_marks() {
+    GANTRY_TRY(fold_.load_marks());
+    if (parts_.log->segments().snapshot()->empty() && fold_.planted_first()) {
+        parts_.log->begin_at(*fold_.planted_first());
+    }
+    return ok();
+}
 
 Status Recovery::open_parts() {
     FileSystem& files = parts_.files;
@@ -133,6 +136,7 @@ Status Recovery::open_parts() {
     parts_.queues.reset();
     GANTRY_ASSIGN_OR_RETURN(checkpoint_, load_checkpoint(files, parts_.path("checkpoint")));
     const bool had_keys = files.exists(parts_.path("index"));
+    GANTRY_TRY(load_marks());
     const LogOffset first = parts_.log->first();
     const LogOffset at = checkpoint_ ? std::max(checkpoint_->at, first) : first;
     GANTRY_ASSIGN_OR_RETURN(
@@ -171,41 +175,33 @@ Status Recovery::open_parts() {
             "topics, groups and offsets are not complete: changes of them are in deleted log",
             {{"snapshot", loaded.snapshot.logoffset()}, {"first", first.value}});
     }
-    newest_ = std::max(at, starts_.state);
+    const LogOffset snapshot(loaded.snapshot.logoffset());
+    // The log of a store that was planted is still below what it was planted with.
+    newest_ = std::max(at, snapshot == fold_.known_until() ? at : starts_.state);
     parts_.state->producers().set_limits(
         {parts_.options.producer_idle_ms, parts_.options.producer_queues_max});
-    queues_.begin(starts_.queues);
-    frames_.begin(parts_.state->producers(), starts_.state);
-    delivered_.clear();
     if (!keys.needs_rebuild) {
         GANTRY_TRY(parts_.keys->truncate_after(starts_.keys));
     }
-    return begin_imported();
+    return begin_fold(snapshot);
 }
 
-/// Queues whose messages RocketMQ had deleted before the import go on where they stood.
-Status Recovery::begin_imported() {
-    GANTRY_ASSIGN_OR_RETURN(imported_, ImportMark::load(parts_.files, parts_.options.directory));
-    if (imported_ && starts_.queues < imported_->until()) {
-        for (const wire::ImportedQueue& queue : imported_->log().queues()) {
-            parts_.queues->queue(queue.topic(), queue.queueid())
-                .begin_at(QueueOffset(queue.beginsat()));
-        }
+Status Recovery::begin_fold(LogOffset snapshot) {
+    if (snapshot < fold_.known_until()) {
+        return Error{Errc::kCorrupt,
+                     "the state that " + parts_.options.directory.string() +
+                         " was planted with, as of log offset " +
+                         std::to_string(fold_.known_until().value) +
+                         ", is damaged: the store has to be planted again"};
     }
+    queues_.begin(starts_.queues);
+    fold_.begin({starts_.queues, starts_.keys, starts_.state});
     return ok();
-}
-
-bool Recovery::is_imported(const LogEntry& entry) const {
-    return imported_ && imported_->covers(entry.at);
-}
-
-bool Recovery::is_unlisted(const LogEntry& entry) const {
-    return is_imported(entry) && imported_->is_unlisted(entry.record, entry.at);
 }
 
 /// What a damaged record that is in a queue claims to be.
 std::optional<QueueReplay::Claim> Recovery::claim_of(const LogEntry& entry) const {
-    return is_unlisted(entry) ? std::nullopt : queues_.claim_of(entry);
+    return fold_.is_unlisted(entry) ? std::nullopt : queues_.claim_of(entry);
 }
 
 /// Everything that was durable once must have its file, or is lost.
@@ -275,7 +271,8 @@ Status Recovery::walk(LogOffset limit, LogOffset& at) {
             continue;
         }
         if (entry.kind == LogEntry::Kind::kRecord) {
-            GANTRY_TRY(take(entry));
+            ++report_.records_replayed;
+            GANTRY_TRY(fold_.take(entry));
         }
         at = entry.end;
     }
@@ -285,7 +282,7 @@ Status Recovery::walk(LogOffset limit, LogOffset& at) {
 /// A frame is stored all or none: what there is of the last one goes when it is not whole. Not when
 /// it was durable once, since frames become durable as a whole: that is damage, told as such.
 Status Recovery::cut_torn_frame(LogOffset& tail) {
-    const std::optional<Appended> torn = frames_.torn(tail);
+    const std::optional<Appended> torn = fold_.torn(tail);
     if (report_.was_clean || !torn || torn->first < durable_) {
         return ok();
     }
@@ -323,67 +320,19 @@ bool Recovery::may_be_wrong(const LogEntry& entry) const noexcept {
 std::string Recovery::objection(const LogEntry& entry) {
     const wire::Record& record = entry.record;
     // No CRC covers topic and properties. This store takes no zero byte in them, so that zeros
-    // there mean a page that was never written.
-    if (checkpoint_ && entry.at >= checkpoint_->at &&
+    // there mean a page that was never written, or bytes that a follower never got. RocketMQ may.
+    const LogOffset written = checkpoint_ ? checkpoint_->at : LogOffset(0);
+    if (entry.at >= written && !fold_.may_skip(entry.at) &&
         (record.topic.find('\0') != std::string_view::npos ||
          record.properties.find('\0') != std::string_view::npos)) {
         return "zeros in its properties";
     }
-    if (record.queue_id < 0 || record.queue_id >= kQueuesPerTopicMax) {
-        return "its queue id is " + std::to_string(record.queue_id);
-    }
-    if (entry.at < starts_.queues || is_unlisted(entry)) {
-        return {};
-    }
-    // RocketMQ may leave gaps; what an appender of ours wrote has none.
-    return queues_.place(entry, is_imported(entry));
+    return fold_.place(entry);
 }
 
-Status Recovery::take(const LogEntry& entry) {
-    const wire::Record& record = entry.record;
-    ++report_.records_replayed;
-    const bool is_state = record.topic == kStateTopic && record.queue_id == 0;
-    if (entry.at >= starts_.keys && !is_unlisted(entry)) {
-        parts_.index_keys(record.topic, record.properties, entry.at, record.store_ms);
-    }
-    if (!is_imported(entry)) {
-        take_transaction(record, entry.at);
-        frames_.take(record, entry.at, entry.end);
-    }
-    if (is_state) {
-        GANTRY_TRY(
-            parts_.state->replay({record.body, entry.at, record.queue_offset, record.store_ms},
-                                 entry.at >= starts_.queues));
-    }
-    return ok();
-}
-
-/// What a torn frame has delivered is not: its records wait here until it is whole.
-void Recovery::take_transaction(const wire::Record& record, LogOffset at) {
-    if ((record.sys_flag & wire::sys_flag::kEndsTimer) != 0) {
-        delivered_.emplace_back(at, LogOffset(record.prepared_transaction_offset));
-    } else {
-        parts_.state->replay_transaction(record, at);
-    }
-    if ((record.sys_flag & wire::sys_flag::kMoreFollow) == 0) {
-        take_delivered(at + 1);
-    }
-}
-
-void Recovery::take_delivered(LogOffset tail) {
-    for (const auto& [at, waited] : delivered_) {
-        wire::Record ends;
-        ends.sys_flag = wire::sys_flag::kEndsTimer;
-        ends.prepared_transaction_offset = waited.value;
-        if (at < tail) {
-            parts_.state->replay_transaction(ends, at);
-        }
-    }
-    delivered_.clear();
-}
-
-/// A torn tail is cut, and told: then there is nothing behind it. Damage with whole records behind
-/// it that were durable is quarantined; returns where the walk goes on.
+/// A torn tail is cut, and told: then there is nothing behind it. What was durable as a whole, or
+/// has whole records behind it that were, is damage, and quarantined; returns where the walk goes
+/// on.
 Result<std::optional<LogOffset>> Recovery::judge_damage(const LogEntry& bad,
                                                         LogOffset limit,
                                                         const std::string& why) {
@@ -391,8 +340,11 @@ Result<std::optional<LogOffset>> Recovery::judge_damage(const LogEntry& bad,
         const auto claim = claim_of(bad);
         const LogOffset known = quarantine_.next_from(bad.at, durable_);
         GANTRY_ASSIGN_OR_RETURN(const LogOffset next, next_that_belongs(bad.at, known));
-        // A torn record is never whole, so a whole one in the wrong place is damage as well.
-        if (next < durable_ || report_.was_clean || bad.kind == LogEntry::Kind::kRecord) {
+        // A torn record is never whole, so a whole one in the wrong place is damage as well. Nor
+        // does a tear end where a record says that it ends, and sums say that it was durable.
+        const bool was_durable = bad.end > bad.at && bad.end <= durable_;
+        if (next < durable_ || was_durable || report_.was_clean ||
+            bad.kind == LogEntry::Kind::kRecord) {
             if (refuses()) {
                 return damaged(bad.at, next, why);
             }

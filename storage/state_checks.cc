@@ -77,6 +77,13 @@ Status check_half(std::int64_t half) {
     return half < 0 ? Status(refused("half", half, "0 or more")) : ok();
 }
 
+Status check_epoch(const wire::EpochPut& put) {
+    if (put.epoch() < 1) {
+        return refused("epoch", put.epoch(), "1 or more");
+    }
+    return put.start() < 0 ? Status(refused("start", put.start(), "0 or more")) : ok();
+}
+
 Status check_change(const wire::StateChange& change) {
     switch (change.change_case()) {
         case wire::StateChange::kTopicPut:
@@ -109,10 +116,25 @@ Status check_change(const wire::StateChange& change) {
             return OrderTable::check(change);
         case wire::StateChange::kFlowPut:
             return check_flow_limit(change.flowput());
+        case wire::StateChange::kEpochPut:
+            return check_epoch(change.epochput());
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
     return Error{Errc::kRefused, "a state change of an unknown kind"};
+}
+
+Status check_epochs(const wire::StateSnapshot& snapshot) {
+    std::int64_t epoch = 0;
+    std::int64_t start = 0;
+    for (const wire::EpochMark& mark : snapshot.epochs()) {
+        if (mark.epoch() <= epoch || mark.start() < start) {
+            return refused("epoch", mark.epoch(), "behind the one before");
+        }
+        epoch = mark.epoch();
+        start = mark.start();
+    }
+    return ok();
 }
 
 }  // namespace
@@ -143,7 +165,7 @@ Status check_snapshot(const wire::StateSnapshot& snapshot) {
     for (const wire::FlowLimit& limit : snapshot.flowlimits()) {
         GANTRY_TRY(check_flow_limit(limit));
     }
-    return ok();
+    return check_epochs(snapshot);
 }
 
 }  // namespace gantry::storage

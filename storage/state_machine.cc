@@ -25,6 +25,19 @@ wire::OffsetPut committed_of(const wire::PopPut& pop) {
     return put;
 }
 
+/// An epoch that is not newer than those known says nothing: its record is a repeat.
+void begin_epoch(EpochList& epochs, const wire::EpochPut& put, LogOffset at) {
+    if (put.epoch() > newest_epoch(epochs)) {
+        const LogOffset start = put.start() > 0 ? LogOffset(put.start()) : at;
+        epochs.push_back({put.epoch(), put.id(), std::min(start, at)});
+    }
+}
+
+void count_version(wire::DataVersion& version, WallMs at_ms) {
+    version.set_counter(version.counter() + 1);
+    version.set_timestamp(at_ms);
+}
+
 template <class Values>
 auto values_of(const Values& map) {
     std::vector<typename Values::mapped_type> values;
@@ -48,6 +61,7 @@ struct LogStateMachine::State {
     std::map<std::string, wire::SubscriptionGroupConfig, std::less<>> groups;
     OffsetTable offsets;
     FlowLimits flows;
+    EpochList epochs;
     wire::DataVersion version;
     LogOffset folded;  ///< records below it are in
     QueueOffset next;  ///< position of the next record in the state topic's queue
@@ -68,6 +82,23 @@ LogStateMachine::~LogStateMachine() = default;
 void LogStateMachine::set_append(Append append) {
     const MutexLock commit(commit_mutex_);
     append_ = std::move(append);
+}
+
+void LogStateMachine::set_read_only(std::string why) {
+    const MutexLock commit(commit_mutex_);
+    read_only_ = std::move(why);
+}
+
+Status LogStateMachine::may_commit() const {
+    if (!read_only_.empty()) {
+        return Error{Errc::kReadOnly, read_only_};
+    }
+    return append_ ? ok() : Status(Error{Errc::kClosed, "the state machine has no log"});
+}
+
+Status LogStateMachine::in_order(const std::function<Status()>& step) {
+    const MutexLock commit(commit_mutex_);
+    return step();
 }
 
 Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
@@ -93,6 +124,9 @@ Status LogStateMachine::restore(const wire::StateSnapshot& snapshot) {
     for (const wire::FlowLimit& limit : snapshot.flowlimits()) {
         state_->flows.put(limit);
     }
+    for (const wire::EpochMark& mark : snapshot.epochs()) {
+        state_->epochs.push_back({mark.epoch(), mark.id(), LogOffset(mark.start())});
+    }
     GANTRY_TRY(transactions_.restore(snapshot));
     GANTRY_TRY(timers_.restore(snapshot));
     GANTRY_TRY(producers_.restore(snapshot.producers()));
@@ -114,11 +148,13 @@ Status LogStateMachine::replay(const LoggedChange& logged, bool drop_queues) {
                      "state record at log offset " + std::to_string(logged.at.value) + ": " +
                          legal.error().detail};
     }
-    const MutexLock commit(commit_mutex_);
-    if (logged.at >= state_->folded) {
-        apply(changes, logged.store_ms, drop_queues);
-        const MutexLock lock(mutex_);
-        state_->next = logged.queue_offset + 1;
+    if (logged.at >= folded()) {
+        Appended appended;
+        appended.first = logged.at;
+        appended.end = logged.end;
+        appended.queue_offset = logged.queue_offset;
+        appended.store_ms = logged.store_ms;
+        apply(changes, appended, drop_queues);
         return ok();
     }
     for (const wire::StateChange& change : changes.changes()) {
@@ -160,6 +196,9 @@ Result<Appended> LogStateMachine::commit(const wire::StateRecord& changes) {
 
 Result<Appended> LogStateMachine::commit_in_order(const std::function<Result<Appended>()>& append) {
     const MutexLock commit(commit_mutex_);
+    if (!read_only_.empty()) {
+        return Error{Errc::kReadOnly, read_only_};
+    }
     Result<Appended> appended = append();
     if (appended) {
         const MutexLock lock(mutex_);
@@ -170,9 +209,7 @@ Result<Appended> LogStateMachine::commit_in_order(const std::function<Result<App
 
 Result<Appended> LogStateMachine::commit_pops(const std::function<wire::StateRecord()>& take) {
     const MutexLock commit(commit_mutex_);
-    if (!append_) {
-        return Error{Errc::kClosed, "the state machine has no log"};
-    }
+    GANTRY_TRY(may_commit());
     const wire::StateRecord changes = take();
     if (changes.changes().empty()) {
         return Appended{};
@@ -195,9 +232,7 @@ Result<Appended> LogStateMachine::commit_if(const wire::StateRecord& changes,
     GANTRY_TRY(check_changes(changes));
     std::string body = changes.SerializeAsString();
     const MutexLock commit(commit_mutex_);
-    if (!append_) {
-        return Error{Errc::kClosed, "the state machine has no log"};
-    }
+    GANTRY_TRY(may_commit());
     GANTRY_TRY(may());
     // Sealed before the deletion is in the log: all records of the topic then lie before it.
     for (const wire::StateChange& change : changes.changes()) {
@@ -214,10 +249,7 @@ Result<Appended> LogStateMachine::commit_if(const wire::StateRecord& changes,
         }
         return appended;
     }
-    apply(changes, appended->store_ms, true);
-    const MutexLock lock(mutex_);
-    state_->folded = appended->end;
-    state_->next = appended->queue_offset + 1;
+    apply(changes, *appended, true);
     return appended;
 }
 
@@ -239,64 +271,74 @@ void LogStateMachine::remove_group(const std::string& name) {
     state_->flows.remove("group", name);
 }
 
-void LogStateMachine::apply(const wire::StateRecord& changes, WallMs at_ms, bool drop_queues) {
+void LogStateMachine::apply(const wire::StateRecord& changes,
+                            const Appended& logged,
+                            bool drop_queues) {
     const MutexLock lock(mutex_);
-    State& state = *state_;
-    const auto count_version = [&state, at_ms] {
-        state.version.set_counter(state.version.counter() + 1);
-        state.version.set_timestamp(at_ms);
-    };
     for (const wire::StateChange& change : changes.changes()) {
-        switch (change.change_case()) {
-            case wire::StateChange::kTopicPut:
-                state.topics[change.topicput().topicname()] = change.topicput();
-                topics_.put(change.topicput());
-                count_version();
-                break;
-            case wire::StateChange::kTopicDelete:
-                remove_topic(change.topicdelete(), drop_queues);
-                count_version();
-                break;
-            case wire::StateChange::kGroupPut:
-                state.groups[change.groupput().groupname()] = change.groupput();
-                break;
-            case wire::StateChange::kGroupDelete:
-                remove_group(change.groupdelete());
-                break;
-            case wire::StateChange::kOffsetPut:
-                state.offsets.put(change.offsetput());
-                pops_->reset(change.offsetput().group(),
-                             change.offsetput().topic(),
-                             change.offsetput().queueid(),
-                             QueueOffset(change.offsetput().offset()));
-                break;
-            case wire::StateChange::kTransactionAsked:
-                transactions_.asked(LogOffset(change.transactionasked().half()), at_ms);
-                break;
-            case wire::StateChange::kTransactionEnd:
-                transactions_.close(LogOffset(change.transactionend().half()));
-                break;
-            case wire::StateChange::kPopPut:
-                pops_->apply(change.popput());
-                state.offsets.put(committed_of(change.popput()));
-                break;
-            case wire::StateChange::kTimerProgress:
-                timers_.progress(change.timerprogress());
-                break;
-            case wire::StateChange::kTimerCancel:
-                timers_.cancel(LogOffset(change.timercancel().at()), change.timercancel().due());
-                break;
-            case wire::StateChange::kQueueLockPut:
-            case wire::StateChange::kParkedPut:
-            case wire::StateChange::kParkedChange:
-                order_.apply(change, at_ms);
-                break;
-            case wire::StateChange::kFlowPut:
-                state.flows.put(change.flowput());
-                break;
-            case wire::StateChange::CHANGE_NOT_SET:
-                break;
-        }
+        apply_one(change, logged, drop_queues);
+    }
+    state_->folded = logged.end;
+    state_->next = logged.queue_offset + 1;
+}
+
+void LogStateMachine::apply_one(const wire::StateChange& change,
+                                const Appended& logged,
+                                bool drop_queues) {
+    State& state = *state_;
+    const WallMs at_ms = logged.store_ms;
+    switch (change.change_case()) {
+        case wire::StateChange::kTopicPut:
+            state.topics[change.topicput().topicname()] = change.topicput();
+            topics_.put(change.topicput());
+            count_version(state.version, at_ms);
+            break;
+        case wire::StateChange::kTopicDelete:
+            remove_topic(change.topicdelete(), drop_queues);
+            count_version(state.version, at_ms);
+            break;
+        case wire::StateChange::kGroupPut:
+            state.groups[change.groupput().groupname()] = change.groupput();
+            break;
+        case wire::StateChange::kGroupDelete:
+            remove_group(change.groupdelete());
+            break;
+        case wire::StateChange::kOffsetPut:
+            state.offsets.put(change.offsetput());
+            pops_->reset(change.offsetput().group(),
+                         change.offsetput().topic(),
+                         change.offsetput().queueid(),
+                         QueueOffset(change.offsetput().offset()));
+            break;
+        case wire::StateChange::kTransactionAsked:
+            transactions_.asked(LogOffset(change.transactionasked().half()), at_ms);
+            break;
+        case wire::StateChange::kTransactionEnd:
+            transactions_.close(LogOffset(change.transactionend().half()));
+            break;
+        case wire::StateChange::kPopPut:
+            pops_->apply(change.popput());
+            state.offsets.put(committed_of(change.popput()));
+            break;
+        case wire::StateChange::kTimerProgress:
+            timers_.progress(change.timerprogress());
+            break;
+        case wire::StateChange::kTimerCancel:
+            timers_.cancel(LogOffset(change.timercancel().at()), change.timercancel().due());
+            break;
+        case wire::StateChange::kQueueLockPut:
+        case wire::StateChange::kParkedPut:
+        case wire::StateChange::kParkedChange:
+            order_.apply(change, at_ms);
+            break;
+        case wire::StateChange::kFlowPut:
+            state.flows.put(change.flowput());
+            break;
+        case wire::StateChange::kEpochPut:
+            begin_epoch(state.epochs, change.epochput(), logged.first);
+            break;
+        case wire::StateChange::CHANGE_NOT_SET:
+            break;
     }
 }
 
@@ -321,11 +363,22 @@ wire::StateSnapshot LogStateMachine::snapshot(const std::function<LogOffset()>& 
         timers_.save(snapshot);
         pops_->save(snapshot);
         state_->flows.save(snapshot);
+        for (const EpochStart& epoch : state_->epochs) {
+            wire::EpochMark& mark = *snapshot.add_epochs();
+            mark.set_epoch(epoch.epoch);
+            mark.set_id(epoch.id);
+            mark.set_start(epoch.start.value);
+        }
     }
     if (producers_.size() > 0) {
         producers_.save(*snapshot.mutable_producers());
     }
     return snapshot;
+}
+
+EpochList LogStateMachine::epochs() const {
+    const MutexLock lock(mutex_);
+    return state_->epochs;
 }
 
 LogOffset durable_end(const wire::StateSnapshot& snapshot) noexcept {

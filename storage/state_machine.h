@@ -9,6 +9,7 @@
 #include "protocol/wire/state.pb.h"
 #include "storage/order/order_table.h"
 #include "storage/producers/producer_table.h"
+#include "storage/replica/epochs.h"
 #include "storage/timers/timer_table.h"
 #include "storage/transaction/transaction_table.h"
 #include "storage/types.h"
@@ -75,6 +76,7 @@ class TopicTable;
 struct LoggedChange {
     Bytes body;  ///< StateRecord
     LogOffset at;
+    LogOffset end;
     QueueOffset queue_offset;
     WallMs store_ms = 0;
 };
@@ -83,11 +85,13 @@ struct LoggedChange {
 ///
 ///   start-up:  load_snapshot -> restore -> replay (records of the state topic in log order)
 ///   running:   commit: seal deleted topics -> append -> apply, one commit at a time
+///   follower:  in_order: replay what the leader has logged
 ///   then:      snapshot -> save_snapshot, after the log is synced up to its offset
 ///
 /// Replay    gives the same state as the live run: commits are applied in log order, and every
 ///           record of a deleted topic lies before the record of its deletion.
-/// Threads   commit, queries, snapshot: any. restore, replay: one thread, before the first commit.
+/// Threads   commit, queries, snapshot: any. restore: one thread, before the first commit; replay:
+///           the same, or within in_order.
 /// Lifetime  `topics` and what `append` captures outlive it.
 class LogStateMachine final : public StateMachine {
 public:
@@ -100,6 +104,10 @@ public:
 
     /// Gives it the log to commit to, before the first commit.
     void set_append(Append append);
+
+    /// Changes are refused with kReadOnly and this reason, before anything is touched; empty: they
+    /// are taken.
+    void set_read_only(std::string why);
 
     /// Takes a loaded snapshot as the start. kCorrupt: it holds an illegal topic or offset.
     Status restore(const wire::StateSnapshot& snapshot);
@@ -128,6 +136,9 @@ public:
     /// Runs `append`, which appends something to the log and changes transactions() accordingly,
     /// in the order of commits: a snapshot has both or neither.
     Result<Appended> commit_in_order(const std::function<Result<Appended>()>& append);
+
+    /// Runs `step`, which replays records and publishes them: a snapshot has all of it or nothing.
+    Status in_order(const std::function<Status()>& step);
 
     /// Logs the changes of pops() that `take` returns, called while no commit is under way; none:
     /// nothing. They are in memory already, and the committed offsets follow them.
@@ -160,13 +171,18 @@ public:
     std::vector<wire::FlowLimit> flow_limits() const override;
 
     LogOffset folded() const override;
+    /// Whose terms the log's bytes are of.
+    EpochList epochs() const;
 
     const OrderTable& order() const override { return order_; }
 
 private:
     struct State;
 
-    void apply(const wire::StateRecord& changes, WallMs at_ms, bool drop_queues);
+    void apply(const wire::StateRecord& changes, const Appended& logged, bool drop_queues);
+    void apply_one(const wire::StateChange& change, const Appended& logged, bool drop_queues)
+        GANTRY_REQUIRES(mutex_);
+    Status may_commit() const GANTRY_REQUIRES(commit_mutex_);
     void remove_topic(const std::string& name, bool drop_queues) GANTRY_REQUIRES(mutex_);
     void remove_group(const std::string& name) GANTRY_REQUIRES(mutex_);
 
@@ -178,6 +194,7 @@ private:
     const std::unique_ptr<PopTable> pops_;
     mutable Mutex commit_mutex_;  ///< order of commits = order of the log; before mutex_
     Append append_ GANTRY_GUARDED_BY(commit_mutex_);
+    std::string read_only_ GANTRY_GUARDED_BY(commit_mutex_);
     mutable Mutex mutex_;
     std::unique_ptr<State> state_;
 };

@@ -120,6 +120,21 @@ Result<LoadedSnapshot> load_snapshot(FileSystem& files, const std::filesystem::p
     return loaded;
 }
 
+Result<std::vector<LogOffset>> whole_snapshots(FileSystem& files,
+                                               const std::filesystem::path& directory) {
+    std::vector<LogOffset> whole;
+    if (!files.exists(directory)) {
+        return whole;
+    }
+    GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> names, list_snapshots(files, directory));
+    for (const std::string& name : names) {
+        if (const auto snapshot = load_one(files, directory / name)) {
+            whole.emplace_back(snapshot->logoffset());
+        }
+    }
+    return whole;
+}
+
 Result<std::vector<std::string>> damaged_snapshots(FileSystem& files,
                                                    const std::filesystem::path& directory) {
     std::vector<std::string> damaged;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/file_system.h"
+#include "common/ids.h"
 #include "common/result.h"
 #include "protocol/wire/state.pb.h"
 
@@ -27,6 +28,10 @@ Status save_snapshot(FileSystem& files,
 
 /// The newest snapshot that is whole, passing over damaged ones. kIo: the directory cannot be read.
 Result<LoadedSnapshot> load_snapshot(FileSystem& files, const std::filesystem::path& directory);
+
+/// Log offsets of the snapshots that are whole, newest first. kIo: the directory cannot be read.
+Result<std::vector<LogOffset>> whole_snapshots(FileSystem& files,
+                                               const std::filesystem::path& directory);
 
 /// File names of the snapshots that are damaged. Changes nothing. kIo: the directory cannot be
 /// read.

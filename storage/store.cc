@@ -3,9 +3,13 @@
 
 #include "common/failpoint/failpoint.h"
 #include "common/log.h"
+#include "storage/check/closed_store.h"
 #include "storage/cold/store_cold_source.h"
 #include "storage/pop/pops.h"
 #include "storage/recovery.h"
+#include "storage/repair/mender.h"
+#include "storage/repair/unfolded.h"
+#include "storage/replica/replica_log.h"
 #include "storage/scrub/scrubber.h"
 #include "storage/state_snapshot.h"
 #include "storage/store_parts.h"
@@ -36,17 +40,6 @@ Status make_marker(FileSystem& files, const std::filesystem::path& path) {
     return files.sync_directory(path.parent_path());
 }
 
-/// Makes the directory and its name durable: what is synced in it later is lost with the name.
-Status make_directory(FileSystem& files, const std::filesystem::path& directory) {
-    if (directory.empty() || files.exists(directory)) {
-        return ok();
-    }
-    const std::filesystem::path parent = directory.parent_path();
-    GANTRY_TRY(make_directory(files, parent));
-    GANTRY_TRY(files.create_directories(directory));
-    return files.sync_directory(parent.empty() ? std::filesystem::path(".") : parent);
-}
-
 }  // namespace
 
 Store::Parts::Parts(FileSystem& file_system,
@@ -74,7 +67,10 @@ Status Store::Parts::open(RecoveryReport& report) {
     GANTRY_TRY(open_lost());
     GANTRY_ASSIGN_OR_RETURN(log, CommitLog::open(files, clock, metrics, options));
     GANTRY_FAILPOINT_TRY("open.log");
+    GANTRY_TRY(fold_mended(files, options.directory, *lost, log->first()));
     GANTRY_TRY(recover(*this, is_clean, report));
+    GANTRY_TRY(note_unfolded(files, options.directory, *lost, report.state_from));
+    mender = std::make_unique<Mender>(*this);
     state->set_append([this](const std::string& body) -> Result<Appended> {
         Queue* const queue = topics->find(kStateTopic)->queue(0);
         wire::Record record;
@@ -89,6 +85,8 @@ Status Store::Parts::open(RecoveryReport& report) {
         });
     pops = std::make_unique<Pops>(*state);
     timers = std::make_unique<Timers>(*this);
+    replica = std::make_unique<ReplicaLog>(*this);
+    GANTRY_TRY(replica->open());
     log->on_progress([this] {
         checkpointer->flushed(log->flushed());
         std::function<void()> report_to;
@@ -101,7 +99,8 @@ Status Store::Parts::open(RecoveryReport& report) {
         }
     });
     checkpointer = std::make_unique<Checkpointer>(*this);
-    if (!files.exists(path("checkpoint"))) {
+    // Later, where nobody has confirmed yet what there is.
+    if (!files.exists(path("checkpoint")) && confirmed() == log->appended()) {
         GANTRY_TRY(checkpointer->write());
     }
     checkpointer->start(log->flushed());
@@ -144,9 +143,21 @@ Status Store::Parts::close() {
     if (scrubber) {
         scrubber->stop();
     }
+    mender->stop();
     checkpointer->stop();
+    const Status dropped = replica->close();
     GANTRY_TRY(log->close());
+    GANTRY_TRY(dropped);
     GANTRY_FAILPOINT_TRY("close.log");
+    return close_cleanly();
+}
+
+Status Store::Parts::close_cleanly() {
+    if (confirmed() < log->appended()) {
+        kLog.info("stopped before other copies had all: the next start walks the end of the log",
+                  {{"confirmed", confirmed().value}, {"end", log->appended().value}});
+        return ok();
+    }
     GANTRY_TRY(checkpointer->write());
     GANTRY_FAILPOINT_TRY("close.checkpointed");
     GANTRY_TRY(files.remove(path("abort")));
@@ -199,6 +210,14 @@ Result<ScrubReport> Store::scrub() {
     return parts_->scrubber->run();
 }
 
+void Store::repair_from(std::shared_ptr<ReplicaSource> source) {
+    parts_->mender->set_source(std::move(source));
+}
+
+Result<MendReport> Store::repair() {
+    return parts_->mender->run();
+}
+
 Topic* Store::find_topic(std::string_view name) const {
     return parts_->topics->find(name);
 }
@@ -215,6 +234,13 @@ Watermarks Store::watermarks() const noexcept {
     return parts_->log->watermarks();
 }
 
+Result<bool> Store::wait_local(LogOffset to, SteadyTime deadline) const {
+    if (flush_mode() == FlushMode::kAsync) {
+        return watermarks().appended >= to;
+    }
+    return parts_->log->wait_flushed_until(to, deadline);
+}
+
 FlushMode Store::flush_mode() const noexcept {
     return parts_->options.flush;
 }
@@ -226,6 +252,10 @@ std::string Store::read_only_reason() const {
 void Store::on_progress(std::function<void()> on_progress) {
     const MutexLock lock(parts_->progress_mutex);
     parts_->on_progress = std::move(on_progress);
+}
+
+ReplicaLog& Store::replica() noexcept {
+    return *parts_->replica;
 }
 
 StateMachine& Store::state() noexcept {
@@ -335,21 +365,51 @@ Status Checkpointer::reach(LogOffset at) {
     return ok();
 }
 
+/// Whether waiting may go on; false when the store closes.
+bool Checkpointer::may_wait() {
+    constexpr std::chrono::milliseconds kLook{5};
+    MutexLock lock(mutex_);
+    if (!is_stopping_) {
+        lock.wait_until(woken_, std::chrono::steady_clock::now() + kLook);
+    }
+    return !is_stopping_;
+}
+
+Status Checkpointer::wait_safe(LogOffset end) {
+    CommitLog& log = *parts_.log;
+    const auto deadline = std::chrono::steady_clock::now() + kConfirmWaitMax;
+    const auto wait = [&](const auto& is_there) {
+        while (!is_there() && !parts_.replica->is_broken() &&
+               std::chrono::steady_clock::now() < deadline && may_wait()) {
+        }
+        return is_there() && !parts_.replica->is_broken();
+    };
+    if (wait([&] { return log.appended() >= end; }) && log.flushed() < end) {
+        GANTRY_TRY(log.wait_flushed(end));
+    }
+    if (!wait([&] { return log.watermarks().confirmed >= end; })) {
+        return Error{Errc::kBusy,
+                     "the log is confirmed up to " +
+                         std::to_string(log.watermarks().confirmed.value) + ", not to " +
+                         std::to_string(end.value)};
+    }
+    return ok();
+}
+
 Status Checkpointer::write() {
     const MutexLock writing(write_mutex_);
     GANTRY_FAILPOINT_TRY("checkpoint.begin");
-    const auto published = [this] { return parts_.log->appended(); };
+    const auto published = [this] { return parts_.replica->placed_end(); };
     LogOffset from;
     const wire::StateSnapshot snapshot =
         parts_.state->snapshot([&] { return from = parts_.log->appended(); });
-    const auto sync_log = [this](LogOffset end) {
-        return parts_.log->flushed() < end ? parts_.log->wait_flushed(end) : ok();
-    };
+    const auto sync_log = [this](LogOffset end) { return wait_safe(end); };
     GANTRY_TRY(parts_.queues->flush(published, sync_log));
     GANTRY_FAILPOINT_TRY("checkpoint.queues");
     GANTRY_TRY(parts_.keys->flush());
     GANTRY_FAILPOINT_TRY("checkpoint.keys");
-    GANTRY_TRY(sync_log(durable_end(snapshot)));
+    // The log of a planted store does not reach yet what its state was known as of.
+    GANTRY_TRY(sync_log(std::min(durable_end(snapshot), parts_.log->appended())));
     GANTRY_FAILPOINT_TRY("checkpoint.log");
     GANTRY_TRY(save_snapshot(parts_.files, parts_.path("state"), snapshot));
     GANTRY_FAILPOINT_TRY("checkpoint.state");

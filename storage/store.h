@@ -22,6 +22,8 @@
 namespace gantry::storage {
 
 class Pops;
+class ReplicaLog;
+class ReplicaSource;
 class Timers;
 
 /// The storage engine of one broker: the commit log, its consume queues, key index and state
@@ -66,6 +68,12 @@ public:
     /// quarantined, see docs/durability.md. Blocks on the disk. kClosed.
     Result<ScrubReport> scrub();
 
+    /// Other copies of the log that lost pieces of this one are taken from, in the background, from
+    /// now on; null: there are none. Any thread, does not block. See docs/durability.md.
+    void repair_from(std::shared_ptr<ReplicaSource> source);
+    /// Tries that now, for all that is lost. Blocks. kNotFound: there are no other copies. kClosed.
+    Result<MendReport> repair();
+
     /// The living topic of that name, or null.
     Topic* find_topic(std::string_view name) const;
     /// Living topics, by name.
@@ -86,6 +94,9 @@ public:
 
     /// Asks the flusher for a sync of everything appended so far (sync mode: once a pass).
     void flush_soon();
+    /// Waits until this copy holds the log up to `to` as its flush mode asks; false: not by then.
+    /// Asks for no flush. kReadOnly: it never will. Blocks: not on a loop.
+    Result<bool> wait_local(LogOffset to, SteadyTime deadline) const;
 
     Watermarks watermarks() const noexcept;
     FlushMode flush_mode() const noexcept;
@@ -103,8 +114,11 @@ public:
     Status read_cold(ColdRequest request, ColdDone done) const;
     /// How long a loop took to get to a cold reply: cold reads slow down when loops are late.
     void cold_answered_after(std::chrono::nanoseconds lag) const;
-    /// Answers cold reads that wait with kClosed and takes no more. Blocks. Idempotent.
+    /// Answers cold reads that wait with kClosed and takes no more: none calls back when it
+    /// returns. Blocks. Idempotent.
     void stop_cold_reads();
+    /// Takes them again.
+    void start_cold_reads();
     /// Brings the runs of a cold result into the page cache, sequentially.
     void warm_up(const ReadResult& result) const;
     /// End of the queue as readers may see it.
@@ -144,6 +158,9 @@ public:
     std::size_t numbered_queues() const noexcept;
     /// What groups that pop have in flight. Lives as long as the store.
     Pops& pops() noexcept;
+
+    /// The store as one of several copies of a log. Lives as long as the store.
+    ReplicaLog& replica() noexcept;
 
     /// Delayed messages. Lives as long as the store.
     Timers& timers() noexcept;

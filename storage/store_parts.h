@@ -24,7 +24,9 @@
 
 namespace gantry::storage {
 
+class Mender;
 class Pops;
+class ReplicaLog;
 class Scrubber;
 class Timers;
 
@@ -38,6 +40,8 @@ class Checkpointer {
 public:
     static constexpr int kRestPart = 8;
     static constexpr std::int64_t kLateFactor = 4;
+    /// How long one waits for other copies to have what it covers.
+    static constexpr std::chrono::milliseconds kConfirmWaitMax{5'000};
 
     explicit Checkpointer(Store::Parts& parts) noexcept : parts_(parts) {}
 
@@ -47,8 +51,11 @@ public:
     void flushed(LogOffset at);
     /// Ends the thread after the checkpoint under way, and writes none. Blocks. Idempotent.
     void stop();
-    /// Writes one now. Blocks on the disk, and while another thread writes one.
+    /// Writes one now, of nothing that a cut may take away. Blocks on the disk, and while another
+    /// thread writes one. kBusy: other copies do not have it in time.
     Status write();
+    /// Blocks until the log below `end` is durable here and confirmed. kBusy: not in time.
+    Status wait_safe(LogOffset end);
     /// Sees to it that no start needs the log below `at`, even one that finds the newest snapshot
     /// damaged. Blocks on the disk.
     Status reach(LogOffset at);
@@ -56,6 +63,7 @@ public:
 private:
     void run();
     void set_due(LogOffset last) GANTRY_REQUIRES(mutex_);
+    bool may_wait();
 
     Store::Parts& parts_;
     Mutex write_mutex_;  ///< one checkpoint at a time
@@ -100,6 +108,9 @@ struct Store::Parts {
     Status open(RecoveryReport& report);
     /// Reads the list of lost ranges; before the log.
     Status open_lost();
+    /// The last checkpoint, and the mark of a clean stop; neither when other copies lack some of
+    /// it.
+    Status close_cleanly();
     /// What Store's functions of the same names do.
     Status close();
     Result<Appended> append_records(Queue& queue,
@@ -155,8 +166,10 @@ struct Store::Parts {
     std::unique_ptr<Timers> timers;
     std::unique_ptr<CommitLog> log;
     std::unique_ptr<LostRanges> lost;
+    std::unique_ptr<ReplicaLog> replica;
     std::unique_ptr<Checkpointer> checkpointer;
     std::unique_ptr<Retention> retention;
+    std::unique_ptr<Mender> mender;      ///< so does that of this one
     std::unique_ptr<Scrubber> scrubber;  ///< its thread ends before anything it uses
 
     Mutex progress_mutex;

@@ -32,6 +32,14 @@ Place place_of(std::size_t queue_id) noexcept {
     return {block, queue_id - first, first};
 }
 
+TopicAcks acks_of(const wire::TopicConfig& config) {
+    const auto found = config.attributes().find(std::string(kReplicationAttribute));
+    if (found == config.attributes().end()) {
+        return TopicAcks::kDefault;
+    }
+    return found->second == "async" ? TopicAcks::kAsync : TopicAcks::kSync;
+}
+
 }  // namespace
 
 QueueOffset Queue::min() const noexcept {
@@ -150,6 +158,7 @@ Topic& TopicTable::put(const wire::TopicConfig& config) {
     topic.read_queues_.store(config.readqueuenums(), std::memory_order_release);
     topic.write_queues_.store(config.writequeuenums(), std::memory_order_release);
     topic.perm_.store(config.perm(), std::memory_order_release);
+    topic.acks_.store(acks_of(config), std::memory_order_release);
     return topic;
 }
 

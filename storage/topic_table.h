@@ -32,6 +32,16 @@ inline constexpr std::int32_t kWrite = 2;
 inline constexpr std::int32_t kRead = 4;
 }  // namespace perm
 
+/// Whom an acknowledgement of a topic's messages waits for: its attribute "replication".
+enum class TopicAcks : std::uint8_t {
+    kDefault,  ///< as the broker says
+    kSync,     ///< every copy in sync
+    kAsync,    ///< this copy
+};
+
+/// Name of that attribute; its values are "sync" and "async".
+inline constexpr std::string_view kReplicationAttribute = "replication";
+
 /// Topic the state machine's records go to; hidden from clients.
 inline constexpr std::string_view kStateTopic = "GANTRY_SYS_STATE";
 
@@ -69,6 +79,8 @@ public:
         return write_queues_.load(std::memory_order_acquire);
     }
 
+    TopicAcks acks() const noexcept { return acks_.load(std::memory_order_acquire); }
+
     bool is_deleted() const noexcept { return is_deleted_.load(std::memory_order_acquire); }
 
     /// Queue `queue_id`, made on first use; null when it is outside both queue numbers.
@@ -84,6 +96,7 @@ private:
     std::atomic<std::int32_t> read_queues_{0};
     std::atomic<std::int32_t> write_queues_{0};
     std::atomic<bool> is_deleted_{false};
+    std::atomic<TopicAcks> acks_{TopicAcks::kDefault};
     bool is_removed_ = false;  ///< under the table's mutex: for good, not only sealed
     Mutex mutex_;
     // Blocks of 8, 8, 16, 32... queues, so that a queue never moves and is found by one look.
@@ -108,7 +121,7 @@ public:
     /// Living topics by name, without the state topic.
     std::vector<Topic*> all();
 
-    /// Makes the topic, or changes its queue numbers and permission.
+    /// Makes the topic, or changes its queue numbers, permission and acknowledgements.
     Topic& put(const wire::TopicConfig& config);
     /// Stops appends to the topic before its deletion is logged; unseal takes that back.
     void seal(std::string_view name);

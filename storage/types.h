@@ -39,9 +39,10 @@ enum class FlushMode : std::uint8_t {
 ///     o-----------------o-------------------o
 ///     | survives power  | in memory, whole  | next append lands here
 ///
-/// confirmed: readers see records that end at or below it. Async: appended; sync: flushed.
+/// local: this copy holds it as the flush mode asks. Async: appended; sync: flushed.
+/// confirmed: readers see records that end at or below it: local, and in every in-sync copy.
 struct Watermarks {
-    LogOffset first, flushed, appended, confirmed;
+    LogOffset first, flushed, appended, local, confirmed;
 };
 
 /// Where a batch was put. `end` is what the flushed watermark must reach for sync mode.
@@ -157,6 +158,15 @@ struct ScrubReport {
     std::uint64_t rereads = 0;       ///< places that were whole when read again
 };
 
+/// What one pass over the lost ranges of the log took from other copies.
+struct MendReport {
+    std::uint64_t ranges = 0;  ///< lost before, joined where they touch
+    std::uint64_t blocks = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t failures = 0;  ///< ranges that are still lost
+    std::string why{};           ///< of the last failure
+};
+
 /// A file that recovery or a check found damaged, and what was done about it.
 struct RecoveryReport {
     bool was_clean = false;
@@ -168,6 +178,7 @@ struct RecoveryReport {
     std::uint64_t lost_ranges = 0;  ///< pieces in the middle of the log newly quarantined
     std::uint64_t lost_bytes = 0;
     std::uint64_t lost_messages = 0;  ///< as far as known
+    LogOffset state_from{};           ///< where the log was folded from, onto a snapshot
 };
 
 /// What may be deleted when, for topics that do not say otherwise. 0 of a limit: there is none.
@@ -195,6 +206,8 @@ struct StoreOptions {
     std::uint64_t prefault_bytes = std::uint64_t{64} << 20U;  ///< faulted in ahead of the tail
     std::uint32_t record_bytes_max = (std::uint32_t{4} << 20U) + (std::uint32_t{64} << 10U);
     FlushMode flush = FlushMode::kAsync;
+    bool is_replicated = false;  ///< confirmed waits for ReplicaLog::confirm
+    bool is_follower = false;    ///< appends nothing of its own until ReplicaLog::lead
     std::uint32_t flush_interval_ms = 500;
     std::uint64_t flush_bytes = std::uint64_t{64}
                                 << 20U;  ///< async: flush at that many dirty bytes

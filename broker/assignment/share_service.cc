@@ -232,6 +232,9 @@ void ShareService::group_changed(const std::string& group) {
     std::vector<Reply> replies;
     {
         const MutexLock lock(mutex_);
+        if (coordinator_ == nullptr) {
+            return;  // a slave grants nothing
+        }
         replies = unpark_all(coordinator_->group_changed(group));
     }
     send(replies);

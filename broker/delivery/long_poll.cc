@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/delivery/long_poll.h"
 
+#include "storage/store.h"
+
 #include <algorithm>
 #include <functional>
 
@@ -42,6 +44,24 @@ bool LongPoll::touch_topic(const storage::Topic* topic) {
     bool any = false;
     for (auto& [queue, waiting] : by_queue_) {
         if (queue->topic == topic->name() && !waiting.is_touched) {
+            waiting.is_touched = true;
+            touched_.push_back(queue);
+            any = true;
+        }
+    }
+    return any;
+}
+
+bool LongPoll::touch_grown(const storage::Store& store) {
+    bool any = false;
+    for (auto& [queue, waiting] : by_queue_) {
+        const QueueOffset end = store.confirmed_max(*queue);
+        const bool has_grown =
+            std::any_of(waiting.parked.begin(), waiting.parked.end(), [&](ParkId id) {
+                const auto at = parked_.find(id);
+                return at != parked_.end() && at->second.from < end;
+            });
+        if (has_grown && !waiting.is_touched) {
             waiting.is_touched = true;
             touched_.push_back(queue);
             any = true;

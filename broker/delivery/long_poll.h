@@ -18,6 +18,10 @@
 #include <utility>
 #include <vector>
 
+namespace gantry::storage {
+class Store;
+}
+
 namespace gantry::broker {
 
 /// A checked pull, kept after its request's bytes are gone.
@@ -32,6 +36,7 @@ struct PullQuery {
     MessageFilter filter;
     std::chrono::milliseconds hold{0};  ///< zero: answer at once, whatever there is
     bool has_moved = false;             ///< messages behind the asked offset were filtered out
+    bool was_cold = false;              ///< something had to come from the disk
     std::uint32_t cold_rounds = 0;      ///< cold reads in which an SQL92 filter matched nothing
 };
 
@@ -65,6 +70,8 @@ public:
     bool touch(const storage::Queue* queue);
     /// Marks the pulls of every queue of `topic`.
     bool touch_topic(const storage::Topic* topic);
+    /// Marks the pulls of queues that have, by now, what they ask for.
+    bool touch_grown(const storage::Store& store);
     /// Tries the marked pulls again; how many that were.
     std::size_t wake_touched();
     /// Forgets the pulls of a closed connection.

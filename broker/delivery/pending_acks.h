@@ -8,12 +8,19 @@
 #include "storage/types.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <utility>
 
 namespace gantry::broker {
 
-/// Acknowledgements of one loop that wait for the flushed watermark, in the order of the log.
+/// What an acknowledgement waits for: one of the store's watermarks.
+enum class AckAt : std::uint8_t {
+    kLocal,      ///< this copy has it, as durable as the flush mode says
+    kConfirmed,  ///< every copy in sync has it
+};
+
+/// Acknowledgements of one loop that wait for one watermark, in the order of the log.
 /// Everything a watermark has passed is released in one go; nobody blocks for a disk.
 ///
 /// Threads   the loop's thread only.
@@ -35,10 +42,10 @@ public:
     }
 
     /// Calls `reply(send, status)` or the stored function for everything that ends at or below
-    /// `flushed`.
+    /// `reached`.
     template <class Reply>
-    void release(LogOffset flushed, const Status& status, Reply&& reply) {
-        while (!waiting_.empty() && waiting_.front().end <= flushed) {
+    void release(LogOffset reached, const Status& status, Reply&& reply) {
+        while (!waiting_.empty() && waiting_.front().end <= reached) {
             Entry entry = std::move(waiting_.front());
             waiting_.pop_front();
             if (entry.done) {

@@ -179,7 +179,7 @@ void DescribeHandler::describe(Call& call) {
         wire::BrokerDescription about;
         about.set_clustername(context.options.cluster);
         about.set_brokername(context.options.name);
-        about.set_brokerid(context.options.id);
+        about.set_brokerid(broker_id(*context.replica, context.options.id));
         about.set_address(context.address);
         about.set_version(std::string(kVersion));
         about.set_startms(context.start_ms);

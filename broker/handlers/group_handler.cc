@@ -114,7 +114,9 @@ void GroupHandler::heartbeat(Call& call) {
         call.peer.client_id = data.clientid();
         call.peer.flow_version = 0;  // limited as that client from now on
     }
-    const bool is_created = create_missing(call, data);
+    // A slave's consumers are members of their groups at the master too, which makes what lacks.
+    const bool takes_writes = context_.replica->takes_writes();
+    const bool is_created = takes_writes && create_missing(call, data);
     const ClientInfo client = client_of(call, data.clientid());
     for (const wire::ConsumerData& consumer : data.consumerdataset()) {
         if (!context_.options.group_auto_create &&
@@ -126,7 +128,7 @@ void GroupHandler::heartbeat(Call& call) {
         }
     }
     for (const wire::ProducerData& producer : data.producerdataset()) {
-        if (context_.groups.join_producer(client, producer.groupname())) {
+        if (context_.groups.join_producer(client, producer.groupname()) && takes_writes) {
             context_.transaction_checker->producer_joined(producer.groupname());
         }
     }
@@ -186,6 +188,9 @@ void GroupHandler::connection_closed(LoopState& loop, PeerId peer) {
 }
 
 void GroupHandler::expire(LoopState& loop) {
+    if (context_.replica->role() == ReplicaRole::kSlave) {
+        creator_.reload_limits();  // they come by replication, unnoticed
+    }
     const std::vector<GroupRegistry::Change> changes = context_.groups.expire();
     for (const GroupRegistry::Change& change : changes) {
         kLog.warn("members_expired", {{"group", change.group}});

@@ -11,7 +11,7 @@
 namespace gantry::broker {
 
 void NumberHandler::add_to(Dispatcher& dispatcher) {
-    dispatcher.add(wire::kListSendNumbers, *this, &NumberHandler::list);
+    dispatcher.add(wire::RequestCode::kListSendNumbers, *this, &NumberHandler::list);
 }
 
 void NumberHandler::list(Call& call) {

@@ -4,6 +4,7 @@
 #include "broker/delivery/out_of_range.h"
 #include "broker/delivery/runs.h"
 #include "broker/dispatcher.h"
+#include "broker/replication/slave_rules.h"
 #include "protocol/wire/header.h"
 #include "protocol/wire/names.h"
 #include "storage/state_machine.h"
@@ -22,13 +23,14 @@ using wire::ResponseCode;
 // Bits of a pull's sysFlag.
 constexpr std::int32_t kHasCommit = 1;
 constexpr std::int32_t kMaySuspend = 2;
-constexpr std::int32_t kHasSubscription = 4;
 
 constexpr std::uint32_t kStockBytesMax = 256U << 10U;
 constexpr std::uint32_t kNativeBytesMax = 8U << 20U;
 constexpr std::int32_t kCountMax = 65'536;
 constexpr std::chrono::milliseconds kLimitedHold{1'000};
 constexpr std::int64_t kSuspendMsMax = 120'000;
+/// At a slave, which is fed without the reader's doing: then it may go back to the master.
+constexpr std::chrono::milliseconds kSlaveHoldMax{500};
 
 /// Cold reads that an SQL92 filter may match nothing in, until the pull is answered with that.
 constexpr std::uint32_t kColdRoundsMax = 8;
@@ -55,6 +57,10 @@ void PullHandler::add_to(Dispatcher& dispatcher) {
 
 void PullHandler::pull(Call& call) {
     context_.counters.pulls.add();
+    if (!context_.options.replication.slave_reads && is_slave()) {
+        refuse_not_master(call);
+        return;
+    }
     wire::PullMessageRequest& request = call.loop.pull_request;
     request.Clear();
     if (const Status decoded = wire::decode_fields(call.header(), request); !decoded) {
@@ -69,7 +75,7 @@ void PullHandler::pull(Call& call) {
     set_limits(call, request, query);
     query.group = request.consumergroup();
     if ((request.sysflag() & kHasCommit) != 0 && request.commitoffset() >= 0 &&
-        !request.consumergroup().empty()) {
+        !request.consumergroup().empty() && context_.replica->takes_writes()) {
         call.loop.offsets().put(
             {request.consumergroup(), request.topic(), request.queueid(), request.commitoffset()});
     }
@@ -118,134 +124,6 @@ void PullHandler::send_nothing(const PullQuery& query) {
         query.has_moved ? ResponseCode::kPullRetryImmediately : ResponseCode::kPullNotFound);
 }
 
-bool PullHandler::is_refused(Call& call,
-                             const wire::PullMessageRequest& request,
-                             PullQuery& query) {
-    std::optional<Refusal> refusal = check_group(call, request);
-    if (!refusal) {
-        refusal = check_queue(call, request, query);
-    }
-    if (!refusal) {
-        refusal = check_subscription(call, request, query);
-    }
-    if (refusal) {
-        call.fail(refusal->code, refusal->remark);
-    }
-    return refusal.has_value();
-}
-
-std::optional<PullHandler::Refusal> PullHandler::check_group(
-    const Call& call, const wire::PullMessageRequest& request) const {
-    // Native consumers that neither subscribe nor commit belong to no group.
-    if (request.consumergroup().empty()) {
-        return std::nullopt;
-    }
-    const auto group = context_.store->state().group(request.consumergroup());
-    if (!group) {
-        if (const Status named = wire::check_group_name(request.consumergroup()); !named) {
-            return Refusal{
-                call.is_native() ? ResponseCode::kInvalidParameter : ResponseCode::kSystemError,
-                named.error().detail};
-        }
-    }
-    if (!group && !context_.options.group_auto_create) {
-        return Refusal{ResponseCode::kSubscriptionGroupNotExist,
-                       "subscription group [" + request.consumergroup() + "] does not exist"};
-    }
-    if (group && !group->consumeenable()) {
-        return Refusal{ResponseCode::kNoPermission,
-                       "subscription group no permission, " + request.consumergroup()};
-    }
-    return std::nullopt;
-}
-
-std::optional<PullHandler::Refusal> PullHandler::check_queue(
-    const Call& call, const wire::PullMessageRequest& request, PullQuery& query) const {
-    query.topic = context_.store->find_topic(request.topic());
-    if (query.topic == nullptr || request.topic() == storage::kStateTopic) {
-        return Refusal{ResponseCode::kTopicNotExist,
-                       "topic[" + request.topic() + "] not exist, apply first please!"};
-    }
-    if ((query.topic->perm() & storage::perm::kRead) == 0) {
-        return Refusal{ResponseCode::kNoPermission,
-                       "the topic[" + request.topic() + "] pulling message is forbidden"};
-    }
-    if (request.queueid() >= 0 && request.queueid() < query.topic->read_queues()) {
-        query.queue = query.topic->queue(request.queueid());
-    }
-    if (query.queue == nullptr) {
-        return Refusal{
-            call.is_native() ? ResponseCode::kInvalidParameter : ResponseCode::kSystemError,
-            "queueId[" + std::to_string(request.queueid()) + "] is illegal, topic:[" +
-                request.topic() + "] topicConfig.readQueueNums:[" +
-                std::to_string(query.topic->read_queues()) + "] consumer:[" +
-                call.frame.connection.peer() + "]"};
-    }
-    if (request.queueoffset() < 0) {
-        return Refusal{
-            call.is_native() ? ResponseCode::kInvalidParameter : ResponseCode::kSystemError,
-            "queueOffset " + std::to_string(request.queueoffset()) + " < 0"};
-    }
-    query.from = QueueOffset(request.queueoffset());
-    const QueueLocks::Name lock{request.consumergroup(), request.topic(), request.queueid()};
-    if (context_.locks.is_fenced(lock, request.locktoken())) {
-        context_.counters.fenced.add();
-        return Refusal{ResponseCode::kFenced, context_.locks.remark(lock, request.locktoken())};
-    }
-    return std::nullopt;
-}
-
-PullHandler::Refusal PullHandler::refusal_of(const Error& error, const PullQuery& query) {
-    if (error.code == Errc::kUnsupported) {
-        const bool is_native = query.to.to.codec == wire::Codec::kNative;
-        return {is_native ? ResponseCode::kRequestCodeNotSupported : ResponseCode::kSystemError,
-                error.detail};
-    }
-    return {ResponseCode::kSubscriptionParseFailed,
-            "parse the consumer's subscription failed: " + error.detail};
-}
-
-std::optional<PullHandler::Refusal> PullHandler::check_subscription(
-    const Call& call, const wire::PullMessageRequest& request, PullQuery& query) const {
-    if ((request.sysflag() & kHasSubscription) != 0) {
-        Result<MessageFilter> filter = parse_expression(
-            {request.expressiontype(), request.subscription()}, context_.sql_filters);
-        if (!filter) {
-            return refusal_of(filter.error(), query);
-        }
-        query.filter = std::move(filter).value();
-        return std::nullopt;
-    }
-    const GroupRegistry::Found found =
-        context_.groups.subscription(request.consumergroup(), request.topic(), call.peer.id);
-    if (found.status == GroupRegistry::Lookup::kNoGroup) {
-        return Refusal{ResponseCode::kSubscriptionNotExist,
-                       "the consumer's group info not exist, group: " + request.consumergroup()};
-    }
-    const auto group = context_.store->state().group(request.consumergroup());
-    if (found.is_broadcast && group && !group->consumebroadcastenable()) {
-        return Refusal{
-            ResponseCode::kNoPermission,
-            "the consumer group[" + request.consumergroup() + "] can not consume by broadcast way"};
-    }
-    if (found.status == GroupRegistry::Lookup::kNoTopic) {
-        return Refusal{ResponseCode::kSubscriptionNotExist,
-                       "the consumer's subscription not exist, group: " + request.consumergroup() +
-                           ", topic: " + request.topic()};
-    }
-    if (found.subscription->data.subversion() < request.subversion()) {
-        return Refusal{ResponseCode::kSubscriptionNotLatest,
-                       "the consumer's subscription not latest, group: " + request.consumergroup() +
-                           ", topic: " + request.topic()};
-    }
-    const Error& error = found.subscription->error;
-    if (!error.detail.empty()) {
-        return refusal_of(error, query);
-    }
-    query.filter = found.subscription->filter;
-    return std::nullopt;
-}
-
 void PullHandler::set_limits(const Call& call,
                              const wire::PullMessageRequest& request,
                              PullQuery& query) const {
@@ -264,6 +142,7 @@ void PullHandler::set_limits(const Call& call,
         !context_.is_stopping.load(std::memory_order_relaxed)) {
         query.hold = std::chrono::milliseconds(
             std::clamp<std::int64_t>(request.suspendtimeoutmillis(), 0, kSuspendMsMax));
+        query.hold = is_slave() ? std::min(query.hold, kSlaveHoldMax) : query.hold;
     }
 }
 
@@ -326,8 +205,12 @@ bool PullHandler::answer(PullQuery& query, storage::ReadResult& result, bool is_
     if (result.is_cold) {
         query.has_moved = query.has_moved || result.next > query.from;
         query.from = result.next;
+        query.was_cold = true;
         read_cold(query);
         return true;
+    }
+    if (result.status != ReadStatus::kFound && is_slave()) {
+        return answer_as_slave(query, result, is_last);
     }
     switch (result.status) {
         case ReadStatus::kFound:
@@ -363,11 +246,46 @@ bool PullHandler::answer(PullQuery& query, storage::ReadResult& result, bool is_
     return true;
 }
 
+bool PullHandler::answer_as_slave(PullQuery& query, storage::ReadResult& result, bool is_last) {
+    if (result.status == ReadStatus::kNoMatch) {
+        query.has_moved = true;
+        query.from = result.next;
+    } else {
+        result.next = query.from;
+    }
+    const bool has_more = result.status == ReadStatus::kNoMatch && result.next < result.max;
+    if (!is_last && !has_more) {
+        return false;
+    }
+    const bool is_end = result.status == ReadStatus::kAtEnd && !query.has_moved &&
+                        context_.replica->master_address().empty();
+    send_status(
+        query, result, is_end ? ResponseCode::kPullNotFound : ResponseCode::kPullRetryImmediately);
+    return true;
+}
+
+bool PullHandler::is_slave() const noexcept {
+    return context_.replica->role() == ReplicaRole::kSlave;
+}
+
+std::int64_t PullHandler::suggested(const PullQuery& query,
+                                    QueueOffset next,
+                                    const storage::ReadResult& result) const noexcept {
+    const ReplicaInfo& replica = *context_.replica;
+    if (replica.role() == ReplicaRole::kSlave) {
+        const bool has_more = query.from < next && next < result.max;
+        return has_more ? replica.member() : 0;
+    }
+    const bool may_leave = query.was_cold && context_.options.replication.slave_reads;
+    const std::int64_t slave = may_leave ? replica.reading_slave() : -1;
+    return slave > 0 ? slave : broker_id(replica, context_.options.id);
+}
+
 const wire::PullMessageResponse& PullHandler::where(const PullQuery& query,
                                                     QueueOffset next,
                                                     const storage::ReadResult& result) {
     wire::PullMessageResponse& response = loop_of(query).pull_response;
-    response.set_suggestwhichbrokerid(context_.options.id);
+    response.set_suggestwhichbrokerid(suggested(query, next, result));
     response.set_nextbeginoffset(next.value);
     response.set_minoffset(result.min.value);
     response.set_maxoffset(result.max.value);

@@ -24,6 +24,11 @@ class Dispatcher;
 ///   the disk does not give it    1     natively IO_ERROR; nothing is skipped
 ///   a limit of rates is reached  19    parked until there is room, or until time-out
 ///
+/// A slave corrects no offset and tells of no loss, as the master may know better: what it cannot
+/// give it parks for a moment, then answers 20 with the offset that was asked for. Its answers send
+/// the reader back to the master once it has read everything there is; those of the master send it
+/// to a slave when what it reads had to come from the disk (replication.slave_reads).
+///
 /// Checks, in this order: group (26, 16), topic (17, 16), queue id (1), expression (23, 1) or the
 /// group's subscription (24, 25).
 ///
@@ -67,6 +72,12 @@ private:
     void send_nothing(const PullQuery& query);
     storage::ReadResult read(const PullQuery& query, bool is_fresh) const;
     bool answer(PullQuery& query, storage::ReadResult& result, bool is_last);
+    bool answer_as_slave(PullQuery& query, storage::ReadResult& result, bool is_last);
+    bool is_slave() const noexcept;
+    /// Id of the broker that the reader should ask next.
+    std::int64_t suggested(const PullQuery& query,
+                           QueueOffset next,
+                           const storage::ReadResult& result) const noexcept;
     void send_found(net::Connection& connection,
                     const PullQuery& query,
                     const storage::ReadResult& result);

@@ -122,6 +122,10 @@ void SendHandler::send_records(Call& call) {
         call.fail(decoded.error());
         return;
     }
+    if (const auto lacking = lacks_copies(call, request.topic())) {
+        call.fail(ResponseCode::kInSyncTooFew, *lacking);
+        return;
+    }
     const FlowAmount amount{request.count(), static_cast<std::int64_t>(call.body().size())};
     std::optional<FlowRefusal> limited;
     std::optional<wire::SendRecordsResponse> delayed;
@@ -149,15 +153,28 @@ void SendHandler::send_records(Call& call) {
     }
 }
 
+std::optional<std::string> SendHandler::lacks_copies(Call& call, std::string_view name) const {
+    std::optional<std::string> why = call.loop.lacks_copies();
+    if (!why) {
+        return std::nullopt;
+    }
+    const Result<storage::Topic*> topic = find_topic(call, name);
+    if ((topic ? call.loop.ack_at(**topic) : call.loop.ack_at()) == AckAt::kLocal) {
+        return std::nullopt;
+    }
+    return *why + ", and replication of topic[" + std::string(name) + "] is sync";
+}
+
 void SendHandler::answer_stored(Call& call, const storage::Appended& appended) {
-    if (context_.store->flush_mode() == storage::FlushMode::kAsync) {
+    const AckAt ack_at = call.loop.ack_at(*call.peer.topic);
+    if (call.loop.is_acked_at_once(ack_at)) {
         wire::SendRecordsResponse& response = call.loop.send_response;
         response.set_queueoffset(appended.queue_offset.value);
         response.set_logoffset(appended.first.value);
         response.set_storetimestamp(appended.store_ms);
         call.reply(&response);
     } else {
-        call.loop.acknowledge_send(call.addressee(), appended);
+        call.loop.acknowledge_send(call.addressee(), appended, ack_at);
     }
 }
 
@@ -202,8 +219,7 @@ void SendHandler::refuse_records(Call& call, const Error& error) {
 /// The first one may not be durable yet, or never become so.
 void SendHandler::answer_repeat(Call& call, const storage::Appended& stored, bool is_delayed) {
     context_.counters.sends_repeated.add();
-    const bool is_async = context_.store->flush_mode() == storage::FlushMode::kAsync;
-    if (!is_async && context_.store->watermarks().flushed < stored.end) {
+    if (!call.loop.is_acked(call.loop.ack_at(*call.peer.topic), stored.end)) {
         if (const std::string reason = context_.store->read_only_reason(); !reason.empty()) {
             call.fail({Errc::kUnknown, "may or may not be stored: " + reason});
             return;
@@ -223,8 +239,9 @@ void SendHandler::answer_repeat(Call& call, const storage::Appended& stored, boo
 void SendHandler::reply_when_durable(Call& call,
                                      LogOffset end,
                                      const wire::SendRecordsResponse& response) {
-    call.loop.when_durable(
-        end, [&loop = call.loop, to = call.addressee(), response](const Status& status) {
+    const AckAt ack_at = call.loop.ack_at(*call.peer.topic);
+    call.loop.when_acked(
+        ack_at, end, [&loop = call.loop, to = call.addressee(), response](const Status& status) {
             if (status) {
                 loop.reply(to, ResponseCode::kSuccess, {}, &response);
             } else {
@@ -273,9 +290,15 @@ void SendHandler::send_message(Call& call, const Request& request) {
                   ResponseCode::kMessageIllegal);
         return;
     }
+    if (const auto lacking = lacks_copies(call, request.topic())) {
+        call.fail(ResponseCode::kServiceNotAvailable, *lacking);
+        return;
+    }
+    AckAt ack_at = call.loop.ack_at();
     const auto prepare = [&]() -> Result<storage::Queue*> {
         GANTRY_TRY(call.loop.room_for_message());
         GANTRY_ASSIGN_OR_RETURN(storage::Topic * topic, topic_for_stock(call, request));
+        ack_at = call.loop.ack_at(*topic);
         GANTRY_TRY(check_writable(context_, *topic));
         if (is_dead(call, request)) {
             GANTRY_ASSIGN_OR_RETURN(
@@ -286,10 +309,9 @@ void SendHandler::send_message(Call& call, const Request& request) {
             context_.counters.dead_letters.add();
             return find_queue(*topic, 0);
         }
-        const bool is_any = request.queueid() < 0;
         const auto writable = static_cast<std::uint64_t>(std::max(topic->write_queues(), 1));
         const auto picked = static_cast<std::int32_t>(call.loop.random().below(writable));
-        return find_queue(*topic, is_any ? picked : request.queueid());
+        return find_queue(*topic, request.queueid() < 0 ? picked : request.queueid());
     };
     const Result<storage::Queue*> queue = prepare();
     if (!queue) {
@@ -317,7 +339,7 @@ void SendHandler::send_message(Call& call, const Request& request) {
     if (is_half) {
         store_half(call, request, records->front());
     } else {
-        store_stock(call, request, **queue, *records);
+        store_stock(call, request, **queue, *records, ack_at);
     }
 }
 
@@ -370,7 +392,8 @@ Result<std::vector<wire::Record>> SendHandler::records_of(
 void SendHandler::store_stock(Call& call,
                               const Request& request,
                               storage::Queue& queue,
-                              std::vector<wire::Record>& records) {
+                              std::vector<wire::Record>& records,
+                              AckAt ack_at) {
     const bool may_wait = !request.batch() && !queue.topic.starts_with(wire::kDeadLetterPrefix);
     Result<std::optional<WallMs>> due = std::optional<WallMs>();
     if (may_wait) {
@@ -399,7 +422,7 @@ void SendHandler::store_stock(Call& call,
     } else {
         call.loop.appended(queue, appended->end);
     }
-    acknowledge(call, request, *appended, response);
+    acknowledge(call, request, *appended, response, ack_at);
 }
 
 /// A delay of it counts from its commit on.
@@ -419,30 +442,36 @@ void SendHandler::store_half(Call& call, const Request& request, const wire::Rec
     wire::SendMessageResponse response = response_of(message.queue_id, *appended, {message});
     response.set_transactionid(
         std::string(wire::find_property(request.properties(), wire::property::kUniqueKey)));
-    acknowledge(call, request, *appended, response);
+    acknowledge(call, request, *appended, response, call.loop.ack_at());
 }
 
 void SendHandler::acknowledge(Call& call,
                               const Request& request,
                               const storage::Appended& appended,
-                              const wire::SendMessageResponse& response) {
+                              const wire::SendMessageResponse& response,
+                              AckAt ack_at) {
     context_.counters.messages_in.add(appended.count);
     context_.counters.bytes_in.add(static_cast<std::uint64_t>(appended.end - appended.first));
     call.loop.flow().sent(call.peer,
                           request.topic(),
                           {appended.count, static_cast<std::int64_t>(call.body().size())});
     const bool waits = wire::find_property(request.properties(), wire::property::kWait) != "false";
-    if (!waits || context_.store->flush_mode() == storage::FlushMode::kAsync) {
+    if (!waits || call.loop.is_acked_at_once(ack_at)) {
         call.reply(&response);
         return;
     }
-    call.loop.when_durable(
-        appended.end, [&loop = call.loop, to = call.addressee(), response](const Status& status) {
+    call.loop.when_acked(
+        ack_at,
+        appended.end,
+        [this, &loop = call.loop, to = call.addressee(), response](const Status& status) {
             if (status) {
                 loop.reply(to, ResponseCode::kSuccess, {}, &response);
-            } else {
-                loop.fail(to, status.error(), ResponseCode::kFlushDiskTimeout, &response);
+                return;
             }
+            const bool is_deposed = !context_.replica->may_acknowledge();
+            const ResponseCode stock =
+                is_deposed ? ResponseCode::kFlushSlaveTimeout : ResponseCode::kFlushDiskTimeout;
+            loop.fail(to, status.error(), stock, &response);
         });
 }
 

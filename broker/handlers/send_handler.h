@@ -29,7 +29,10 @@ class TopicCreator;
 ///   message or batch illegal, too large  refused         13
 ///   disk full, read-only store           10001, 10002    14
 ///   disk slower than the senders         2               2
+///   fewer copies in sync than are needed 10101           14
+///   not the master                       10100           14
 ///   stored, its sync failed              10004           10, with a send's fields
+///   stored, deposed before all had it    10004           12, with a send's fields
 ///   numbered, one before it is missing   10007
 ///   numbered, its numbers are unknown    10008
 ///   a limit of rates is reached          215             2, both with retryAfterMillis
@@ -57,6 +60,8 @@ private:
                                            const FlowAmount& amount,
                                            std::optional<FlowRefusal>& limited,
                                            std::optional<wire::SendRecordsResponse>& delayed);
+    /// Why a send to the topic would not be safe enough; nothing is appended then.
+    std::optional<std::string> lacks_copies(Call& call, std::string_view topic) const;
     void answer_stored(Call& call, const storage::Appended& appended);
     void refuse_records(Call& call, const Error& error);
     void answer_repeat(Call& call, const storage::Appended& stored, bool is_delayed);
@@ -72,12 +77,14 @@ private:
     void store_stock(Call& call,
                      const Request& request,
                      storage::Queue& queue,
-                     std::vector<wire::Record>& records);
+                     std::vector<wire::Record>& records,
+                     AckAt ack_at);
     void store_half(Call& call, const Request& request, const wire::Record& message);
     void acknowledge(Call& call,
                      const Request& request,
                      const storage::Appended& appended,
-                     const wire::SendMessageResponse& response);
+                     const wire::SendMessageResponse& response,
+                     AckAt ack_at);
     wire::SendMessageResponse response_of(std::int32_t queue_id,
                                           const storage::Appended& appended,
                                           const std::vector<wire::Record>& records) const;

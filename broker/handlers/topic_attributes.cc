@@ -3,6 +3,7 @@
 
 #include "protocol/wire/topic.pb.h"
 #include "storage/retention/retention_policy.h"
+#include "storage/topic_table.h"
 
 #include <algorithm>
 #include <array>
@@ -12,7 +13,8 @@ namespace gantry::broker {
 
 namespace {
 
-constexpr std::array<std::string_view, 7> kKnown{storage::retention_attribute::kMs,
+constexpr std::array<std::string_view, 8> kKnown{storage::kReplicationAttribute,
+                                                 storage::retention_attribute::kMs,
                                                  storage::retention_attribute::kBytes,
                                                  storage::retention_attribute::kUntilConsumed,
                                                  "cleanup.policy",
@@ -36,6 +38,12 @@ Status apply_change(std::string_view change, wire::TopicConfig& topic) {
     }
     if (is_set != (equals < change.size())) {
         return refused(change, is_set ? "has no value" : "has a value");
+    }
+    if (is_set && key == storage::kReplicationAttribute) {
+        const std::string_view value = change.substr(equals + 1);
+        if (value != "sync" && value != "async") {
+            return refused(change, "is neither sync nor async");
+        }
     }
     if (is_set) {
         (*topic.mutable_attributes())[key] = std::string(change.substr(equals + 1));

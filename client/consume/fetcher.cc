@@ -82,7 +82,7 @@ void Fetcher::pull_in_loop() {
     if (is_stopped_ || is_waiting_ || std::exchange(is_asking_, true)) {
         return;
     }
-    address_ = runtime_.routes().address_of(queue_.broker);
+    address_ = runtime_.routes().reader_of(queue_.broker, reader_);
     if (address_.empty()) {
         is_asking_ = false;
         failed_in_loop(Error{Errc::kGone, "no route names broker " + queue_.broker});
@@ -142,6 +142,7 @@ void Fetcher::answered_in_loop(Result<net::Received>& result, std::uint64_t aske
         return;
     }
     failures_ = 0;
+    reader_ = fields.suggestwhichbrokerid();
     if (code == wire::ResponseCode::kOffsetOutOfRange) {
         stand_in_loop(fields);
         return;
@@ -351,6 +352,7 @@ void Fetcher::failed_in_loop(const Error& error) {
                   {{"topic", queue_.topic}, {"queue", queue_.queue}, {"error", error}});
     }
     kLog.debug("pull_failed", {{"topic", queue_.topic}, {"queue", queue_.queue}, {"error", error}});
+    reader_ = 0;
     const milliseconds pause = kFailurePause * (1 << std::min(failures_, kDoublingsMax));
     ++failures_;
     if (error.code != Errc::kBusy) {

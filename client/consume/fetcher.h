@@ -68,6 +68,8 @@ struct FetchOptions {
 /// Damage    a record that fails its checks ends the chunk before it and is asked for once more,
 ///           alone; when it fails again it is given to the sink as lost, and the next one is asked
 ///           for.
+/// Slaves    a broker that says so is read at the slave it names, and at any slave while it has no
+///           master; the slave's answers lead back.
 /// Errors    a broker that fails or is away is asked again after 20 ms to 1 s, for ever; the route
 ///           is refreshed. An offset out of range moves to where the broker says; when that is
 ///           nowhere, the queue stands until the group's committed offset, or its policy, changes.
@@ -131,6 +133,7 @@ private:
     // The rest belongs to the loop.
     std::weak_ptr<FetchSink> sink_;
     std::string address_;
+    std::int64_t reader_ = 0;  // broker id the last answer sent us to; 0: the master
     std::int64_t offset_ = 0;
     std::uint64_t epoch_ = 0;
     std::uint64_t asked_ = 0;  // pulls; only the answer to the last one counts

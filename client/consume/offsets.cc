@@ -188,7 +188,7 @@ void Offsets::commit(const std::string& group,
     auto gathered = std::make_shared<Gathered>(std::move(done));
     std::map<std::string, wire::CommitOffsetsRequest> requests;
     for (const auto& [queue, offset] : offsets) {
-        const std::string address = runtime_.routes().address_of(queue.broker);
+        const std::string address = runtime_.routes().master_of(queue.broker);
         if (address.empty()) {
             gathered->add(no_broker(queue));
             continue;

@@ -215,7 +215,7 @@ void PushWorkers::send_back(Batch batch) {
     auto back = std::make_shared<SendBack>(shared_from_this(), std::move(batch));
     const bool posted = slot_.post([this, back] {
         for (const MessageView& message : back->batch.messages) {
-            const std::string address = runtime_.routes().address_of(message.broker());
+            const std::string address = runtime_.routes().master_of(message.broker());
             if (address.empty()) {
                 back->failed.push_back(message);
                 continue;

@@ -142,7 +142,7 @@ Result<std::vector<StreamPosition>> CopyProducer::positions(std::string_view top
     auto awaited = std::make_shared<Awaited<Result<wire::SendNumberList>>>();
     const bool posted = state_->slot.post([state = state_, address, fields, awaited] {
         state->slot.channel(address, state->owner)
-            .call({wire::kListSendNumbers, fields.get(), {}},
+            .call({wire::RequestCode::kListSendNumbers, fields.get(), {}},
                   state->options.timeout,
                   [address, awaited](Result<net::Received>& result) {
                       awaited->set(body_of<wire::SendNumberList>(result, address));

@@ -9,6 +9,12 @@
 #include <vector>
 
 namespace gantry::client {
+namespace {
+
+/// Between dials of a server that is away: it may be back, or taken over from, within a second.
+constexpr std::chrono::milliseconds kBackoffMax{1'000};
+
+}  // namespace
 
 LoopSlot::LoopSlot(std::unique_ptr<net::EventLoop> loop) : loop_(std::move(loop)) {}
 
@@ -46,6 +52,7 @@ net::Channel& LoopSlot::find_or_make(const std::string& address,
         net::Channel::Options options;
         options.address = address;
         options.fail_fast = fail_fast;
+        options.backoff_max = kBackoffMax;
         slot = std::make_unique<net::Channel>(*loop_, std::move(options));
         if (hook_) {
             hook_(*slot);
@@ -62,6 +69,21 @@ void LoopSlot::drop(std::uint64_t owner) {
             at = channels_.erase(at);
         } else {
             ++at;
+        }
+    }
+}
+
+void LoopSlot::abandon(const std::string& address, bool only_down) {
+    std::vector<std::pair<std::uint64_t, std::string>> keys;
+    for (const auto& [key, channel] : channels_) {
+        if (key.second == address) {
+            keys.push_back(key);
+        }
+    }
+    for (const auto& key : keys) {  // what fails may make channels, or drop them
+        const auto found = channels_.find(key);
+        if (found != channels_.end() && !(only_down && found->second->is_up())) {
+            found->second->abandon();
         }
     }
 }

@@ -46,6 +46,11 @@ public:
     /// Closes the owner's connections. Not from a callback of one of them.
     void drop(std::uint64_t owner);
 
+    /// Fails what waits for an answer of that address, or for a link to it, so that it is sent
+    /// where it belongs now. `only_down`: leaves links that are up. The loop's thread, not from a
+    /// callback of one of its channels.
+    void abandon(const std::string& address, bool only_down);
+
     /// Sees every channel before its first request.
     void on_new_channel(std::function<void(net::Channel&)> hook) { hook_ = std::move(hook); }
 

@@ -72,6 +72,7 @@ TopicRoute make_route(std::string_view topic, const wire::TopicRouteData& data) 
         BrokerRoute& added = route.brokers.emplace_back();
         added.name = broker.brokername();
         added.cluster = broker.cluster();
+        added.epoch = broker.epoch();
         added.addresses.insert(broker.brokeraddrs().begin(), broker.brokeraddrs().end());
     }
     std::sort(route.brokers.begin(), route.brokers.end(), [](const auto& a, const auto& b) {
@@ -85,7 +86,8 @@ TopicRoute make_route(std::string_view topic, const wire::TopicRouteData& data) 
         if ((queues.perm() & kPermRead) != 0) {
             append_queues(route.read_queues, topic, broker->name, queues.readqueuenums());
         }
-        if ((queues.perm() & kPermWrite) != 0 && !broker->master().empty()) {
+        // Also without a master: what is sent waits for one until its deadline.
+        if ((queues.perm() & kPermWrite) != 0) {
             append_queues(route.write_queues, topic, broker->name, queues.writequeuenums());
         }
     }
@@ -132,27 +134,32 @@ RoutePtr RouteTable::cached(const std::string& topic) const {
 }
 
 std::string RouteTable::address_of(const std::string& broker) const {
+    return reader_of(broker, 0);
+}
+
+std::string RouteTable::master_of(const std::string& broker) const {
     const MutexLock lock(mutex_);
-    std::string slave;
-    for (const auto& [topic, route] : routes_) {
-        if (const BrokerRoute* found = route->find_broker(broker); found != nullptr) {
-            if (!found->master().empty()) {
-                return found->master();
-            }
-            slave = found->any();
-        }
+    const auto found = brokers_.find(broker);
+    return found == brokers_.end() ? kNoAddress : found->second.route.master();
+}
+
+std::string RouteTable::reader_of(const std::string& broker, std::int64_t id) const {
+    const MutexLock lock(mutex_);
+    const auto found = brokers_.find(broker);
+    if (found == brokers_.end()) {
+        return kNoAddress;
     }
-    return slave;
+    const BrokerRoute& route = found->second.route;
+    const auto wanted = route.addresses.find(id);
+    return wanted == route.addresses.end() ? route.any() : wanted->second;
 }
 
 std::set<std::string> RouteTable::all_addresses() const {
     const MutexLock lock(mutex_);
     std::set<std::string> addresses;
-    for (const auto& [topic, route] : routes_) {
-        for (const BrokerRoute& broker : route->brokers) {
-            for (const auto& [id, address] : broker.addresses) {
-                addresses.insert(address);
-            }
+    for (const auto& [name, known] : brokers_) {
+        for (const auto& [id, address] : known.route.addresses) {
+            addresses.insert(address);
         }
     }
     return addresses;
@@ -269,11 +276,37 @@ void RouteTable::answer_in_loop(const std::string& topic, const Result<RoutePtr>
     }
 }
 
+/// Takes in what the route says of its brokers, and puts right what is older than is known.
+std::vector<RouteTable::Left> RouteTable::take_brokers(TopicRoute& route) {
+    std::vector<Left> left;
+    for (BrokerRoute& broker : route.brokers) {
+        Known& known = brokers_[broker.name];
+        if (broker.epoch < known.route.epoch) {
+            broker = known.route;
+            continue;
+        }
+        const bool is_deposed = broker.epoch > known.route.epoch;
+        const bool is_other = broker.master() != known.master;
+        if (!known.master.empty() && is_other && (is_deposed || !known.has_left)) {
+            left.push_back({broker.name, known.master, is_deposed});
+            known.has_left = true;
+        }
+        if (!broker.master().empty()) {
+            known.master = broker.master();
+            known.has_left = false;
+        }
+        known.route = broker;
+    }
+    return left;
+}
+
 RoutePtr RouteTable::put_in_loop(TopicRoute route) {
     std::vector<std::shared_ptr<OnChange>> told;
+    std::vector<Left> left;
     RoutePtr stored;
     {
         const MutexLock lock(mutex_);
+        left = take_brokers(route);
         RoutePtr& at = routes_[route.topic];
         if (at != nullptr && *at == route) {
             return at;
@@ -287,6 +320,12 @@ RoutePtr RouteTable::put_in_loop(TopicRoute route) {
     follow_in_loop(stored->topic);
     for (const std::shared_ptr<OnChange>& on_change : told) {
         (*on_change)(stored);
+    }
+    // Last: what fails because of it finds the new route.
+    for (const Left& one : left) {
+        if (on_master_left_) {
+            on_master_left_(one.broker, one.address, one.is_deposed);
+        }
     }
     return stored;
 }

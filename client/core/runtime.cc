@@ -21,6 +21,8 @@ namespace gantry::client {
 namespace {
 
 constexpr std::uint32_t kLoopsMax = 64;
+/// For a master that was deposed and lives, to answer what it was asked.
+constexpr std::chrono::milliseconds kDeposedGrace{300};
 
 struct HostPort {
     std::string host;
@@ -124,6 +126,10 @@ Result<std::unique_ptr<Runtime>> Runtime::start(const Client::Options& options) 
     runtime->routes_ = std::make_unique<RouteTable>(control, *runtime->nameservers_);
     runtime->heartbeats_ =
         std::make_unique<Heartbeats>(control, *runtime->routes_, runtime->client_id_);
+    runtime->routes_->on_master_left(
+        [at = runtime.get()](const std::string& broker,
+                             const std::string& address,
+                             bool is_deposed) { at->master_left(broker, address, is_deposed); });
     Heartbeats* heartbeats = runtime->heartbeats_.get();
     control.run_and_wait([&control, heartbeats] {
         control.on_new_channel(
@@ -144,6 +150,22 @@ Runtime::~Runtime() {
                 nameservers_->stop();
             }
         });
+    }
+}
+
+/// Nothing waits for a master that has gone: neither for a link to it nor, once there is another
+/// one, for its answer.
+void Runtime::master_left(const std::string& broker, const std::string& address, bool is_deposed) {
+    for (const std::unique_ptr<LoopSlot>& owned : slots_) {
+        LoopSlot* const slot = owned.get();
+        slot->post([slot, address] { slot->abandon(address, true); });
+        if (is_deposed) {
+            slot->post_after(kDeposedGrace, [this, slot, broker, address] {
+                if (routes_->master_of(broker) != address) {
+                    slot->abandon(address, false);
+                }
+            });
+        }
     }
 }
 

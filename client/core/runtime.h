@@ -100,6 +100,8 @@ public:
 private:
     explicit Runtime(const Client::Options& options);
 
+    void master_left(const std::string& broker, const std::string& address, bool is_deposed);
+
     Client::Options options_;
     SystemClock clock_;
     MetricRegistry metrics_;

@@ -43,7 +43,7 @@ void OrderedWorkers::bury(Job job) {
     auto letter = std::make_shared<DeadLetters>(shared_from_this(), std::move(job));
     slot_.post([this, letter] {
         const MessageView& message = letter->job.work.held.front().message;
-        const std::string address = runtime_.routes().address_of(message.broker());
+        const std::string address = runtime_.routes().master_of(message.broker());
         if (address.empty()) {
             return;
         }

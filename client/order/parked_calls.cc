@@ -28,7 +28,7 @@ void ask(Runtime& runtime,
     auto shared = std::make_shared<OnAnswer>(std::move(done));
     auto sent = std::make_shared<std::pair<wire::RequestCode, Fields>>(std::move(request));
     const bool posted = slot.post([&runtime, &slot, broker, sent, shared] {
-        const std::string address = runtime.routes().address_of(broker);
+        const std::string address = runtime.routes().master_of(broker);
         if (address.empty()) {
             Result<net::Received> gone = Error{Errc::kGone, "no route names broker " + broker};
             (*shared)(gone, broker);

@@ -72,7 +72,7 @@ void QueueLeases::give_up_in_loop(const QueueId& queue, UniqueFunction<void()> t
         const MutexLock lock(mutex_);
         locks_.erase(queue);
     }
-    const std::string address = runtime_.routes().address_of(queue.broker);
+    const std::string address = runtime_.routes().master_of(queue.broker);
     if (address.empty()) {
         then();
         return;
@@ -119,7 +119,7 @@ void QueueLeases::tick_in_loop() {
                 continue;
             }
             const bool is_due = held.token == 0 || now - held.asked >= lease_ / kRenewalsPerLease;
-            const std::string address = runtime_.routes().address_of(queue.broker);
+            const std::string address = runtime_.routes().master_of(queue.broker);
             if (!is_due || held.is_asking || address.empty()) {
                 continue;
             }

@@ -127,7 +127,7 @@ void PopEngine::ask_in_loop(const SourceKey& key, Source& source) {
         fields.set_exptype(std::string(type_of(selector)));
         fields.set_exp(selector.expression());
     }
-    const std::string address = runtime_.routes().address_of(key.second);
+    const std::string address = runtime_.routes().master_of(key.second);
     source.is_asking = true;
     source.asked_at = slot_.loop().pass_time();
     if (address.empty()) {

@@ -93,7 +93,7 @@ void PopSettler::send_in_loop() {
     }
     std::map<std::pair<std::string, std::string>, Items> by_target;
     for (Item& item : items) {
-        const std::string address = runtime_.routes().address_of(item.run.receipt.broker);
+        const std::string address = runtime_.routes().master_of(item.run.receipt.broker);
         Items& target = by_target[{item.run.receipt.topic, address}];
         target.push_back(std::move(item));
         if (target.size() == kItemsMax) {

@@ -55,16 +55,18 @@ struct Frame {
     SteadyTime not_before;  ///< back-off
     WallMs born_ms = 0;
     std::size_t flying_index = 0;
+    std::int64_t master_epoch = 0;  ///< of `broker` when it was sent
     std::uint32_t attempts = 0;
     SendKind kind = SendKind::kFree;
     bool is_sealed = false;  ///< takes no more messages
     bool has_keys = false;
     bool has_tags = false;
-    bool is_delayed = false;   ///< all its messages are, or none
-    bool has_left = false;     ///< an attempt got as far as a socket
-    bool is_unknown = false;   ///< an attempt's outcome is unknown
-    bool is_numbered = false;  ///< of an idempotent producer: epoch and first are its number
-    bool is_early = false;     ///< the last attempt was refused: one before it is missing
+    bool is_delayed = false;      ///< all its messages are, or none
+    bool has_left = false;        ///< an attempt got as far as a socket
+    bool is_unknown = false;      ///< an attempt's outcome is unknown
+    bool is_numbered = false;     ///< of an idempotent producer: epoch and first are its number
+    bool is_misdirected = false;  ///< the last attempt was for a broker that is no longer master
+    bool is_early = false;        ///< the last attempt was refused: one before it is missing
     std::uint32_t epoch = 0;
     std::int64_t first = 0;
 
@@ -99,12 +101,15 @@ struct SendBroker {
     net::Channel* channel = nullptr;
     std::vector<Lane*> held;      ///< lanes whose partial frame waits for an answer of this broker
     std::uint32_t in_flight = 0;  ///< frames, over all its lanes
+    std::int64_t epoch = 0;       ///< of its master
+    bool is_headless = false;     ///< no master now: what is meant for it waits
+    bool has_moved = false;       ///< there is one again, and lanes are to be told
     SteadyTime avoid_until;
     std::uint32_t failures = 0;
     bool is_probing = false;
 
     bool is_available(SteadyTime now) const noexcept {
-        return failures == 0 || (!is_probing && now >= avoid_until);
+        return !is_headless && (failures == 0 || (!is_probing && now >= avoid_until));
     }
 
     /// Takes the address of its master, and the store host from that.

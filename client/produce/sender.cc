@@ -206,20 +206,6 @@ TopicSender& Sender::topic_in_loop(const std::string& topic) {
     return *last_topic_;
 }
 
-SendBroker& Sender::broker_in_loop(const BrokerRoute& route) {
-    std::unique_ptr<SendBroker>& broker = brokers_[route.name];
-    if (broker == nullptr) {
-        broker = std::make_unique<SendBroker>();
-        broker->name = route.name;
-    }
-    if (broker->address != route.master()) {
-        broker->set_address(route.master());
-        broker->channel = &slot_.channel(broker->address, channel_owner_);
-        broker->succeeded();
-    }
-    return *broker;
-}
-
 void Sender::enqueue_in_loop(Parked& parked) {
     if (is_shut_) {
         complete_in_loop(parked.outgoing, closed_error());

@@ -102,6 +102,7 @@ private:
     void answered_in_loop(FramePtr frame, Result<net::Received>& result);
     void stored_in_loop(Frame& frame, const wire::SendRecordsResponse& answer);
     void failed_in_loop(FramePtr frame, Error error);
+    static bool has_moved(const Frame& frame) noexcept;
     void limited_in_loop(FramePtr frame, const Error& error, std::chrono::milliseconds wait);
     bool may_retry(const Frame& frame, const Error& error) const noexcept;
     std::chrono::milliseconds pause_in_loop(const Frame& frame);
@@ -125,6 +126,7 @@ private:
     void set_route_in_loop(TopicSender& topic, const RoutePtr& route);
     void move_frames_in_loop(TopicSender& topic, Lane& dropped);
     SendBroker& broker_in_loop(const BrokerRoute& route);
+    void wake_moved_in_loop();
     void arm_in_loop(SteadyTime due);
     void tick_in_loop();
     void shut_in_loop();

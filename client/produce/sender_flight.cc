@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The part of a producer's engine that deals with frames in flight: encoding, answers, retries,
-// deadlines, and routes.
+// The part of a producer's engine that deals with frames in flight: encoding, answers, retries and
+// deadlines.
 #include "client/core/runtime.h"
 #include "client/produce/retry_after.h"
 #include "client/produce/sender.h"
@@ -20,12 +20,12 @@ using std::chrono::milliseconds;
 constexpr Logger kLog("client");
 constexpr milliseconds kBackoffFirst{10};
 constexpr milliseconds kBackoffMax{1'000};
+constexpr milliseconds kMisdirectedPause{50};
 constexpr std::uint32_t kBackoffDoublingsMax = 7;
 constexpr milliseconds kDialLimit{300};     // at a broker not connected, while there are others
 constexpr milliseconds kAttemptMin{1'000};  // before an unknown outcome is repeated
 constexpr milliseconds kAttemptMax{5'000};  // the same, where it does no harm
 constexpr int kIdempotentPart = 4;
-constexpr milliseconds kRouteRetry{100};
 constexpr int kDialPart = 3;
 
 milliseconds ms_until(SteadyTime due, SteadyTime now) {
@@ -75,7 +75,15 @@ bool Sender::is_due_in_loop(Lane& lane, const Frame& frame) {
 void Sender::pump_in_loop(Lane& lane) {
     // Frames that wait for the link run out of time one by one: another one behind the first could
     // leave while that is on its way back here.
-    const std::uint32_t frames_max = lane.broker->channel->is_up() ? frames_in_flight_max_ : 1;
+    // A link that is up is used: the nameserver may have lost sight of a master that lives.
+    const net::Channel* const channel = lane.broker->channel;
+    if (channel == nullptr || (lane.broker->is_headless && !channel->is_up())) {
+        if (!lane.waiting.empty()) {
+            arm_in_loop(lane.waiting.front().deadline);
+        }
+        return;
+    }
+    const std::uint32_t frames_max = channel->is_up() ? frames_in_flight_max_ : 1;
     if (lane.numbers != nullptr && !may_leave_in_loop(lane)) {
         if (!lane.waiting.empty()) {
             arm_in_loop(lane.waiting.front().deadline);
@@ -145,6 +153,8 @@ void Sender::dispatch_in_loop(Lane& lane) {
     ++lane.in_flight;
     ++broker.in_flight;
     frame->broker = &broker;
+    frame->is_misdirected = false;
+    frame->master_epoch = broker.epoch;
     frame->flying_index = flying_.size();
     flying_.push_back(frame.get());
     broker.channel->call(std::move(request),
@@ -183,6 +193,8 @@ void Sender::answered_in_loop(FramePtr frame, Result<net::Received>& result) {
     } else if (const auto wait = retry_after_of(result)) {
         limited_in_loop(std::move(frame), answer.error(), *wait);
     } else {
+        frame->is_misdirected = result ? result->header.response() == wire::ResponseCode::kNotMaster
+                                       : answer.error().code == Errc::kGone && has_moved(*frame);
         failed_in_loop(std::move(frame), std::move(answer).error());
     }
     if (!is_shut_ && !lane.waiting.empty()) {
@@ -267,7 +279,7 @@ bool Sender::may_retry(const Frame& frame, const Error& error) const noexcept {
 
 void Sender::failed_in_loop(FramePtr frame, Error error) {
     const SteadyTime now = std::chrono::steady_clock::now();
-    if (error.code == Errc::kNotFound) {
+    if (error.code == Errc::kNotFound || frame->is_misdirected) {
         runtime_.routes().refresh(*frame->lane->topic);
     } else if (error.code == Errc::kRefused) {
         frame->lane->broker->succeeded();
@@ -280,7 +292,7 @@ void Sender::failed_in_loop(FramePtr frame, Error error) {
     frame->has_left = frame->has_left || error.code != Errc::kGone;
     frame->is_unknown =
         frame->is_unknown || error.code == Errc::kTimeout || error.code == Errc::kUnknown;
-    if (!may_retry(*frame, error)) {
+    if (!frame->is_misdirected && !may_retry(*frame, error)) {
         kLog.debug("send_failed", {{"queue", frame->lane->queue}, {"error", error}});
         fail_all_in_loop(*frame, error);
         pool_.give(std::move(frame));
@@ -296,8 +308,10 @@ void Sender::failed_in_loop(FramePtr frame, Error error) {
 
 /// Before the next attempt: longer from attempt to attempt.
 milliseconds Sender::pause_in_loop(const Frame& frame) {
-    const milliseconds ceiling = std::min(
-        kBackoffMax, kBackoffFirst * (1 << std::min(frame.attempts, kBackoffDoublingsMax)));
+    const milliseconds longer =
+        kBackoffFirst * (1 << std::min(frame.attempts, kBackoffDoublingsMax));
+    const milliseconds ceiling =
+        std::min(frame.is_misdirected ? kMisdirectedPause : kBackoffMax, longer);
     const auto spread = static_cast<std::uint64_t>(ceiling.count()) / 2;
     return milliseconds{static_cast<std::int64_t>(spread + random_.below(spread + 1))};
 }
@@ -312,7 +326,7 @@ void Sender::put_back_in_loop(Lane& lane, FramePtr frame) {
 void Sender::retry_in_loop(FramePtr frame, const Error& error) {
     const SteadyTime now = std::chrono::steady_clock::now();
     frame->not_before = now + pause_in_loop(*frame);
-    ++frame->attempts;
+    frame->attempts += frame->is_misdirected ? 0 : 1;
     frame->is_sealed = true;
     std::vector<Outgoing>& sends = frame->sends;
     const auto in_time =
@@ -407,79 +421,6 @@ void Sender::tick_in_loop() {
             }
         });
     }
-}
-
-void Sender::ask_route_in_loop(TopicSender& topic) {
-    if (std::exchange(topic.is_asking, true)) {
-        return;
-    }
-    runtime_.routes().get(
-        topic.topic(), true, [self = shared_from_this(), &topic](Result<RoutePtr> route) {
-            auto answer = std::make_shared<Result<RoutePtr>>(std::move(route));
-            self->slot_.post([self, &topic, answer] { self->routed_in_loop(topic, *answer); });
-        });
-}
-
-void Sender::routed_in_loop(TopicSender& topic, const Result<RoutePtr>& route) {
-    topic.is_asking = false;
-    if (is_shut_) {
-        return;
-    }
-    if (!route) {
-        topic.route_error = Error{
-            Errc::kGone, "no route for topic " + topic.topic() + ": " + to_string(route.error())};
-        if (route.error().code == Errc::kNotFound) {
-            for (Parked& parked : std::exchange(topic.parked, {})) {
-                complete_in_loop(parked.outgoing, route.error());
-            }
-            return;
-        }
-        arm_in_loop(std::chrono::steady_clock::now() + kRouteRetry);
-        return;
-    }
-    if (!topic.has_route()) {
-        set_route_in_loop(topic, *route);
-    }
-}
-
-void Sender::route_changed_in_loop(const RoutePtr& route) {
-    const auto found = topics_.find(route->topic);
-    if (!is_shut_ && found != topics_.end()) {
-        set_route_in_loop(found->second, route);
-    }
-}
-
-void Sender::set_route_in_loop(TopicSender& topic, const RoutePtr& route) {
-    const std::vector<Lane*> dropped = topic.set_route(
-        route, [this](const BrokerRoute& broker) -> SendBroker& { return broker_in_loop(broker); });
-    for (Lane* lane : dropped) {
-        move_frames_in_loop(topic, *lane);
-    }
-    for (Parked& parked : std::exchange(topic.parked, {})) {
-        place_in_loop(topic, parked);
-    }
-}
-
-void Sender::move_frames_in_loop(TopicSender& topic, Lane& dropped) {
-    if (topic.lanes().empty()) {
-        return;
-    }
-    FrameQueue staying;
-    FrameQueue moving = std::move(dropped.waiting);
-    while (!moving.empty()) {
-        FramePtr frame = moving.pop_front();
-        if (frame->kind == SendKind::kQueue || frame->is_numbered) {
-            staying.push_back(std::move(frame));
-            continue;
-        }
-        for (Outgoing& outgoing : frame->sends) {
-            Parked parked{std::move(outgoing), nullptr};
-            place_in_loop(topic, parked);
-        }
-        frame->sends.clear();
-        pool_.give(std::move(frame));
-    }
-    dropped.waiting = std::move(staying);
 }
 
 }  // namespace gantry::client

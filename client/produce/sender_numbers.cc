@@ -99,7 +99,7 @@ void Sender::take_back_number_in_loop(Frame& frame) {
 /// Once more, as it is: the same messages, number and queue.
 void Sender::repeat_in_loop(FramePtr frame, const Error& error) {
     frame->not_before = std::chrono::steady_clock::now() + pause_in_loop(*frame);
-    ++frame->attempts;
+    frame->attempts += frame->is_misdirected ? 0 : 1;
     if (frame->deadline <= frame->not_before || is_shut_) {
         fail_all_in_loop(*frame, error);
         pool_.give(std::move(frame));

@@ -117,11 +117,16 @@ Result<Transaction> TransactionEngine::store_half(Message& message, const std::s
             std::this_thread::sleep_for(limited);
             continue;
         }
-        if (stored || attempt >= options_.retries_max || !is_not_stored(stored.error().code) ||
+        if (stored || !is_not_stored(stored.error().code) ||
             left_until(deadline) <= milliseconds{0}) {
             return stored;
         }
-        if (stored.error().code == Errc::kNotFound) {
+        // It takes no messages: another one may be about to take over.
+        const bool may_fail_over = stored.error().code == Errc::kReadOnly;
+        if (attempt >= options_.retries_max && !may_fail_over) {
+            return stored;
+        }
+        if (may_fail_over || stored.error().code == Errc::kNotFound) {
             runtime_.routes().refresh(message.topic);
         }
         pause(attempt++, deadline);
@@ -134,6 +139,9 @@ Result<Transaction> TransactionEngine::try_half(const wire::SendMessageRequest& 
                                                 SteadyTime deadline,
                                                 milliseconds& limited) {
     const std::string address = broker.master();
+    if (address.empty()) {
+        return Error{Errc::kReadOnly, "broker " + broker.name + " has no master now"};
+    }
     if (!runtime_.memory().try_take(message.body.size())) {
         return Error{
             Errc::kBusy,
@@ -186,7 +194,7 @@ Status TransactionEngine::tell(const Transaction& transaction,
     fields.set_transactionid(transaction.id);
     const SteadyTime deadline = std::chrono::steady_clock::now() + options_.deadline;
     for (std::uint32_t attempt = 0;; ++attempt) {
-        std::string address = runtime_.routes().address_of(transaction.queue.broker);
+        std::string address = runtime_.routes().master_of(transaction.queue.broker);
         if (address.empty()) {
             address = transaction.broker_address;
         }

@@ -261,7 +261,12 @@ void RequestEngine::send_in_loop(const ReplyPtr& reply) {
         replied_in_loop(reply, closed());
         return;
     }
-    const std::string address = runtime_.routes().address_of(reply->broker);
+    const std::string address = runtime_.routes().master_of(reply->broker);
+    if (address.empty() && !runtime_.routes().address_of(reply->broker).empty()) {
+        Result<net::Received> away = Error{Errc::kGone, reply->broker + " has no master now"};
+        answered_in_loop(reply, away);
+        return;
+    }
     if (address.empty()) {
         replied_in_loop(reply, Error{Errc::kGone, "broker " + reply->broker + " is in no route"});
         return;

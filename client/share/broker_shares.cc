@@ -157,7 +157,7 @@ void BrokerShares::ask(Link& link) {
     if (has_ended_) {
         return;
     }
-    const std::string address = runtime_.routes().address_of(link.broker);
+    const std::string address = runtime_.routes().master_of(link.broker);
     const std::uint64_t asked = ++link.asked;
     link.asked_at = std::chrono::steady_clock::now();
     if (address.empty()) {
@@ -354,7 +354,7 @@ void BrokerShares::leave(Then then) {
     }
     end();
     for (const auto& [broker, link] : links_) {
-        const std::string address = runtime_.routes().address_of(broker);
+        const std::string address = runtime_.routes().master_of(broker);
         if (address.empty()) {
             continue;
         }

@@ -78,11 +78,27 @@ inline constexpr std::array kSites = {
     Site{"cut.truncated", true},
     Site{"cut.allocated", true},
     Site{"cut.synced", true},
+    // A store that follows, is cut, put aside, planted.
+    Site{"replica.received"},
+    Site{"replica.folded"},
+    Site{"replica.cut_copied", true},
+    Site{"replica.cut_marks", true},
+    Site{"replica.cut_snapshots", true},
+    Site{"replica.cut_lost", true},
+    Site{"replica.aside", true},
+    Site{"replica.seed_cleared", true},
+    Site{"replica.seed_state", true},
     Site{"open.done", true},
     // Closing.
     Site{"close.log", true},
     Site{"close.checkpointed", true},
     Site{"close.unmarked", true},
+    // A lost part of the log that is taken from another copy.
+    Site{"mend.fetched", true},
+    Site{"mend.written", true},
+    Site{"mend.synced", true},
+    Site{"mend.units", true},
+    Site{"mend.done"},
     // The broker's acknowledgements.
     Site{"send.appended"},
     Site{"ack.durable"},

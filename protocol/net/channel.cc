@@ -2,12 +2,9 @@
 #include "protocol/net/channel.h"
 
 #include "common/log.h"
-#include "common/random.h"
-#include "protocol/net/dialer.h"
-#include "protocol/net/pending_table.h"
+#include "protocol/net/connection/channel_state.h"
 
 #include <algorithm>
-#include <deque>
 #include <utility>
 
 namespace gantry::net {
@@ -23,81 +20,6 @@ constexpr std::uint32_t kBackoffDoublingsMax = 16;
 constexpr std::uint64_t kDialledIdBit = std::uint64_t{1} << 63U;  // apart from ids of servers
 
 }  // namespace
-
-struct Channel::State final : ConnectionHandler, PassEnd {
-    /// A request that waits for the link.
-    struct Queued {
-        std::int32_t opaque = 0;
-        SteadyTime deadline{};
-        std::string head;
-        std::string body;
-        Done done;  // empty: one-way
-    };
-
-    State(EventLoop& its_loop, Options wanted)
-        : loop(its_loop),
-          options(std::move(wanted)),
-          dialer(loop, options.address),
-          deadline_timer(loop, [this] { on_deadline(); }),
-          redial_timer(loop, [this] { dial(); }),
-          sweep_timer(loop, [this] { on_sweep(); }),
-          random(random_seed()) {}
-
-    void call(Request&& request, std::chrono::milliseconds timeout, Done&& done);
-    Status send_oneway(Request&& request);
-    void connect();
-    void close();
-
-    bool is_up() const noexcept { return connection != nullptr && connection->is_open(); }
-
-    std::size_t in_flight() const noexcept { return pending.size() + queue.size(); }
-
-    void on_open(Connection& /*connection*/) override {}
-
-    void on_frame(const Received& frame) override;
-    void on_close(Connection& lost, const Error& why) override;
-    void on_pass_end() override;
-
-    Status admit(std::size_t body_bytes) const;
-    std::int32_t next_opaque();
-    wire::HeaderToSend header_of(const Request& request, std::int32_t opaque) const;
-    void send(std::string_view head, std::string&& body);
-    void enqueue(Request&& request, std::int32_t opaque, SteadyTime deadline, Done&& done);
-    void dial();
-    void on_dialled(Result<UniqueFd> dialled);
-    void on_dial_failed(const Error& why);
-    void schedule_redial();
-    void send_queue();
-    void arm(SteadyTime deadline);
-    void on_deadline();
-    void on_sweep();
-    void fail_all_queued(Errc code, const std::string& detail);
-    void fail_later(Done&& done, Error why);
-    void drain_failed();
-
-    EventLoop& loop;
-    Options options;
-    Dialer dialer;
-    Timer deadline_timer;
-    Timer redial_timer;
-    Timer sweep_timer;
-    Random random;
-    OnRequest request_handler;
-    OnState state_handler;
-    std::shared_ptr<Connection> connection;
-    PendingTable pending;
-    std::deque<Queued> queue;
-    std::uint64_t queue_bytes = 0;
-    std::deque<std::pair<Done, Error>> failed;
-    SteadyTime armed_for = SteadyTime::max();
-    std::int32_t last_opaque = 0;
-    std::uint32_t failures = 0;  // dials and short-lived links in a row
-    std::string last_failure = "not dialled yet";
-    bool is_waiting = false;  // for the next dial
-    bool has_dial_failed = false;
-    bool is_idled_out = false;
-    bool is_closed = false;
-};
 
 Status Channel::State::admit(std::size_t body_bytes) const {
     if (is_closed) {
@@ -311,18 +233,23 @@ void Channel::State::on_frame(const Received& frame) {
     }
 }
 
-void Channel::State::on_close(Connection& lost, const Error& why) {
-    const std::uint64_t written = lost.written_bytes();
+/// What was sent may have been carried out as far as it was written.
+void Channel::State::drop_link(std::uint64_t written, const std::string& why) {
     loop.role().assert_held();
     loop.bury(std::exchange(connection, nullptr));
     sweep_timer.cancel();
-    last_failure = why.detail;
+    last_failure = why;
     for (Pending& one : pending.take_all()) {
         const bool has_left = one.stream_position < written;
         failed.emplace_back(std::move(one.done),
                             Error{has_left ? Errc::kUnknown : Errc::kGone,
-                                  "link to " + options.address + " lost: " + why.detail});
+                                  "link to " + options.address + " lost: " + why});
     }
+}
+
+void Channel::State::on_close(Connection& lost, const Error& why) {
+    loop.role().assert_held();
+    drop_link(lost.written_bytes(), why.detail);
     if (!is_idled_out || !queue.empty()) {
         kLog.info("link_lost", {{"peer", options.address}, {"reason", why.detail}});
         schedule_redial();
@@ -407,6 +334,24 @@ void Channel::State::on_pass_end() {
     drain_failed();
 }
 
+void Channel::State::abandon() {
+    loop.role().assert_held();
+    dialer.cancel();
+    redial_timer.cancel();
+    is_waiting = false;
+    failures = 0;
+    const bool was_up = connection != nullptr;
+    if (was_up) {
+        connection->abandon();
+        drop_link(connection->written_bytes(), "given up");
+    }
+    fail_all_queued(Errc::kGone, "link to " + options.address + " given up");
+    if (was_up && state_handler) {
+        state_handler(false);
+    }
+    drain_failed();
+}
+
 void Channel::State::close() {
     loop.role().assert_held();
     if (!std::exchange(is_closed, true)) {
@@ -482,6 +427,10 @@ std::uint32_t Channel::in_flight() const noexcept {
 
 wire::Host Channel::local_host() const {
     return state_->is_up() ? state_->connection->local_host() : wire::Host{};
+}
+
+void Channel::abandon() {
+    state_->abandon();
 }
 
 void Channel::close() {

@@ -97,6 +97,9 @@ public:
     /// This end's address while the link is up; empty (port 0) otherwise.
     wire::Host local_host() const;
 
+    /// Drops the link, as the peer is not worth waiting for: what was sent fails with kUnknown, the
+    /// rest with kGone. The next call dials anew.
+    void abandon();
     /// Fails what is outstanding with kClosed and closes the socket.
     void close();
 

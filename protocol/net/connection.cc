@@ -3,11 +3,9 @@
 
 #include "common/log.h"
 #include "protocol/net/buffer_pool.h"
+#include "protocol/net/connection/events.h"
 #include "protocol/net/socket.h"
 #include "protocol/wire/status.h"
-
-#include <event2/event.h>
-#include <event2/event_struct.h>
 
 #include <algorithm>
 #include <array>
@@ -29,7 +27,6 @@ constexpr std::uint32_t kFramesPerWrite = 32;
 constexpr std::chrono::seconds kFlushMax{10};
 constexpr std::chrono::seconds kLingerMax{2};
 constexpr std::chrono::seconds kShrinkAfter{1};
-constexpr std::chrono::seconds kStarveMax{10};
 constexpr std::size_t kWorthShrinkingBytes = std::size_t{16} << 10U;
 
 }  // namespace
@@ -48,20 +45,6 @@ ReplyTo reply_to(const Received& frame) {
             .codec = frame.header.codec,
             .is_oneway = frame.header.is_oneway};
 }
-
-struct Connection::Events {
-    struct event readable {};
-
-    struct event writable {};
-
-    static void on_readable(evutil_socket_t /*fd*/, short /*what*/, void* context) {
-        static_cast<Connection*>(context)->read_ready_in_loop();
-    }
-
-    static void on_writable(evutil_socket_t /*fd*/, short /*what*/, void* context) {
-        static_cast<Connection*>(context)->write_ready_in_loop();
-    }
-};
 
 Connection::Connection(EventLoop& loop,
                        UniqueFd socket,
@@ -141,12 +124,29 @@ void Connection::send_oneway(wire::Codec codec,
                              wire::RequestCode code,
                              const google::protobuf::Message* fields,
                              std::string_view body) {
+    begin_oneway(codec, code, fields, body.size());
+    output_.append_copy(as_bytes(body));
+}
+
+void Connection::begin_oneway(wire::Codec codec,
+                              wire::RequestCode code,
+                              const google::protobuf::Message* fields,
+                              std::size_t body_bytes) {
     wire::HeaderToSend header;
     header.code = static_cast<std::int32_t>(code);
     header.is_oneway = true;
     header.fields = fields;
-    wire::append_frame_head(output().tail(), codec, header, body.size());
-    output_.append_copy(as_bytes(body));
+    wire::append_frame_head(output().tail(), codec, header, body_bytes);
+}
+
+void Connection::send_request(std::int32_t opaque,
+                              wire::RequestCode code,
+                              const google::protobuf::Message* fields) {
+    wire::HeaderToSend header;
+    header.code = static_cast<std::int32_t>(code);
+    header.opaque = opaque;
+    header.fields = fields;
+    wire::append_frame_head(output().tail(), wire::Codec::kNative, header, 0);
 }
 
 void Connection::close(const Error& why, bool flush) {
@@ -192,7 +192,7 @@ void Connection::read_ready_in_loop() {
         return;
     }
     for (int reads = 0; reads < kReadsPerPassMax; ++reads) {
-        if (phase_ != Phase::kOpen || is_reading_paused_ || !receive_in_loop()) {
+        if (phase_ != Phase::kOpen || !may_read() || !receive_in_loop()) {
             break;
         }
     }
@@ -224,37 +224,12 @@ bool Connection::receive_in_loop() {
         return false;
     }
     buffer.end += static_cast<std::size_t>(got);
+    read_bytes_ += static_cast<std::uint64_t>(got);
     last_read_ = loop_.pass_time();
     last_active_ = last_read_;
     handle_frames_in_loop();
     // A short read has emptied the socket: asking again would only be told so.
     return static_cast<std::size_t>(got) == room;
-}
-
-bool Connection::has_memory_in_loop() const {
-    return limits_.memory == nullptr || !limits_.memory->is_full();
-}
-
-/// What it has read of a frame stays; sweep() looks whether there is room for the rest.
-void Connection::starve_in_loop() {
-    if (!std::exchange(is_starved_, true)) {
-        starved_since_ = loop_.pass_time();
-        event_del(&events_->readable);
-    }
-}
-
-void Connection::feed_in_loop(SteadyTime now) {
-    if (has_memory_in_loop()) {
-        is_starved_ = false;
-        if (phase_ == Phase::kOpen && !is_reading_paused_) {
-            event_add(&events_->readable, nullptr);
-        }
-    } else if (now - starved_since_ >= kStarveMax && phase_ == Phase::kOpen) {
-        close({Errc::kBusy,
-               peer_text_ + ": no memory for its frame, all connections hold " +
-                   std::to_string(limits_.memory->used()) + " B of " +
-                   std::to_string(limits_.memory->bytes_max()) + " B"});
-    }
 }
 
 void Connection::account_in_loop() {
@@ -317,7 +292,7 @@ void Connection::discard_input_in_loop() {
 }
 
 void Connection::handle_frames_in_loop() {
-    while (phase_ == Phase::kOpen) {
+    while (phase_ == Phase::kOpen && !is_held_) {
         if (output_.bytes() > limits_.output_bytes_max) {
             balance_reading_in_loop();
             return;
@@ -413,23 +388,6 @@ void Connection::flush_in_loop(bool is_writable) {
         balance_reading_in_loop();
     } else if (must_drop_output_ || output_.empty()) {
         finish_flush_in_loop();
-    }
-}
-
-void Connection::balance_reading_in_loop() {
-    const std::uint64_t waiting = output_.bytes();
-    if (!is_reading_paused_ && waiting > limits_.output_bytes_max) {
-        is_reading_paused_ = true;
-        event_del(&events_->readable);
-    } else if (is_reading_paused_ && waiting <= limits_.output_bytes_max / 2) {
-        is_reading_paused_ = false;
-        if (!is_starved_) {
-            event_add(&events_->readable, nullptr);
-        }
-        if (input_ != nullptr) {
-            handle_frames_in_loop();
-            release_input_in_loop();
-        }
     }
 }
 

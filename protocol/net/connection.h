@@ -137,6 +137,16 @@ public:
                      wire::RequestCode code,
                      const google::protobuf::Message* fields,
                      std::string_view body = {});
+    /// Encodes prefix and header of a one-way request whose `body_bytes` the caller then appends to
+    /// output().
+    void begin_oneway(wire::Codec codec,
+                      wire::RequestCode code,
+                      const google::protobuf::Message* fields,
+                      std::size_t body_bytes);
+    /// Encodes a request without a body; the answer has the same opaque.
+    void send_request(std::int32_t opaque,
+                      wire::RequestCode code,
+                      const google::protobuf::Message* fields);
 
     /// Writes what is queued and closes when it is gone, or at once when `flush` is false. on_close
     /// follows at the end of the pass or later; no frame is handed out any more.
@@ -151,6 +161,19 @@ public:
     std::uint64_t written_bytes() const noexcept { return output_.written(); }
 
     std::uint64_t stream_position() const noexcept { return output_.written() + output_.bytes(); }
+
+    /// Bytes that have come so far.
+    std::uint64_t read_bytes() const noexcept { return read_bytes_; }
+
+    /// Reads nothing more while `held`, so that the peer is slowed by its full socket; what is read
+    /// already is handed out afterwards. May be held in on_frame, not released there.
+    void hold_reading(bool held);
+
+    /// What is accepted from now on; for peers that are known by now.
+    void set_frame_limits(const wire::FrameLimits& limits) { limits_.frame = limits; }
+
+    /// The connection ends when data stays unacknowledged by the peer's system for that long.
+    void set_user_timeout(std::chrono::milliseconds limit) noexcept;
 
     /// To be called about once a second by the owner: closes an idle connection (true), ends a
     /// flush or linger that takes too long, gives back memory.
@@ -174,6 +197,8 @@ private:
     void read_ready_in_loop();
     void write_ready_in_loop();
     bool make_room_in_loop();
+    bool may_read() const noexcept;
+    void resume_reading_in_loop();
     bool has_memory_in_loop() const;
     void starve_in_loop();
     void feed_in_loop(SteadyTime now);
@@ -207,11 +232,13 @@ private:
     SteadyTime last_read_{};
     SteadyTime last_active_{};
     SteadyTime starved_since_{};
+    std::uint64_t read_bytes_ = 0;
     std::int64_t accounted_bytes_ = 0;    ///< as limits_.memory has them
     std::uint32_t frames_unwritten_ = 0;  ///< handled since output was written
     Phase phase_ = Phase::kOpen;
     bool is_write_watched_ = false;
     bool is_reading_paused_ = false;
+    bool is_held_ = false;     ///< by its owner
     bool is_starved_ = false;  ///< not read from for want of memory
     bool must_drop_output_ = false;
     bool must_linger_ = false;

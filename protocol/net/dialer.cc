@@ -30,6 +30,7 @@ bool is_same(const SocketAddress& a, const SocketAddress& b) {
 struct Dialer::State final : PassEnd {
     State(EventLoop& its_loop, std::string where)
         : loop(its_loop), address(std::move(where)), timeout(loop, [this] {
+              is_refused = false;
               finish(Error{Errc::kGone, "connect to " + address + ": timed out"});
           }) {}
 
@@ -69,6 +70,7 @@ struct Dialer::State final : PassEnd {
     Query* query = nullptr;
     evdns_getaddrinfo_request* request = nullptr;
     std::string last_failure;
+    bool is_refused = false;
     std::optional<Result<UniqueFd>> result;
 };
 
@@ -76,6 +78,7 @@ void Dialer::State::start(std::chrono::milliseconds limit, OnDialled callback) {
     GANTRY_ASSERT(!done);
     done = std::move(callback);
     last_failure = "no address";
+    is_refused = false;
     candidates.clear();
     next_candidate = 0;
     const Result<HostPort> name = split_host_port(address);
@@ -150,6 +153,7 @@ void Dialer::State::connect_next() {
         socket = std::move(*opened);
         if (::connect(socket.get(), candidate.get(), candidate.length) != 0 &&
             errno != EINPROGRESS) {
+            is_refused = errno == ECONNREFUSED;
             last_failure = std::generic_category().message(errno);
             continue;
         }
@@ -175,6 +179,7 @@ void Dialer::State::on_connect_result() {
         finish(std::move(socket));
         return;
     }
+    is_refused = error == ECONNREFUSED;
     last_failure = std::generic_category().message(error);
     socket.reset();
     connect_next();
@@ -228,6 +233,10 @@ void Dialer::start(std::chrono::milliseconds timeout, OnDialled done) {
 void Dialer::cancel() {
     state_->stop();
     state_->done.reset();
+}
+
+bool Dialer::was_refused() const noexcept {
+    return state_->is_refused;
 }
 
 bool Dialer::is_dialling() const noexcept {

@@ -32,6 +32,9 @@ public:
     void start(std::chrono::milliseconds timeout, OnDialled done);
     void cancel();
     bool is_dialling() const noexcept;
+    /// Whether the last failure was that nobody listens there: the host lives, the program does
+    /// not.
+    bool was_refused() const noexcept;
 
 private:
     struct State;

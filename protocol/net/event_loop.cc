@@ -134,6 +134,7 @@ EventLoop::~EventLoop() {
             unrun.swap(inbox_->tasks);
         }
     }
+    { const std::vector<std::shared_ptr<void>> dead = std::exchange(kept_, {}); }
     while (!buried_.empty()) {
         const std::vector<std::shared_ptr<void>> dead = std::exchange(buried_, {});
     }
@@ -238,6 +239,20 @@ void EventLoop::forget(PassEnd& work) {
         std::vector<PassEnd*>& list = work.in_running_list_ ? pass_end_running_ : pass_end_;
         list[work.place_] = nullptr;
         work.place_ = PassEnd::kNotQueued;
+    }
+}
+
+void EventLoop::keep(std::shared_ptr<void> object) {
+    kept_.push_back(std::move(object));
+}
+
+void EventLoop::let_go(const void* object) {
+    for (auto at = kept_.begin(); at != kept_.end(); ++at) {
+        if (at->get() == object) {
+            bury(std::move(*at));
+            kept_.erase(at);
+            return;
+        }
     }
 }
 

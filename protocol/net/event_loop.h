@@ -94,6 +94,10 @@ public:
     void forget(PassEnd& work) GANTRY_REQUIRES(role_);
     /// Keeps `object` until the pass is over: for what gives itself up inside its own callback.
     void bury(std::shared_ptr<void> object) GANTRY_REQUIRES(role_);
+    /// Keeps `object` until let_go or the loop's end: for work that nobody else owns.
+    void keep(std::shared_ptr<void> object) GANTRY_REQUIRES(role_);
+    /// Buries it.
+    void let_go(const void* object) GANTRY_REQUIRES(role_);
 
     /// Time of the current pass: read once, so cheap and the same for all of its work. Outside a
     /// pass: now.
@@ -141,6 +145,7 @@ private:
     std::vector<PassEnd*> pass_end_;
     std::vector<PassEnd*> pass_end_running_;
     std::vector<std::shared_ptr<void>> buried_;
+    std::vector<std::shared_ptr<void>> kept_;
     std::vector<Task> running_tasks_;
     mutable SteadyTime pass_time_{};
     mutable bool pass_time_known_ = false;

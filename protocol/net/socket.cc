@@ -152,6 +152,10 @@ Result<UniqueFd> open_tcp(const SocketAddress& address) {
     return fd;
 }
 
+void set_user_timeout(int socket, std::chrono::milliseconds limit) noexcept {
+    set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(limit.count()));
+}
+
 void prepare_tcp(int socket) noexcept {
     set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, kUserTimeoutMs);

@@ -5,6 +5,7 @@
 #include "common/unique_fd.h"
 #include "protocol/wire/record.h"
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -55,5 +56,8 @@ Result<UniqueFd> open_tcp(const SocketAddress& address);
 /// rate), keepalive, and 30 s until unacknowledged data ends the connection. What the system
 /// refuses stays as it is. Buffer sizes are left to the kernel's tuning.
 void prepare_tcp(int socket) noexcept;
+
+/// The connection ends when data stays unacknowledged, or the peer's window closed, for that long.
+void set_user_timeout(int socket, std::chrono::milliseconds limit) noexcept;
 
 }  // namespace gantry::net

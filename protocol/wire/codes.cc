@@ -14,7 +14,7 @@ struct Named {
 };
 
 // Ascending by number.
-constexpr std::array<Named<RequestCode>, 81> kRequests = {{
+constexpr std::array<Named<RequestCode>, 90> kRequests = {{
     {RequestCode::kSendMessage, "SEND_MESSAGE"},
     {RequestCode::kPullMessage, "PULL_MESSAGE"},
     {RequestCode::kQueryMessage, "QUERY_MESSAGE"},
@@ -92,13 +92,22 @@ constexpr std::array<Named<RequestCode>, 81> kRequests = {{
     {RequestCode::kChangeParkedKey, "CHANGE_PARKED_KEY"},
     {RequestCode::kSetFlowLimit, "SET_FLOW_LIMIT"},
     {RequestCode::kListFlowLimits, "LIST_FLOW_LIMITS"},
+    {RequestCode::kListSendNumbers, "LIST_SEND_NUMBERS"},
+    {RequestCode::kReplicaHello, "REPLICA_HELLO"},
+    {RequestCode::kReplicaFrame, "REPLICA_FRAME"},
+    {RequestCode::kReplicaAck, "REPLICA_ACK"},
+    {RequestCode::kReplicaSeed, "REPLICA_SEED"},
+    {RequestCode::kReplicaStatus, "REPLICA_STATUS"},
+    {RequestCode::kReplicaRange, "REPLICA_RANGE"},
+    {RequestCode::kPromote, "PROMOTE"},
+    {RequestCode::kReplicaChallenge, "REPLICA_CHALLENGE"},
     {RequestCode::kPopMessage, "POP_MESSAGE"},
     {RequestCode::kAckMessage, "ACK_MESSAGE"},
     {RequestCode::kChangeMessageInvisibleTime, "CHANGE_MESSAGE_INVISIBLETIME"},
     {RequestCode::kBatchAckMessage, "BATCH_ACK_MESSAGE"},
 }};
 
-constexpr std::array<Named<ResponseCode>, 39> kResponses = {{
+constexpr std::array<Named<ResponseCode>, 41> kResponses = {{
     {ResponseCode::kSuccess, "SUCCESS"},
     {ResponseCode::kSystemError, "SYSTEM_ERROR"},
     {ResponseCode::kSystemBusy, "SYSTEM_BUSY"},
@@ -138,6 +147,8 @@ constexpr std::array<Named<ResponseCode>, 39> kResponses = {{
     {ResponseCode::kDelayedOver, "DELAYED_OVER"},
     {ResponseCode::kFenced, "FENCED"},
     {ResponseCode::kOffsetOutOfRange, "OFFSET_OUT_OF_RANGE"},
+    {ResponseCode::kNotMaster, "NOT_MASTER"},
+    {ResponseCode::kInSyncTooFew, "IN_SYNC_TOO_FEW"},
 }};
 
 template <class Code, std::size_t N>

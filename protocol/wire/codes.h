@@ -87,10 +87,19 @@ enum class RequestCode : std::int32_t {
     kListShares = 10061,           ///< who has which queues of a group
     kLockQueues = 10070,           ///< takes or renews queues to consume in order
     kUnlockQueues = 10071,
-    kListParkedKeys = 10072,   ///< keys whose messages a group has put aside
-    kChangeParkedKey = 10073,  ///< puts messages of a key aside, releases or drops them
-    kSetFlowLimit = 10080,     ///< sets or takes away limits of rates
-    kListFlowLimits = 10081,   ///< those that were set, and the defaults
+    kListParkedKeys = 10072,    ///< keys whose messages a group has put aside
+    kChangeParkedKey = 10073,   ///< puts messages of a key aside, releases or drops them
+    kSetFlowLimit = 10080,      ///< sets or takes away limits of rates
+    kListFlowLimits = 10081,    ///< those that were set, and the defaults
+    kListSendNumbers = 10090,   ///< of a topic: whose sends are numbered, which number comes next
+    kReplicaHello = 10100,      ///< replication port: a slave begins
+    kReplicaFrame = 10101,      ///< one way: log bytes, or a heartbeat
+    kReplicaAck = 10102,        ///< one way: how far the slave has them
+    kReplicaSeed = 10103,       ///< the state an empty slave begins with
+    kReplicaStatus = 10104,     ///< who is master, and how far everybody is
+    kReplicaRange = 10105,      ///< log bytes for repair
+    kPromote = 10106,           ///< makes this broker the master, or says what that would lose
+    kReplicaChallenge = 10107,  ///< replication port: what a hello has to prove
 };
 
 /// How a request ended; RocketMQ's numbers, Gantry's own from 10000.
@@ -134,6 +143,8 @@ enum class ResponseCode : std::int32_t {
     kDelayedOver = 10041,       ///< it waits no longer: it was delivered, or cancelled before
     kFenced = 10060,            ///< the queue has been locked by or granted to another client since
     kOffsetOutOfRange = 10061,  ///< the group's policy is not to move; fields say the range
+    kNotMaster = 10100,     ///< not done: another broker of the group is master; fields say which
+    kInSyncTooFew = 10101,  ///< not stored: fewer copies in sync than the topic asks for
 };
 
 /// RocketMQ's or our name of a code, "" when unknown; for logs, metrics and tools.

@@ -90,6 +90,8 @@ Errc errc_of(ResponseCode code) noexcept {
             return Errc::kConflict;
         case ResponseCode::kServiceNotAvailable:
         case ResponseCode::kReadOnly:
+        case ResponseCode::kNotMaster:
+        case ResponseCode::kInSyncTooFew:
             return Errc::kReadOnly;
         case ResponseCode::kDiskFull:
             return Errc::kDiskFull;

@@ -85,6 +85,13 @@ ColdReader::~ColdReader() {
 }
 
 void ColdReader::start() {
+    if (!threads_.empty()) {
+        return;
+    }
+    {
+        const MutexLock lock(mutex_);
+        is_stopping_ = false;
+    }
     for (std::uint32_t i = 0; i < options_.threads; ++i) {
         threads_.emplace_back([this, i] {
             set_thread_name(("cold-" + std::to_string(i)).c_str());
@@ -234,6 +241,11 @@ void ColdReader::wait_locked(MutexLock& lock, SteadyTime now) {
     if (later - busy_at_ > kMemoryIdle) {
         chunks_.drop_all();
     }
+}
+
+void ColdReader::forget_chunks() {
+    const MutexLock lock(mutex_);
+    chunks_.drop_all();
 }
 
 void ColdReader::work(JobPtr job) {

@@ -84,7 +84,7 @@ public:
     ColdReader(const ColdReader&) = delete;
     ColdReader& operator=(const ColdReader&) = delete;
 
-    /// Starts the threads. Once.
+    /// Starts the threads, also after stop(). Idempotent. Not while another thread stops it.
     void start();
     /// Answers what waits with kClosed, finishes what runs. Idempotent. Blocks.
     void stop();
@@ -94,6 +94,9 @@ public:
     /// How long a loop took to get to a reply after it was handed over. Called by that loop's
     /// thread.
     void answered_after(std::chrono::nanoseconds lag);
+
+    /// Bytes of the log have changed that were damaged: what was read of them is not used again.
+    void forget_chunks();
 
 private:
     struct Job;

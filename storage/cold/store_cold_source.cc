@@ -54,4 +54,8 @@ void Store::stop_cold_reads() {
     parts_->cold->stop();
 }
 
+void Store::start_cold_reads() {
+    parts_->cold->start();
+}
+
 }  // namespace gantry::storage

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/log.h"
 #include "storage/damage/lost_messages.h"
+#include "storage/repair/mender.h"
 #include "storage/store_parts.h"
 
 #include <utility>
@@ -28,6 +29,7 @@ void Store::Parts::damage_found(LogOffset from, LogOffset to, std::string why) {
         kLog.error("the list of lost ranges cannot be written", {{"reason", added.error()}});
     }
     if (!added || !added->empty()) {
+        mender->wake();
         tell_lost("while running", added ? *added : ranges, messages);
     }
 }

@@ -11,8 +11,9 @@
 namespace gantry::storage {
 namespace {
 
-// Slot: i64 log offset | u32 bytes | u32 epoch (0) | u64 XXH3 of the bytes | u64 XXH3 of these 24.
+// Slot: i64 log offset | u32 bytes | u32 epoch | u64 XXH3 of the bytes | u64 XXH3 of these 24.
 constexpr std::size_t kBytesAt = 8;
+constexpr std::size_t kEpochAt = 12;
 constexpr std::size_t kSumAt = 16;
 constexpr std::size_t kCheckAt = 24;
 static_assert(kCheckAt + 8 == BlockSums::kSlotBytes);
@@ -25,6 +26,7 @@ Slot encode(const BlockSum& block) noexcept {
     Slot slot{};
     store_be<std::int64_t>(slot.data(), block.at.value);
     store_be<std::uint32_t>(slot.data() + kBytesAt, block.bytes);
+    store_be<std::uint32_t>(slot.data() + kEpochAt, block.epoch);
     store_be<std::uint64_t>(slot.data() + kSumAt, block.sum);
     store_be<std::uint64_t>(slot.data() + kCheckAt, xxh3(Bytes(slot).first(kCheckAt)));
     return slot;
@@ -47,7 +49,10 @@ Result<File*> BlockSums::file_of(LogOffset segment_base) {
     return open_file_.get();
 }
 
-Status BlockSums::add(const Segment& segment, LogOffset from, LogOffset to) {
+Status BlockSums::add(const Segment& segment,
+                      LogOffset from,
+                      LogOffset to,
+                      const EpochList& epochs) {
     const std::uint64_t first = bytes_between(segment.base(), from) / kBlockBytes;
     const std::uint64_t last = (bytes_between(segment.base(), to) - 1) / kBlockBytes;
     std::vector<std::byte> slots;
@@ -64,6 +69,7 @@ Status BlockSums::add(const Segment& segment, LogOffset from, LogOffset to) {
             GANTRY_TRY(segment.file().read_at(i * kBlockBytes, block_));
             block.sum = xxh3(block_);
         }
+        block.epoch = static_cast<std::uint32_t>(epoch_at(epochs, block.end() - 1));
         const Slot slot = encode(block);
         slots.insert(slots.end(), slot.begin(), slot.end());
     }
@@ -87,6 +93,7 @@ Result<std::vector<BlockSum>> BlockSums::load(LogOffset segment_base) const {
         BlockSum block;
         block.at = LogOffset(load_be<std::int64_t>(left.data()));
         block.bytes = load_be<std::uint32_t>(left.data() + kBytesAt);
+        block.epoch = load_be<std::uint32_t>(left.data() + kEpochAt);
         block.sum = load_be<std::uint64_t>(left.data() + kSumAt);
         const bool is_whole =
             load_be<std::uint64_t>(left.data() + kCheckAt) == xxh3(left.first(kCheckAt));
@@ -112,10 +119,12 @@ Result<std::vector<LogOffset>> BlockSums::segments() const {
 Status BlockSums::cut(LogOffset tail) {
     open_file_.reset();
     GANTRY_ASSIGN_OR_RETURN(const std::vector<LogOffset> bases, segments());
+    bool has_removed = false;
     // From the last one on, so that a stop in between leaves no sums behind a gap.
     for (auto base = bases.rbegin(); base != bases.rend(); ++base) {
         if (*base >= tail) {
             GANTRY_TRY(remove(*base));
+            has_removed = true;
             continue;
         }
         const std::uint64_t whole_slots = bytes_between(*base, tail) / kBlockBytes;
@@ -128,7 +137,7 @@ Status BlockSums::cut(LogOffset tail) {
         }
         break;
     }
-    return ok();
+    return has_removed ? files_.sync_directory(directory_) : ok();
 }
 
 Status BlockSums::remove_deleted(const std::vector<LogOffset>& segment_bases) {

@@ -5,6 +5,7 @@
 #include "common/ids.h"
 #include "common/result.h"
 #include "storage/log/segment.h"
+#include "storage/replica/epochs.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -20,6 +21,7 @@ struct BlockSum {
     LogOffset at;
     std::uint32_t bytes = 0;
     std::uint64_t sum = 0;
+    std::uint32_t epoch = 0;  ///< of the last byte; 0: not replicated
 
     LogOffset end() const noexcept { return at + static_cast<std::int64_t>(bytes); }
 };
@@ -50,7 +52,7 @@ public:
 
     /// Sums what became durable in [from, to), which lies in `segment`. Reads the whole of the
     /// first block again.
-    Status add(const Segment& segment, LogOffset from, LogOffset to);
+    Status add(const Segment& segment, LogOffset from, LogOffset to, const EpochList& epochs = {});
 
     /// The sums of a segment that are whole, in order. Empty when there is no file.
     Result<std::vector<BlockSum>> load(LogOffset segment_base) const;
@@ -58,7 +60,7 @@ public:
     /// Bases of the segments that have sums, in order.
     Result<std::vector<LogOffset>> segments() const;
 
-    /// Forgets everything at and behind `tail`, in this segment and later ones.
+    /// Forgets everything at and behind `tail`, in this segment and later ones, durably.
     Status cut(LogOffset tail);
     /// Forgets the sums of a segment; none is no error.
     Status remove(LogOffset segment_base);

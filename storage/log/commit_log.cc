@@ -4,6 +4,7 @@
 #include "common/failpoint/failpoint.h"
 #include "common/log.h"
 #include "storage/log/flusher.h"
+#include "storage/log/log_cut.h"
 #include "storage/log/log_volumes.h"
 #include "storage/log/preparer.h"
 
@@ -58,6 +59,7 @@ CommitLog::CommitLog(FileSystem& files,
       clock_(clock),
       options_(options),
       sums_(files, options.directory / "checksum"),
+      confirm_(options.is_replicated ? 0 : INT64_MAX),
       segment_waits_(metrics.counter("gantry_store_segment_waits_total",
                                      "Appends that waited for the next segment")),
       preparer_(std::make_unique<Preparer>(*this)),
@@ -129,25 +131,9 @@ Status CommitLog::cut_at(LogOffset tail, std::optional<LogOffset> unclean_from) 
         GANTRY_FAILPOINT_TRY("cut.sums");
     }
     SegmentList kept = *segments_.snapshot();
-    // From the last one on, and each for good before the next, so that no stop leaves a gap.
-    while (!kept.empty() && kept.back()->base() >= tail) {
-        const std::filesystem::path path = kept.back()->path();
-        GANTRY_TRY(files_.remove(path));
-        GANTRY_TRY(files_.sync_directory(path.parent_path()));
-        GANTRY_FAILPOINT_TRY("cut.removed");
-        kept.pop_back();
-    }
+    GANTRY_TRY(remove_segments(files_, tail, kept));
     if (unclean_from) {
-        if (!kept.empty() && kept.back()->end() > tail) {
-            // Freed and reserved again, the rest reads as zeros: old bytes cannot come back.
-            const SegmentPtr last = kept.back();
-            const std::uint64_t bytes = std::max(last->bytes(), options_.segment_bytes);
-            GANTRY_TRY(last->file().truncate(bytes_between(last->base(), tail)));
-            GANTRY_FAILPOINT_TRY("cut.truncated");
-            GANTRY_TRY(last->file().allocate(bytes));
-            GANTRY_FAILPOINT_TRY("cut.allocated");
-            kept.back() = last->resized(bytes);
-        }
+        GANTRY_TRY(clear_behind(tail, options_.segment_bytes, kept));
         for (const SegmentPtr& segment : kept) {
             if (segment->end() > *unclean_from) {
                 GANTRY_TRY(segment->file().sync_data());
@@ -194,7 +180,7 @@ void CommitLog::publish(const Reservation& reserved) {
 }
 
 bool CommitLog::take_room(std::uint64_t bytes, Reservation& reserved) {
-    if (stopped_) {
+    if (stopped_ || refused_) {
         return false;
     }
     reserved.from = tail_;
@@ -238,12 +224,13 @@ Status CommitLog::wait_for_segment(std::uint64_t bytes) {
     for (;;) {
         {
             MutexLock lock(mutex_);
-            if (stopped_) {
-                return *stopped_;
+            if (stopped_ || refused_) {
+                return stopped_ ? *stopped_ : *refused_;
             }
             if (next_ != nullptr) {
                 return ok();
             }
+            is_next_wanted_ = true;
             if (next_error_) {
                 return *next_error_;
             }
@@ -296,13 +283,43 @@ Watermarks CommitLog::watermarks() const noexcept {
     now.first = first();
     now.flushed = flushed();
     now.appended = appended();
-    now.confirmed = options_.flush == FlushMode::kSync ? now.flushed : now.appended;
+    now.local = options_.flush == FlushMode::kSync ? now.flushed : now.appended;
+    now.confirmed = std::min(now.local, LogOffset(confirm_.load(std::memory_order_acquire)));
     return now;
+}
+
+void CommitLog::confirm(LogOffset to) {
+    const LogOffset before = watermarks().confirmed;
+    std::int64_t known = confirm_.load(std::memory_order_relaxed);
+    while (known < to.value &&
+           !confirm_.compare_exchange_weak(known, to.value, std::memory_order_acq_rel)) {
+    }
+    if (watermarks().confirmed > before) {
+        report_progress();
+    }
+}
+
+void CommitLog::refuse_appends(std::optional<Error> why) {
+    {
+        const MutexLock lock(mutex_);
+        refused_ = std::move(why);
+        next_changed_.notify_all();
+    }
+    report_progress();
+}
+
+void CommitLog::set_epochs(EpochList epochs) {
+    const MutexLock lock(mutex_);
+    epochs_ = std::move(epochs);
+}
+
+void CommitLog::begin_at(LogOffset first) {
+    numbers_->first.store(first.value, std::memory_order_release);
 }
 
 std::string CommitLog::read_only_reason() const {
     const MutexLock lock(mutex_);
-    return stopped_ ? stopped_->detail : std::string();
+    return stopped_ ? stopped_->detail : refused_ ? refused_->detail : std::string();
 }
 
 void CommitLog::on_progress(std::function<void()> on_progress) {
@@ -318,13 +335,29 @@ Status CommitLog::wait_flushed(LogOffset at) {
     flush_soon();
     MutexLock lock(progress_mutex_);
     while (flushed() < at) {
-        if (const std::string reason = read_only_reason(); !reason.empty()) {
-            return Error{Errc::kReadOnly, reason};
+        {
+            const MutexLock stopping(mutex_);
+            if (stopped_) {
+                return Error{Errc::kReadOnly, stopped_->detail};
+            }
         }
         static_cast<void>(
             lock.wait_until(progressed_, std::chrono::steady_clock::now() + kSegmentWaitMax));
     }
     return ok();
+}
+
+Result<bool> CommitLog::wait_flushed_until(LogOffset at, SteadyTime deadline) const {
+    MutexLock lock(progress_mutex_);
+    while (flushed() < at) {
+        if (is_poisoned()) {
+            return Error{Errc::kReadOnly, read_only_reason()};
+        }
+        if (!lock.wait_until(progressed_, deadline)) {
+            return flushed() >= at;
+        }
+    }
+    return true;
 }
 
 Status CommitLog::close() {
@@ -361,7 +394,8 @@ bool CommitLog::needs_next() const {
     if (stopped_ || next_ != nullptr) {
         return false;
     }
-    return active_ == nullptr || bytes_between(active_->base(), tail_) >= active_->bytes() / 2 ||
+    return is_next_wanted_ || active_ == nullptr ||
+           bytes_between(active_->base(), tail_) >= active_->bytes() / 2 ||
            bytes_between(tail_, active_->end()) < options_.record_bytes_max;
 }
 
@@ -373,6 +407,7 @@ void CommitLog::install_next(Result<SegmentPtr> made) {
     if (made) {
         next_ = std::move(made).value();
         next_error_.reset();
+        is_next_wanted_ = false;
         numbers_->prepared_segments.store(1, std::memory_order_relaxed);
     } else {
         next_error_ = std::move(made).error();
@@ -401,13 +436,18 @@ void CommitLog::flushed_to(LogOffset at) {
 
 void CommitLog::add_sums(LogOffset from, LogOffset to) {
     const auto list = segments_.snapshot();
+    EpochList epochs;
+    {
+        const MutexLock lock(mutex_);
+        epochs = epochs_;
+    }
     for (const SegmentPtr& segment : *list) {
         const LogOffset begin = std::max(from, segment->base());
         const LogOffset end = std::min(to, segment->end());
         if (begin >= end) {
             continue;
         }
-        const Status added = sums_.add(*segment, begin, end);
+        const Status added = sums_.add(*segment, begin, end, epochs);
         if (!added && !std::exchange(is_missing_sums_, true)) {
             kLog.warn("checksums of the log are incomplete", {{"reason", added.error()}});
         }

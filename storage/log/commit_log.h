@@ -7,14 +7,15 @@
 #include "common/result.h"
 #include "storage/index/queue_index.h"
 #include "storage/log/block_sums.h"
+#include "storage/log/log_numbers.h"
 #include "storage/log/segment.h"
 #include "storage/log/volume_room.h"
+#include "storage/replica/epochs.h"
 #include "storage/types.h"
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -25,35 +26,12 @@ namespace gantry::storage {
 
 class Flusher;
 class Preparer;
-
-/// The same of one of its directories.
-struct VolumeNumbers {
-    std::atomic<std::uint64_t> free_bytes{0};
-    std::atomic<std::uint64_t> log_bytes{0};
-};
-
-/// Numbers of the log that gauges read; shared with the metric registry, which may outlive it.
-struct LogNumbers {
-    std::atomic<std::int64_t> first{0};
-    std::atomic<std::int64_t> flushed{0};
-    std::atomic<std::int64_t> appended{0};
-    std::atomic<std::uint64_t> free_bytes{0};
-    std::atomic<std::uint64_t> prepared_segments{0};
-    std::atomic<bool> is_writable{true};
-    std::deque<VolumeNumbers> volumes;  ///< as many as directories, from open on
-};
+class RawAppend;
 
 /// What is left of a segment behind its last record: marked, so that readers skip it.
 struct BlankTail {
     std::byte* memory = nullptr;
     std::uint32_t bytes = 0;
-};
-
-/// The file of a segment that is no longer part of the log, still on the disk.
-struct DeletedFile {
-    std::filesystem::path path;
-    std::uint64_t bytes = 0;
-    std::weak_ptr<const File> readers;  ///< expires when nobody reads it any more
 };
 
 /// A place in the log that one appender fills and then publishes.
@@ -117,7 +95,18 @@ public:
     void flush_soon();
     /// Blocks until everything below `at` is durable. kReadOnly: it never will be.
     Status wait_flushed(LogOffset at);
+    /// As long as that does not take longer than to `deadline`, and without asking for it. False:
+    /// it is not durable by then.
+    Result<bool> wait_flushed_until(LogOffset at, SteadyTime deadline) const;
     Watermarks watermarks() const noexcept;
+    /// See ReplicaLog::confirm. Tells on_progress when readers see more.
+    void confirm(LogOffset to);
+    /// Appends get `why` from now on; nothing: they are taken again.
+    void refuse_appends(std::optional<Error> why);
+    /// What checksums of blocks say of their epochs.
+    void set_epochs(EpochList epochs);
+    /// Recovery: a log without segments begins at `first`.
+    void begin_at(LogOffset first);
 
     LogOffset appended() const noexcept {
         return LogOffset(numbers_->appended.load(std::memory_order_acquire));
@@ -140,8 +129,8 @@ public:
         return {options_.volume_bytes_max, options_.free_bytes_min};
     }
 
-    /// How far the log may be deleted at most: where the segment that holds the newest durable byte
-    /// starts, so that the log always knows where it ends.
+    /// How far the log may be deleted at most: where the segment that holds the newest durable and
+    /// confirmed byte starts, so that the log always knows where it ends.
     LogOffset deletable_end() const;
     /// Where the segment of `at` starts; `at` itself when there is none.
     LogOffset segment_start(LogOffset at) const;
@@ -159,7 +148,12 @@ public:
     /// segments that are there or not. Readers that have one keep it. Blocks. One at a time.
     Result<std::vector<DeletedFile>> detach_deleted();
 
-    /// Runs after flushed moved or the log became read-only, in the flusher thread.
+    /// For lost bytes that no file holds: makes the file of the segment [base, base + bytes), of
+    /// zeros and durable, or gives one that is too short that size. Readers find it from then on.
+    /// Blocks. kDiskFull: there is no room for it beside free_bytes_min.
+    Result<SegmentPtr> restore_segment(LogOffset base, std::uint64_t bytes);
+
+    /// Runs after flushed or confirmed moved or appends are refused, in the thread that did it.
     void on_progress(std::function<void()> on_progress);
 
     const SegmentSet& segments() const noexcept { return segments_; }
@@ -177,6 +171,7 @@ public:
 private:
     friend class Flusher;
     friend class Preparer;
+    friend class RawAppend;
 
     CommitLog(FileSystem& files,
               Clock& clock,
@@ -215,6 +210,7 @@ private:
     BlockSums sums_;  ///< the flusher's once started, as is the next
     bool is_missing_sums_ = false;
 
+    std::atomic<std::int64_t> confirm_;  ///< how far others have it
     std::atomic<bool> is_poisoned_{false};
     std::atomic<std::int64_t> wake_preparer_at_{0};
     std::atomic<std::int64_t> wake_flusher_at_{0};
@@ -226,10 +222,13 @@ private:
     std::optional<Error> next_error_ GANTRY_GUARDED_BY(mutex_);
     WallMs last_store_ms_ GANTRY_GUARDED_BY(mutex_) = 0;
     std::optional<Error> stopped_ GANTRY_GUARDED_BY(mutex_);  ///< read-only or closed, and why
+    std::optional<Error> refused_ GANTRY_GUARDED_BY(mutex_);  ///< see refuse_appends
+    bool is_next_wanted_ GANTRY_GUARDED_BY(mutex_) = false;   ///< somebody waits for it
+    EpochList epochs_ GANTRY_GUARDED_BY(mutex_);
     std::condition_variable next_changed_;
 
     mutable Mutex progress_mutex_;
-    std::condition_variable progressed_;
+    mutable std::condition_variable progressed_;
     std::function<void()> on_progress_ GANTRY_GUARDED_BY(progress_mutex_);
 
     Counter& segment_waits_;

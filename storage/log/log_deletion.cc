@@ -4,6 +4,7 @@
 #include "storage/log/commit_log.h"
 #include "storage/log/preparer.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace gantry::storage {
@@ -50,7 +51,7 @@ void CommitLog::add_volume_gauges(MetricRegistry& metrics) {
 }
 
 LogOffset CommitLog::deletable_end() const {
-    const LogOffset durable = flushed();
+    const LogOffset durable = std::min(flushed(), watermarks().confirmed);
     const auto list = segments_.snapshot();
     LogOffset end = first();
     for (const SegmentPtr& segment : *list) {

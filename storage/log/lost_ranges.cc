@@ -155,8 +155,8 @@ void LostRanges::publish(LostRangeList list) {
     is_empty_.store(is_empty, std::memory_order_release);
 }
 
-Status LostRanges::save() {
-    return write_file_atomically(files_, path_, as_bytes(encode(*snapshot())));
+Status LostRanges::save(const LostRangeList& list) {
+    return write_file_atomically(files_, path_, as_bytes(encode(list)));
 }
 
 Result<LostRangeList> LostRanges::add(LostRange range) {
@@ -183,9 +183,22 @@ Result<LostRangeList> LostRanges::add(const LostRangeList& ranges) {
     }
     if (!added.empty()) {
         publish(std::move(list));
-        GANTRY_TRY(save());
+        GANTRY_TRY(save(*snapshot()));
     }
     return added;
+}
+
+Status LostRanges::remove(LogOffset from, LogOffset to) {
+    const MutexLock change(change_mutex_);
+    LostRangeList list;
+    for (const LostRange& range : *snapshot()) {
+        if (range.from < from || range.to > to) {
+            list.push_back(range);
+        }
+    }
+    GANTRY_TRY(save(list));
+    publish(std::move(list));
+    return ok();
 }
 
 Status LostRanges::cut(LogOffset tail) {
@@ -202,7 +215,7 @@ Status LostRanges::cut(LogOffset tail) {
         }
     }
     publish(std::move(list));
-    return save();
+    return save(*snapshot());
 }
 
 Status LostRanges::forget_before(LogOffset first) {
@@ -218,7 +231,7 @@ Status LostRanges::forget_before(LogOffset first) {
         }
     }
     publish(std::move(list));
-    return save();
+    return save(*snapshot());
 }
 
 void LostRanges::register_metrics(MetricRegistry& metrics) const {

@@ -43,8 +43,8 @@ const LostRange* find_lost(const LostRangeList& list, LogOffset from, LogOffset 
 ///   log   o------[from  to)-------[from  to)------o     kept in <store>/lost, replaced atomically
 ///           served        served            served
 ///
-/// Threads   any. Readers take a snapshot; add, cut, forget_before block on the disk, one at a
-/// time. Errors    of add, cut, forget_before: the change holds in memory, but not after a restart.
+/// Threads   any. Readers take a snapshot; the changes block on the disk, one at a time.
+/// Errors    of add, cut, forget_before: the change holds in memory, but not after a restart.
 /// Lifetime  `files` outlives it.
 /// Limits    reasons of 1,000 bytes; a file of 64 MiB.
 /// Source    docs/formats/commit-log.md.
@@ -74,6 +74,9 @@ public:
     /// The same for several, with one write.
     Result<LostRangeList> add(const LostRangeList& ranges);
 
+    /// What is in [from, to) was mended: whole ranges in it are lost no more. Durable before
+    /// readers get them; with an error they stay lost.
+    Status remove(LogOffset from, LogOffset to);
     /// The log ends at `tail` now: what comes there is new.
     Status cut(LogOffset tail);
     /// The log begins at `first` now: ranges that end at or below are forgotten.
@@ -91,7 +94,7 @@ private:
     };
 
     void publish(LostRangeList list);
-    Status save();
+    Status save(const LostRangeList& list);
 
     FileSystem& files_;
     const std::filesystem::path path_;

@@ -220,6 +220,21 @@ void SegmentSet::replace(const SegmentPtr& with) {
     old = std::exchange(list_, std::move(next));
 }
 
+void SegmentSet::insert(const SegmentPtr& segment) {
+    std::shared_ptr<const SegmentList> old;
+    const MutexLock lock(mutex_);
+    auto next = std::make_shared<SegmentList>(*list_);
+    const auto at = std::find_if(next->begin(), next->end(), [&segment](const SegmentPtr& other) {
+        return other->base() >= segment->base();
+    });
+    if (at != next->end() && (*at)->base() == segment->base()) {
+        *at = segment;
+    } else {
+        next->insert(at, segment);
+    }
+    old = std::exchange(list_, std::move(next));
+}
+
 void SegmentSet::remove_before(LogOffset first) {
     std::shared_ptr<const SegmentList> old;
     const MutexLock lock(mutex_);

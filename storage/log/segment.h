@@ -115,6 +115,13 @@ Result<SegmentList> list_segments(FileSystem& files,
 /// Those of one directory.
 Result<SegmentList> list_segments(FileSystem& files, const std::filesystem::path& directory);
 
+/// The file of a segment that is no longer part of the log, still on the disk.
+struct DeletedFile {
+    std::filesystem::path path;
+    std::uint64_t bytes = 0;
+    std::weak_ptr<const File> readers;  ///< expires when nobody reads it any more
+};
+
 /// The segments that exist. Readers take a snapshot; changes make a new list.
 ///
 /// Threads   any; one short lock.
@@ -126,6 +133,8 @@ public:
     void add(SegmentPtr segment);
     /// Puts `with` in the place of the segment of the same base.
     void replace(const SegmentPtr& with);
+    /// Puts a segment in its place by order, or in that of the one of the same base.
+    void insert(const SegmentPtr& segment);
     /// Takes the segments that end at or below `first` out.
     void remove_before(LogOffset first);
 

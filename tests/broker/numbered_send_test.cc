@@ -78,7 +78,7 @@ Answer send_span(BrokerFixture& f,
 std::map<std::uint64_t, std::int64_t> next_numbers(BrokerFixture& f) {
     wire::ListSendNumbersRequest request;
     request.set_topic("T");
-    const Answer answer = f.native().call(wire::kListSendNumbers, &request);
+    const Answer answer = f.native().call(wire::RequestCode::kListSendNumbers, &request);
     REQUIRE_MESSAGE(answer.summary() == "0", answer.summary());
     std::map<std::uint64_t, std::int64_t> next;
     const auto list = answer.body_as<wire::SendNumberList>();

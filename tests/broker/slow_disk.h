@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tests/broker/broker_fixture.h"
+#include "tests/harness/wait.h"
 #include "tests/storage/faulty_file_system.h"
 
 #include <doctest/doctest.h>
@@ -27,6 +28,13 @@ public:
     OnSlowDisk& operator=(const OnSlowDisk&) = delete;
 
     static constexpr std::uint64_t kAll = 1'000'000;
+
+    /// Whether that many answers come to wait until what they tell is durable.
+    bool come_to_wait(double count) {
+        return harness::wait_until(harness::RpcClient::kPatience, [&] {
+            return f.broker().metrics().values()["gantry_broker_pending_acks"] == count;
+        });
+    }
 
     storage::FaultyFileSystem& disk;
     BrokerFixture f;

@@ -47,7 +47,7 @@ double expired(BrokerFixture& f) {
 }  // namespace
 
 TEST_SUITE("broker/time_to_live") {
-    TEST_CASE("messages are not delivered when their time is over, to nobody; offsets go on") {
+    TEST_CASE("messages are not delivered when their time is over, to nobody, offsets go on") {
         BrokerFixture f;
         send_mixed(f);
         for (RpcClient* const client : {&f.native(), &f.json()}) {

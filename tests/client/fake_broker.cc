@@ -285,7 +285,7 @@ void FakeBroker::pull(const net::ReplyTo& to,
     wire::PullMessageResponse answer;
     answer.set_minoffset(min);
     answer.set_maxoffset(max);
-    answer.set_suggestwhichbrokerid(0);
+    answer.set_suggestwhichbrokerid(suggested);
     std::int64_t at = fields.queueoffset();
     if (at < min || at > max) {
         answer.set_nextbeginoffset(at < min ? min : max);

@@ -130,6 +130,7 @@ public:
     std::uint64_t heartbeats = 0;
     bool refuses_send_back = false;
     bool refuses_commits = false;
+    std::int64_t suggested = 0;          ///< broker id that pull answers send readers to
     bool is_silent = false;              ///< answers nothing at all
     bool answers_empty_at_once = false;  ///< does not hold pulls
 

@@ -102,6 +102,7 @@ void FakeNameserver::answer_cluster(const net::Received& frame) {
         broker.set_brokername(name);
         broker.set_cluster(cluster);
         (*broker.mutable_brokeraddrs())[0] = address;
+        broker.mutable_brokeraddrs()->insert(slaves[name].begin(), slaves[name].end());
         (*info.mutable_clusteraddrtable())[cluster].add_values(name);
     }
     std::string body;
@@ -209,6 +210,24 @@ void FakeCluster::route_topic(const std::string& topic,
         spec.set_writequeuenums(queues);
         spec.set_perm(perm);
     }
+    run([&] { nameserver_->set_route(topic, route); });
+}
+
+void FakeCluster::route_group(const std::string& topic,
+                              int queues,
+                              const Members& members,
+                              std::int64_t epoch) {
+    wire::TopicRouteData route;
+    wire::BrokerData& data = *route.add_brokerdatas();
+    data.set_brokername("group");
+    data.set_cluster("cluster");
+    data.set_epoch(epoch);
+    data.mutable_brokeraddrs()->insert(members.begin(), members.end());
+    wire::QueueData& spec = *route.add_queuedatas();
+    spec.set_brokername("group");
+    spec.set_readqueuenums(queues);
+    spec.set_writequeuenums(queues);
+    spec.set_perm(6);
     run([&] { nameserver_->set_route(topic, route); });
 }
 

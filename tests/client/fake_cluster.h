@@ -55,7 +55,8 @@ public:
     void set_route(const std::string& topic, const wire::TopicRouteData& route);
     void remove_route(const std::string& topic);
 
-    std::map<std::string, std::string> masters;  ///< broker name to address
+    std::map<std::string, std::string> masters;                         ///< broker name to address
+    std::map<std::string, std::map<std::int64_t, std::string>> slaves;  ///< by name and id
     std::string cluster = "cluster";
     bool is_silent = false;  ///< answers nothing
     bool supports_watch = true;
@@ -123,6 +124,15 @@ public:
                      int queues,
                      const std::vector<std::size_t>& brokers,
                      int perm = 6);
+
+    /// Addresses of brokers of one name, by broker id.
+    using Members = std::map<std::int64_t, std::string>;
+
+    /// Its route over one broker name of these members.
+    void route_group(const std::string& topic,
+                     int queues,
+                     const Members& members,
+                     std::int64_t epoch);
 
     /// A client of this cluster.
     std::shared_ptr<Client> connect(Client::Options options = {});

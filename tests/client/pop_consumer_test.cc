@@ -258,7 +258,7 @@ TEST_SUITE("client/pop consumer") {
         REQUIRE(wait_until([&] { return f.pops.waiting() == 1; }));
     }
 
-    TEST_CASE("tags are compared by text; what only has the hash is done") {
+    TEST_CASE("tags are compared by text, what only has the hash is done") {
         Fixture f;
         const auto consumer = make(f.cluster, options_of(), MessageSelector::by_tag("Aa"));
         f.pops.give("T", 0, 0, {{"wanted", "Aa"}, {"same hash", "BB"}, {"too", "Aa"}});

@@ -142,7 +142,7 @@ TEST_SUITE("client/transaction producer") {
         CHECK(f.producer->commit(unknown).error().code == Errc::kNotFound);
     }
 
-    TEST_CASE("an unknown outcome is not told; the broker asks, and check answers") {
+    TEST_CASE("an unknown outcome is not told, the broker asks, and check answers") {
         Fixture f;
         f.checks.answer = [&f](const MessageView&) {
             return f.checks.count > 1 ? TransactionOutcome::kCommit : TransactionOutcome::kUnknown;

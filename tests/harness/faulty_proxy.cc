@@ -25,6 +25,7 @@ namespace {
 
 using Instant = std::chrono::steady_clock::time_point;
 
+constexpr const char* kHost = "127.0.0.1";
 constexpr std::size_t kChunk = 65'536;
 constexpr std::size_t kQueuedMax = std::size_t{4} << 20U;
 
@@ -39,7 +40,15 @@ struct Lane {
 
     std::deque<Piece> pieces;
     std::size_t queued_bytes = 0;
+    Instant free_at{};  ///< when a limited line has let through what is queued
     bool source_ended = false;
+};
+
+/// What happens to bytes that pass.
+struct Treatment {
+    std::chrono::milliseconds delay{0};
+    std::uint64_t bytes_per_second = 0;
+    bool flips_bit = false;
 };
 
 /// Makes some of the frames that pass come twice.
@@ -88,11 +97,11 @@ struct Link {
     bool is_dead = false;
 };
 
-sockaddr_in loopback(std::uint16_t port) {
+sockaddr_in address_of(const char* host, std::uint16_t port) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ::inet_pton(AF_INET, host, &address.sin_addr);
     return address;
 }
 
@@ -102,8 +111,21 @@ void reset_on_close(int socket) {
     ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
-/// Takes what the source has, to throw it away without a doubler; false when the link broke.
-bool take_in(int socket, Lane& lane, Doubler* doubler, Instant due) {
+/// When the line has let `bytes` through, which wait for what is before them.
+Instant due_time(Lane& lane, const Treatment& treatment, std::size_t bytes) {
+    const Instant due = std::chrono::steady_clock::now() + treatment.delay;
+    if (treatment.bytes_per_second == 0) {
+        return due;
+    }
+    const std::chrono::duration<double> takes(static_cast<double>(bytes) /
+                                              static_cast<double>(treatment.bytes_per_second));
+    lane.free_at =
+        std::max(lane.free_at, due) + std::chrono::duration_cast<Instant::duration>(takes);
+    return lane.free_at;
+}
+
+/// Takes what the source has, to throw it away without a treatment; false when the link broke.
+bool take_in(int socket, Lane& lane, Doubler& doubler, Treatment* treatment) {
     std::string bytes(kChunk, '\0');
     const ssize_t count = ::recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (count < 0) {
@@ -113,10 +135,14 @@ bool take_in(int socket, Lane& lane, Doubler* doubler, Instant due) {
         lane.source_ended = true;
         return true;
     }
-    if (doubler != nullptr) {
+    if (treatment != nullptr) {
         bytes.resize(static_cast<std::size_t>(count));
-        bytes = doubler->pass(std::move(bytes));
+        if (std::exchange(treatment->flips_bit, false)) {
+            bytes[bytes.size() / 2] ^= '\x10';
+        }
+        bytes = doubler.pass(std::move(bytes));
         lane.queued_bytes += bytes.size();
+        const Instant due = due_time(lane, *treatment, bytes.size());
         lane.pieces.push_back({due, std::move(bytes)});
     }
     return true;
@@ -152,6 +178,10 @@ struct FaultyProxy::State {
     std::atomic<std::int64_t> delay_ms{0};
     std::atomic<std::uint32_t> cuts{0};
     std::atomic<std::uint32_t> duplicate_every{0};
+    std::atomic<std::uint64_t> bytes_per_second{0};
+    std::array<std::atomic<bool>, 2> is_held{};  // by direction, as lanes of a link
+    std::array<std::atomic<bool>, 2> flips_bit{};
+    std::string host;
     std::atomic<bool> stopping{false};
     std::atomic<std::size_t> open{0};
     std::vector<std::unique_ptr<Link>> links;
@@ -179,7 +209,7 @@ void FaultyProxy::State::accept_one() {
         return;
     }
     UniqueFd target(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const sockaddr_in address = loopback(target_port);
+    const sockaddr_in address = address_of(kHost, target_port);
     if (::connect(target.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) !=
         0) {
         reset_on_close(client.get());
@@ -197,8 +227,9 @@ void FaultyProxy::State::accept_one() {
 int FaultyProxy::State::wait_ms(Instant now) const {
     std::int64_t least = -1;
     for (const auto& link : links) {
-        for (const Lane& lane : link->lanes) {
-            if (!lane.pieces.empty() && lane.pieces.front().due > now) {
+        for (std::size_t side = 0; side < 2; ++side) {
+            const Lane& lane = link->lanes[side];
+            if (!is_held[side] && !lane.pieces.empty() && lane.pieces.front().due > now) {
                 const std::int64_t wait =
                     std::chrono::ceil<std::chrono::milliseconds>(lane.pieces.front().due - now)
                         .count();
@@ -217,13 +248,14 @@ void FaultyProxy::State::wait(std::vector<pollfd>& polled) const {
             const Lane& in = link->lanes[side];
             const Lane& out = link->lanes[1 - side];
             short events = 0;
-            if (!in.source_ended && in.queued_bytes < kQueuedMax) {
+            if (!in.source_ended && in.queued_bytes < kQueuedMax && !is_held[side]) {
                 events |= POLLIN;
             }
-            if (!out.pieces.empty() && out.pieces.front().due <= now) {
+            if (!out.pieces.empty() && out.pieces.front().due <= now && !is_held[1 - side]) {
                 events |= POLLOUT;
             }
-            polled.push_back({link->sockets[side].get(), events, 0});
+            // Without an event to wait for, the end of the connection would be told for ever.
+            polled.push_back({events == 0 ? -1 : link->sockets[side].get(), events, 0});
         }
     }
     ::poll(polled.data(), polled.size(), wait_ms(now));
@@ -231,15 +263,23 @@ void FaultyProxy::State::wait(std::vector<pollfd>& polled) const {
 
 void FaultyProxy::State::serve(Link& link, const pollfd* polled) {
     const Instant now = std::chrono::steady_clock::now();
-    const Instant due = now + std::chrono::milliseconds(delay_ms.load());
     for (std::size_t side = 0; side < 2; ++side) {
+        if (is_held[side]) {
+            continue;
+        }
         Lane& lane = link.lanes[side];
         const int from = link.sockets[side].get();
         const int to = link.sockets[1 - side].get();
         const bool readable = (polled[side].revents & (POLLIN | POLLHUP | POLLERR)) != 0;
-        Doubler* const doubler = mode == Mode::kPass ? &link.doublers[side] : nullptr;
-        if (readable && !lane.source_ended && !take_in(from, lane, doubler, due)) {
+        Treatment treatment{std::chrono::milliseconds(delay_ms.load()), bytes_per_second};
+        treatment.flips_bit = readable && flips_bit[side].exchange(false);
+        const bool is_passing = mode == Mode::kPass;
+        if (readable && !lane.source_ended &&
+            !take_in(from, lane, link.doublers[side], is_passing ? &treatment : nullptr)) {
             link.is_dead = true;
+        }
+        if (treatment.flips_bit && is_passing) {
+            flips_bit[side] = true;  // nothing came that it could be in
         }
         if (!give_out(to, lane, now)) {
             link.is_dead = true;
@@ -283,17 +323,25 @@ void FaultyProxy::State::run() {
 FaultyProxy::FaultyProxy(Private) : state_(std::make_unique<State>()) {}
 
 Result<std::unique_ptr<FaultyProxy>> FaultyProxy::start(std::uint16_t target_port) {
+    return start(target_port, {});
+}
+
+Result<std::unique_ptr<FaultyProxy>> FaultyProxy::start(std::uint16_t target_port,
+                                                        const Listen& where) {
     auto proxy = std::make_unique<FaultyProxy>(Private{});
     State& state = *proxy->state_;
     state.target_port = target_port;
+    state.host = where.host;
     state.listener.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     state.wake.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    sockaddr_in address = loopback(0);
+    const int on = 1;
+    ::setsockopt(state.listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    sockaddr_in address = address_of(where.host.c_str(), where.port);
     socklen_t size = sizeof(address);
     if (::bind(state.listener.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
         ::listen(state.listener.get(), SOMAXCONN) != 0 ||
         ::getsockname(state.listener.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-        return io_error("proxy", errno);
+        return io_error("proxy at " + where.host + ":" + std::to_string(where.port), errno);
     }
     state.port = ntohs(address.sin_port);
     state.thread = std::thread([&state] { state.run(); });
@@ -313,7 +361,7 @@ std::uint16_t FaultyProxy::port() const noexcept {
 }
 
 std::string FaultyProxy::address() const {
-    return "127.0.0.1:" + std::to_string(state_->port);
+    return state_->host + ":" + std::to_string(state_->port);
 }
 
 void FaultyProxy::pass() {
@@ -340,6 +388,19 @@ void FaultyProxy::duplicate_every(std::uint32_t nth) {
 
 void FaultyProxy::delay(std::chrono::milliseconds by) {
     state_->delay_ms = by.count();
+}
+
+void FaultyProxy::hold(Direction direction, bool yes) {
+    state_->is_held.at(static_cast<std::size_t>(direction)) = yes;
+    state_->poke();
+}
+
+void FaultyProxy::limit_rate(std::uint64_t bytes_per_second) {
+    state_->bytes_per_second = bytes_per_second;
+}
+
+void FaultyProxy::flip_bit(Direction direction) {
+    state_->flips_bit.at(static_cast<std::size_t>(direction)) = true;
 }
 
 std::size_t FaultyProxy::connection_count() const {

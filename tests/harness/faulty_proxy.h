@@ -5,6 +5,7 @@
 #include "common/unique_fd.h"
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -22,8 +23,20 @@ class FaultyProxy {
     struct Private {};
 
 public:
-    /// Forwards to 127.0.0.1:`target_port`.
+    /// Of bytes, as seen by who dialled.
+    enum class Direction : std::uint8_t { kToTarget, kToClient };
+
+    /// Where it listens: an address of the loopback, and a port, or 0 for any.
+    struct Listen {
+        std::string host = "127.0.0.1";
+        std::uint16_t port = 0;
+    };
+
+    /// Forwards to 127.0.0.1:`target_port`. With Listen{"127.0.1.1", P} it stands before a program
+    /// that listens on 127.0.0.1:P and gives 127.0.1.1 as its address.
     static Result<std::unique_ptr<FaultyProxy>> start(std::uint16_t target_port);
+    static Result<std::unique_ptr<FaultyProxy>> start(std::uint16_t target_port,
+                                                      const Listen& where);
 
     /// For start only.
     explicit FaultyProxy(Private);
@@ -33,7 +46,7 @@ public:
 
     std::uint16_t port() const noexcept;
 
-    /// "127.0.0.1:port".
+    /// "host:port" where it listens.
     std::string address() const;
 
     /// Back to normal for new connections and those still open.
@@ -46,6 +59,13 @@ public:
     void duplicate_every(std::uint32_t nth);
     /// Delay of each direction from now on.
     void delay(std::chrono::milliseconds by);
+    /// With `yes` bytes of that direction wait, as in a network cut one way: nothing of them is
+    /// lost, TCP would send them again. Connections can be made, and those open stay.
+    void hold(Direction direction, bool yes);
+    /// Bytes a second that each direction of each connection lets through; 0: all.
+    void limit_rate(std::uint64_t bytes_per_second);
+    /// One bit of what passes next in that direction is turned.
+    void flip_bit(Direction direction);
 
     /// Connections open through it at the moment.
     std::size_t connection_count() const;

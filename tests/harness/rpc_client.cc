@@ -24,6 +24,7 @@ Answer keep(const Result<net::Received>& received) {
     Answer answer;
     if (!received) {
         answer.transport = received.error();
+        answer.code = static_cast<wire::ResponseCode>(-1);  // none of the protocol's
         return answer;
     }
     fill(*received, answer);

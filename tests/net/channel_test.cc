@@ -123,7 +123,7 @@ std::uint16_t port_of(const UniqueFd& socket) {
 }  // namespace
 
 TEST_SUITE("net/channel") {
-    TEST_CASE("the first call dials; requests of any size and codec are answered") {
+    TEST_CASE("the first call dials, requests of any size and codec are answered") {
         Peer peer;
         for (const wire::Codec codec :
              {wire::Codec::kNative, wire::Codec::kJson, wire::Codec::kBinary}) {
@@ -284,6 +284,40 @@ TEST_SUITE("net/channel") {
         CHECK(waiting.get().is_ok);
         const std::lock_guard lock(mutex);
         CHECK(states == std::vector<bool>{true, false, true});
+    }
+
+    TEST_CASE("a peer that is given up fails what was sent, and the next call dials anew") {
+        Peer peer;
+        std::atomic<bool> must_answer = false;
+        peer.handler.answer_with = [&](const Received& frame) {
+            if (must_answer) {
+                frame.connection.reply(reply_to(frame), wire::ResponseCode::kSuccess, "");
+            }
+        };
+        Caller caller(peer.options());
+        std::future<Outcome> sent = caller.start("never answered", 1h);
+        REQUIRE(wait_until([&] { return peer.handler.frames == 1; }));
+        caller.run([](Channel& channel) { channel.abandon(); });
+        CHECK(sent.get().error.code == Errc::kUnknown);
+        CHECK(!caller.run([](Channel& channel) { return channel.is_up(); }));
+        must_answer = true;
+        CHECK(caller.call("").is_ok);
+    }
+
+    TEST_CASE("what waits for a link to a peer that is given up has not left") {
+        std::uint16_t port = 0;
+        {
+            const Result<UniqueFd> free_port = listen_tcp("127.0.0.1", 0);
+            REQUIRE(free_port);
+            port = port_of(*free_port);
+        }
+        Channel::Options options;
+        options.address = "127.0.0.1:" + std::to_string(port);
+        Caller caller(options);
+        std::future<Outcome> waiting = caller.start("", 1h);
+        CHECK(waiting.wait_for(20ms) == std::future_status::timeout);
+        caller.run([](Channel& channel) { channel.abandon(); });
+        CHECK(waiting.get().error.code == Errc::kGone);
     }
 
     TEST_CASE("what has not left when the link goes is kGone") {

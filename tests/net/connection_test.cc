@@ -5,6 +5,7 @@
 #include "tests/net/frames.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <future>
 
@@ -308,6 +309,56 @@ TEST_SUITE("net/connection") {
             CHECK(echo.handler.frames == 1);
             CHECK(echo.handler.last_reason().code == Errc::kDenied);
         }
+    }
+
+    TEST_CASE("a connection that is held reads nothing until it is let go") {
+        std::atomic<int> handled{0};
+        std::atomic<Connection*> held{nullptr};
+        EchoServer echo({}, [&](const Received& frame) {
+            frame.connection.reply(reply_to(frame), wire::ResponseCode::kSuccess, "");
+            if (++handled == 3) {
+                frame.connection.hold_reading(true);
+                held = &frame.connection;
+            }
+        });
+        RawPeer peer = echo.dial();
+        std::string frames;
+        for (int i = 0; i < 10; ++i) {
+            frames += request_frame(i, "body");
+        }
+        REQUIRE(peer.send(frames));
+        for (int i = 0; i < 3; ++i) {
+            REQUIRE(read_reply(peer).opaque == i);
+        }
+        REQUIRE(peer.send(request_frame(10, "one more")));
+        echo.loop.run([&] { CHECK(handled == 3); });
+        const std::uint64_t read = echo.loop.run([&] {
+            const std::uint64_t before = held.load()->read_bytes();
+            held.load()->hold_reading(false);
+            return before;
+        });
+        for (int i = 3; i < 11; ++i) {
+            REQUIRE(read_reply(peer).opaque == i);
+        }
+        CHECK(echo.loop.run([&] { return held.load()->read_bytes(); }) > read);
+    }
+
+    TEST_CASE("a request and a one-way request are encoded as a channel does") {
+        EchoServer echo({}, [&](const Received& frame) {
+            frame.connection.send_request(17, wire::RequestCode::kHeartBeat, nullptr);
+            frame.connection.begin_oneway(
+                wire::Codec::kNative, wire::RequestCode::kHeartBeat, nullptr, 4);
+            frame.connection.output().append_copy(as_bytes("body"));
+        });
+        RawPeer peer = echo.dial();
+        REQUIRE(peer.send(request_frame(1, "")));
+        const Reply request = read_reply(peer);
+        CHECK_FALSE(request.is_response);
+        CHECK(request.opaque == 17);
+        CHECK(request.body.empty());
+        const Reply oneway = read_reply(peer);
+        CHECK_FALSE(oneway.is_response);
+        CHECK(oneway.body == "body");
     }
 
     TEST_CASE("a peer that half-closes still gets what it asked for") {

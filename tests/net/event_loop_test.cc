@@ -187,6 +187,23 @@ TEST_SUITE("net/event_loop") {
         CHECK(wait_until([&] { return loop.run([&] { return watch.expired(); }); }));
     }
 
+    TEST_CASE("what is kept lives until it is let go, or as long as the loop") {
+        const auto let_go = std::make_shared<int>(1);
+        const auto kept = std::make_shared<int>(2);
+        {
+            LoopThread loop;
+            loop.run([&] {
+                loop->role().assert_held();
+                loop->keep(let_go);
+                loop->keep(kept);
+                loop->let_go(let_go.get());
+            });
+            CHECK(wait_until([&] { return let_go.use_count() == 1; }));
+            CHECK(kept.use_count() == 2);
+        }
+        CHECK(kept.use_count() == 1);
+    }
+
     TEST_CASE("the time of a pass stands still within it") {
         LoopThread loop;
         const bool is_same = loop.run([&] {

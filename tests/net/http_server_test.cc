@@ -68,7 +68,7 @@ TEST_SUITE("net/http_server") {
         CHECK(has(answer, "# HELP gantry_net_frames_total Frames received."));
     }
 
-    TEST_CASE("added pages get their query; unknown ones are 404, other methods 405") {
+    TEST_CASE("added pages get their query, unknown ones are 404, other methods 405") {
         Site site;
         CHECK(has(site.get("/api/v1/echo?topic=a&n=1"), "\r\n\r\ntopic=a&n=1"));
         CHECK(has(site.get("/nothing"), "HTTP/1.1 404 Not Found"));

@@ -131,6 +131,7 @@ struct World {
                 REQUIRE(state
                             ->replay({as_bytes(logged.body),
                                       LogOffset(at),
+                                      LogOffset(at + kRecordBytes),
                                       QueueOffset(logged.queue_offset),
                                       at * 10},
                                      feeds_queues)
@@ -324,11 +325,13 @@ TEST_SUITE("storage/state_machine") {
     TEST_CASE("a body that does not parse or holds an illegal change is corrupt") {
         World w;
         const std::string noise = "\xFF\xFF\xFF";
-        CHECK(w.state->replay({as_bytes(noise), LogOffset(0), QueueOffset(0), 0}, true)
-                  .error()
-                  .code == Errc::kCorrupt);
+        CHECK(
+            w.state->replay({as_bytes(noise), LogOffset(0), LogOffset(9), QueueOffset(0), 0}, true)
+                .error()
+                .code == Errc::kCorrupt);
         const std::string illegal = put_topic("t", -1).SerializeAsString();
-        CHECK(w.state->replay({as_bytes(illegal), LogOffset(0), QueueOffset(0), 0}, true)
+        CHECK(w.state
+                  ->replay({as_bytes(illegal), LogOffset(0), LogOffset(9), QueueOffset(0), 0}, true)
                   .error()
                   .code == Errc::kCorrupt);
         wire::StateSnapshot snapshot;

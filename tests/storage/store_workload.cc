@@ -223,6 +223,7 @@ void StoreWorkload::append(const std::string& topic, std::int32_t queue, std::ui
         LoggedEvent event;
         event.at = at;
         event.end = at + static_cast<std::int64_t>(stored(topic, queue, message).size());
+        event.has_more = event.end < appended->end;
         event.topic = topic;
         event.queue = queue;
         event.message = std::move(message);

@@ -18,8 +18,9 @@ struct LoggedEvent {
     enum class Kind { kMessage, kTopicPut, kTopicDelete, kGroupPut, kGroupDelete, kOffsetPut };
 
     Kind kind = Kind::kMessage;
-    LogOffset at;   ///< of a message
-    LogOffset end;  ///< of the record
+    LogOffset at;           ///< of a message
+    LogOffset end;          ///< of the record
+    bool has_more = false;  ///< further records of its frame follow
     std::string topic{};
     std::string group{};
     std::int32_t queue = 0;

@@ -55,6 +55,11 @@ class StyleGateTest(unittest.TestCase):
         self.assertEqual([("storage/a.h", 1, "spdx"), ("storage/a.h", 2, "spdx")],
                          self.found({"storage/a.h": "int f();  ///< f\n"})[:2])
 
+    def test_a_semicolon_in_the_name_of_a_test_is_found(self):
+        case = 'TEST_CASE("one, two") {}\nTEST_CASE_FIXTURE(A, "one"\n    "; two") {}\n'
+        self.assertEqual([("tests/a_test.cc", 3, "test name")],
+                         self.source(case, "tests/a_test.cc"))
+
     def test_an_undocumented_type_is_found(self):
         self.assertEqual([("storage/a.h", 4, "documentation")], self.header("struct Log {};\n"))
 

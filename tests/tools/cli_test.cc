@@ -49,7 +49,8 @@ TEST_SUITE("tools/cli") {
               "order list",   "order release",   "order drop",       "message get",
               "cluster",      "broker describe", "message query",    "produce",
               "consume",      "store check",     "store dump",       "store import",
-              "store repair", "Exit codes"}) {
+              "store repair", "broker list",     "broker replicas",  "broker promote",
+              "Exit codes"}) {
             CHECK(help.out.find(command) != std::string::npos);
         }
     }
@@ -180,7 +181,7 @@ TEST_SUITE("tools/cli") {
         CHECK(report["findings"].empty());
     }
 
-    TEST_CASE("store dump prints records and what they change; store repair asks for --yes") {
+    TEST_CASE("store dump prints records and what they change, store repair asks for --yes") {
         const harness::TempDirectory directory;
         const std::unique_ptr<FileSystem> files = make_posix_file_system();
         const char* const path = directory.path().c_str();

@@ -202,7 +202,7 @@ TEST_SUITE("wire/json_header") {
         CHECK(ext_value(header, "b") == "2");
     }
 
-    TEST_CASE("bad headers are corrupt; a readable opaque is still found") {
+    TEST_CASE("bad headers are corrupt, a readable opaque is still found") {
         const std::string deep = R"({"opaque":7,"x":)" + std::string(32, '[');
         const std::string_view bad[] = {R"({"extFields":{"a":},"opaque":7})",
                                         R"({"code":1.5,"opaque":7})",

@@ -116,6 +116,7 @@ Status describe_broker(Session& session, const Given&, const Arguments& argument
 std::vector<Command> cluster_commands() {
     return {
         {"cluster", "", "", "brokers known to the nameserver", 0, 0, nullptr, cluster},
+        {"broker", "list", "", "the same as cluster", 0, 0, nullptr, cluster},
         {"broker",
          "describe",
          "BROKER",

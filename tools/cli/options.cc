@@ -15,83 +15,32 @@ struct Given::Parsed {
     cxxopts::ParseResult result;
 };
 
+OptionValue::OptionValue() : taker_(cxxopts::value<bool>()) {}
+
 OptionValue OptionValue::default_value(std::string_view text) && {
-    has_default_ = true;
-    default_ = text;
-    return std::move(*this);
+    return OptionValue(taker_->default_value(std::string(text)));
 }
 
 OptionValue OptionValue::implicit_value(std::string_view text) && {
-    has_implicit_ = true;
-    implicit_ = text;
-    return std::move(*this);
+    return OptionValue(taker_->implicit_value(std::string(text)));
 }
 
-template <>
-OptionValue value<std::string>() noexcept {
-    return OptionValue(OptionValue::Kind::kText);
+template <class T>
+OptionValue value() {
+    return OptionValue(cxxopts::value<T>());
 }
 
-template <>
-OptionValue value<std::vector<std::string>>() noexcept {
-    return OptionValue(OptionValue::Kind::kTexts);
-}
-
-template <>
-OptionValue value<std::int32_t>() noexcept {
-    return OptionValue(OptionValue::Kind::kInt32);
-}
-
-template <>
-OptionValue value<std::uint32_t>() noexcept {
-    return OptionValue(OptionValue::Kind::kUint32);
-}
-
-template <>
-OptionValue value<std::int64_t>() noexcept {
-    return OptionValue(OptionValue::Kind::kInt64);
-}
-
-template <>
-OptionValue value<std::uint64_t>() noexcept {
-    return OptionValue(OptionValue::Kind::kUint64);
-}
-
-namespace {
-
-std::shared_ptr<cxxopts::Value> taker(OptionValue::Kind kind) {
-    switch (kind) {
-        case OptionValue::Kind::kText:
-            return cxxopts::value<std::string>();
-        case OptionValue::Kind::kTexts:
-            return cxxopts::value<std::vector<std::string>>();
-        case OptionValue::Kind::kInt32:
-            return cxxopts::value<std::int32_t>();
-        case OptionValue::Kind::kUint32:
-            return cxxopts::value<std::uint32_t>();
-        case OptionValue::Kind::kInt64:
-            return cxxopts::value<std::int64_t>();
-        case OptionValue::Kind::kUint64:
-            return cxxopts::value<std::uint64_t>();
-        case OptionValue::Kind::kNone:
-            break;
-    }
-    return cxxopts::value<bool>();
-}
-
-}  // namespace
+template OptionValue value<std::string>();
+template OptionValue value<std::vector<std::string>>();
+template OptionValue value<std::int32_t>();
+template OptionValue value<std::uint32_t>();
+template OptionValue value<std::int64_t>();
+template OptionValue value<std::uint64_t>();
 
 OptionGroup& OptionGroup::operator()(const std::string& names,
                                      const std::string& text,
                                      const OptionValue& value) {
-    std::shared_ptr<cxxopts::Value> taken = taker(value.kind_);
-    if (value.has_default_) {
-        taken = taken->default_value(value.default_);
-    }
-    if (value.has_implicit_) {
-        taken = taken->implicit_value(value.implicit_);
-    }
-    options_.described_->options.add_options(name_)(names, text, taken);
+    options_.described_->options.add_options(name_)(names, text, value.taker_);
     return *this;
 }
 

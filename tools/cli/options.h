@@ -10,15 +10,19 @@
 #include <utility>
 #include <vector>
 
+namespace cxxopts {
+class Value;
+}
+
 namespace gantry::cli {
 
-/// What an option takes besides its name.
+/// What an option takes besides its name: nothing, or value<T>().
 class OptionValue {
 public:
-    /// The types a value may have.
-    enum class Kind : std::uint8_t { kNone, kText, kTexts, kInt32, kUint32, kInt64, kUint64 };
+    OptionValue();
 
-    explicit OptionValue(Kind kind = Kind::kNone) noexcept : kind_(kind) {}
+    explicit OptionValue(std::shared_ptr<cxxopts::Value> taker) noexcept
+        : taker_(std::move(taker)) {}
 
     /// The value of an option that is not given.
     OptionValue default_value(std::string_view text) &&;
@@ -27,16 +31,12 @@ public:
 
 private:
     friend class OptionGroup;
-    Kind kind_;
-    bool has_default_ = false;
-    bool has_implicit_ = false;
-    std::string default_;
-    std::string implicit_;
+    std::shared_ptr<cxxopts::Value> taker_;
 };
 
-/// A value of one of the types that Kind names.
+/// A text, texts, or a number of 32 or 64 bits.
 template <class T>
-OptionValue value() noexcept;
+OptionValue value();
 
 class Options;
 

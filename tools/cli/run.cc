@@ -42,6 +42,7 @@ std::vector<Command> all_commands() {
                       flow_commands(),
                       trace_commands(),
                       cluster_commands(),
+                      broker_commands(),
                       message_commands(),
                       stream_commands(),
                       store_commands()}) {
@@ -170,31 +171,6 @@ int no_command(const std::vector<std::string_view>& words, Session& session) {
     return usage(session, "no command \"" + named + "\"");
 }
 
-int dispatch(int argc, const char* const* argv, Session& session) {
-    std::vector<std::string_view> words;
-    for (int i = 1; i < argc; ++i) {
-        words.emplace_back(argv[i]);
-    }
-    if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
-        session.streams().out << overview();
-        return words.empty() ? 2 : 0;
-    }
-    if (words[0] == "--version") {
-        session.streams().out << "gantry " << kVersion << '\n';
-        return 0;
-    }
-    const std::vector<Command> all = all_commands();
-    const Command* command = find_command(all, words);
-    if (command == nullptr) {
-        return no_command(words, session);
-    }
-    std::vector<const char*> rest = {argv[0]};
-    for (int i = command->verb.empty() ? 2 : 3; i < argc; ++i) {
-        rest.push_back(argv[i]);
-    }
-    return run_command(*command, rest, session);
-}
-
 }  // namespace
 
 Status Session::take_common(const Given& given) {
@@ -244,7 +220,28 @@ void Session::print(const nlohmann::ordered_json& value) {
 }
 
 int run_cli(int argc, const char* const* argv, Session& session) {
-    return dispatch(argc, argv, session);
+    std::vector<std::string_view> words;
+    for (int i = 1; i < argc; ++i) {
+        words.emplace_back(argv[i]);
+    }
+    if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+        session.streams().out << overview();
+        return words.empty() ? 2 : 0;
+    }
+    if (words[0] == "--version") {
+        session.streams().out << "gantry " << kVersion << '\n';
+        return 0;
+    }
+    const std::vector<Command> all = all_commands();
+    const Command* command = find_command(all, words);
+    if (command == nullptr) {
+        return no_command(words, session);
+    }
+    std::vector<const char*> rest = {argv[0]};
+    for (int i = command->verb.empty() ? 2 : 3; i < argc; ++i) {
+        rest.push_back(argv[i]);
+    }
+    return run_command(*command, rest, session);
 }
 
 Result<std::int64_t> parse_time(const std::string& text) {

@@ -79,6 +79,7 @@ struct Command {
 std::vector<Command> topic_commands();
 std::vector<Command> group_commands();
 std::vector<Command> cluster_commands();
+std::vector<Command> broker_commands();
 std::vector<Command> message_commands();
 std::vector<Command> stream_commands();
 std::vector<Command> store_commands();

@@ -27,12 +27,16 @@ void add_spec_options(Options& options) {
         "until-consumed",
         "yes: keep messages until every group has consumed them; no, default",
         value<std::string>().implicit_value("yes"))(
+        "replication",
+        "sync: a send waits for every copy in sync; async; default: the broker's",
+        value<std::string>())(
         "c,cluster", "when there are several", value<std::string>().default_value(""));
 }
 
 constexpr const char* kMs = "retention.ms";
 constexpr const char* kBytes = "retention.bytes";
 constexpr const char* kUntilConsumed = "retention.until_consumed";
+constexpr const char* kReplication = "replication";
 constexpr std::int64_t kHourMs = 3'600'000;
 
 Result<std::int64_t> number_of(const std::string& option, const std::string& text) {
@@ -68,6 +72,20 @@ Status set_retention(const Given& given, client::TopicSpec& spec) {
         }
         spec.attributes[kUntilConsumed] = text == "default" ? "" : text == "yes" ? "true" : "false";
     }
+    return ok();
+}
+
+/// As set_retention.
+Status set_replication(const Given& given, client::TopicSpec& spec) {
+    if (given.count(kReplication) == 0) {
+        return ok();
+    }
+    const auto text = given[kReplication].as<std::string>();
+    if (text != "sync" && text != "async" && text != "default") {
+        return Error{Errc::kRefused,
+                     "--replication \"" + text + "\" is none of sync, async, default"};
+    }
+    spec.attributes[kReplication] = text == "default" ? "" : text;
     return ok();
 }
 
@@ -107,6 +125,7 @@ Result<client::TopicSpec> spec_from(const Given& given, client::TopicSpec spec) 
                     (text.find('w') != std::string::npos ? 2 : 0);
     }
     GANTRY_TRY(set_retention(given, spec));
+    GANTRY_TRY(set_replication(given, spec));
     return spec;
 }
 
@@ -264,7 +283,7 @@ std::vector<Command> topic_commands() {
         {"topic",
          "update",
          "TOPIC",
-         "change queue numbers, permission or retention",
+         "change queue numbers, permission, retention or replication",
          1,
          1,
          add_spec_options,

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "common/result.h"
-#include "protocol/wire/codes.h"
 
 #include <cstdint>
 #include <string>
@@ -20,9 +19,6 @@ namespace gantry::wire {
 /// It stands in the property GSPAN of the frame's first record, in hex; without it the span is the
 /// number of messages.
 inline constexpr std::string_view kSendSpan = "GSPAN";
-
-/// Body of the answer: SendNumberList, of one topic.
-inline constexpr auto kListSendNumbers = static_cast<RequestCode>(10090);
 
 /// The property's value.
 std::string format_send_span(std::uint32_t span);

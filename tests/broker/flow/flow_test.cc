@@ -243,7 +243,7 @@ TEST_SUITE("broker/flow") {
         CHECK(answer.fields<wire::PullMessageResponse>().maxoffset() == 10);
     }
 
-    TEST_CASE("pops above a group's rate wait, and come; other groups do not wait") {
+    TEST_CASE("pops above a group's rate wait, and come, other groups do not wait") {
         BrokerFixture fixture;
         REQUIRE(fixture.create_topic("T", 1) == ResponseCode::kSuccess);
         REQUIRE(send(fixture.native(), "T", 0, many(100)).summary() == "0");

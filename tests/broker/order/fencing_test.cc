@@ -3,7 +3,6 @@
 #include "protocol/wire/names.h"
 #include "tests/broker/broker_fixture.h"
 #include "tests/broker/slow_disk.h"
-#include "tests/harness/wait.h"
 
 #include <doctest/doctest.h>
 
@@ -152,16 +151,11 @@ TEST_CASE("a token is given to nobody before its grant is on the disk, however o
     request.set_clientid("a");
     request.set_leasemillis(kLongLease);
     request.add_queues()->set_topic("T");
-    const auto pending = [&](double count) {
-        return harness::wait_until(RpcClient::kPatience, [&] {
-            return f.broker().metrics().values()["gantry_broker_pending_acks"] == count;
-        });
-    };
     slow.disk.hold_syncs("commitlog/0");
     auto first = f.native().start(RequestCode::kLockQueues, &request);
-    REQUIRE(pending(1));
+    REQUIRE(slow.come_to_wait(1));
     auto repeated = f.native().start(RequestCode::kLockQueues, &request);
-    CHECK(pending(2));
+    CHECK(slow.come_to_wait(2));
     CHECK_FALSE(is_answered(first));
     CHECK_FALSE(is_answered(repeated));
     slow.disk.let_go(OnSlowDisk::kAll);

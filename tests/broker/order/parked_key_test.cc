@@ -2,7 +2,6 @@
 #include "protocol/wire/group.pb.h"
 #include "tests/broker/broker_fixture.h"
 #include "tests/broker/slow_disk.h"
-#include "tests/harness/wait.h"
 
 #include <doctest/doctest.h>
 
@@ -80,7 +79,7 @@ const std::string kNotParked = "22 key \"k\" of queue 0 of topic T is not parked
 
 }  // namespace
 
-TEST_CASE_FIXTURE(Parking, "a key is parked, released, done with; also across a restart") {
+TEST_CASE_FIXTURE(Parking, "a key is parked, released, done with, also across a restart") {
     CHECK(change(kPark, {3}) == kNotParked);
     CHECK(park_new({3}) == "1 3");
     CHECK(change(kPark, {5, 6}) == "3 3");
@@ -130,16 +129,11 @@ TEST_CASE("what is parked twice is told parked once it is on the disk, not befor
     BrokerFixture& f = slow.f;
     wire::ChangeParkedKeyRequest request = Parking::request_of(kPark, {3});
     request.set_isnew(true);
-    const auto pending = [&](double count) {
-        return harness::wait_until(RpcClient::kPatience, [&] {
-            return f.broker().metrics().values()["gantry_broker_pending_acks"] == count;
-        });
-    };
     slow.disk.hold_syncs("commitlog/0");
     auto first = f.native().start(RequestCode::kChangeParkedKey, &request);
-    REQUIRE(pending(1));
+    REQUIRE(slow.come_to_wait(1));
     auto repeated = f.native().start(RequestCode::kChangeParkedKey, &request);
-    CHECK(pending(2));
+    CHECK(slow.come_to_wait(2));
     CHECK_FALSE(is_answered(repeated));
     slow.disk.let_go(OnSlowDisk::kAll);
     CHECK(first.get().summary() == "0");

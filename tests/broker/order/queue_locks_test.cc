@@ -53,6 +53,7 @@ public:
         for (std::size_t i = 0; i < log.size(); ++i) {
             REQUIRE(state->replay({as_bytes(log[i]),
                                    LogOffset(static_cast<std::int64_t>(i)),
+                                   LogOffset(static_cast<std::int64_t>(i + 1)),
                                    QueueOffset(static_cast<std::int64_t>(i)),
                                    0},
                                   false));

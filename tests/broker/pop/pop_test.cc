@@ -317,7 +317,7 @@ TEST_CASE("a group that pulled goes on where it had committed") {
     CHECK(value(f, "pop_in_flight") == 2);
 }
 
-TEST_CASE("filters apply to pops as to pulls; what they leave out is done") {
+TEST_CASE("filters apply to pops as to pulls, what they leave out is done") {
     BrokerFixture f([](BrokerOptions& o) { o.pop_write_interval_ms = 20; });
     make_topic(f, 6);
     const Popped odd = pop(f.json(), {.expression_type = "TAG", .expression = "odd"});

@@ -252,19 +252,14 @@ TEST_CASE("that a message was taken back before is not said until that is on the
     BrokerFixture& f = slow.f;
     const std::string handle =
         handle_of(send_stock(f, property("TIMER_DELAY_MS", "60000"), "taken back"));
-    const auto pending = [&](double count) {
-        return wait_until(kPatience, [&] {
-            return f.broker().metrics().values()["gantry_broker_pending_acks"] == count;
-        });
-    };
     wire::RecallMessageRequest request;
     request.set_topic("T");
     request.set_recallhandle(handle);
     slow.disk.hold_syncs("commitlog/0");
     auto first = f.native().start(RequestCode::kRecallMessage, &request);
-    REQUIRE(pending(1));
+    REQUIRE(slow.come_to_wait(1));
     auto repeated = f.native().start(RequestCode::kRecallMessage, &request);
-    CHECK(pending(2));
+    CHECK(slow.come_to_wait(2));
     CHECK_FALSE(is_answered(first));
     CHECK_FALSE(is_answered(repeated));
     slow.disk.let_go(OnSlowDisk::kAll);

@@ -174,7 +174,7 @@ TEST_SUITE("client/ordered_consumer") {
         CHECK(wait_until([&] { return f.committed() == 3; }));
     }
 
-    TEST_CASE("batches: as given; what failed together is tried one by one") {
+    TEST_CASE("batches: as given, what failed together is tried one by one") {
         Ordered f;
         for (const char* const body : {"a", "b", "c", "d"}) {
             f.store(body);
@@ -281,7 +281,7 @@ TEST_SUITE("client/ordered_consumer") {
         CHECK(f.seen().back() == "a2");
     }
 
-    TEST_CASE("by key: many keys and threads, each key in its order; no more held than allowed") {
+    TEST_CASE("by key: many keys and threads, each key in its order, no more held than allowed") {
         Ordered f(3);
         const std::uint64_t seed = test_seed();
         for (int i = 0; i < 600; ++i) {
@@ -430,7 +430,7 @@ TEST_SUITE("client/ordered_consumer") {
         }
     }
 
-    TEST_CASE("a key that fails too often is parked, with what comes after it; others go on") {
+    TEST_CASE("a key that fails too often is parked, with what comes after it, others go on") {
         Ordered f;
         for (const char* const body : {"a1", "a2", "b1", "a3"}) {
             f.store(body, std::string(body, 1));
@@ -474,7 +474,7 @@ TEST_SUITE("client/ordered_consumer") {
         CHECK(std::count(all.begin(), all.end(), "a3") == 0);
     }
 
-    TEST_CASE("a key that is dropped goes on with what comes next; one known as parked is parked") {
+    TEST_CASE("a key that is dropped goes on with what comes next, one known as parked is parked") {
         Ordered f;
         f.cluster.run([&] { f.locks.parked["a"].offsets = {-1}; });
         f.store("a1", "a");

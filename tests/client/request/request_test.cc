@@ -138,7 +138,7 @@ TEST_SUITE("client/request") {
         }
     }
 
-    TEST_CASE("without a reply it times out; what comes later is for nobody") {
+    TEST_CASE("without a reply it times out, what comes later is for nobody") {
         Asking asking;
         auto reply = asking.ask("question", 50ms);
         const auto got = reply.get();

@@ -157,7 +157,7 @@ TEST_SUITE("client/trace") {
         CHECK(tenth < 1'200);
     }
 
-    TEST_CASE("a producer traces its sample, and only that has ids; sends do not wait for it") {
+    TEST_CASE("a producer traces its sample, and only that has ids, sends do not wait for it") {
         FakeCluster cluster;
         cluster.create_topic("T", 1);
         cluster.create_topic(std::string(kTraceTopic), 1);

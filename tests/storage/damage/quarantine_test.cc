@@ -179,6 +179,44 @@ TEST_SUITE("storage/quarantine") {
         CHECK(next->queue_offset == QueueOffset(5));
     }
 
+    TEST_CASE("a damaged last message that was durable is lost and told, not a torn end") {
+        const Killed killed(5, true, 40, true);
+        const fs::path path = killed.copy();
+        flip(segment_path(path), body_at(killed, 4) + 3);
+        Consumed consumed;
+        {
+            StoreFixture opened(path);
+            consumed = open_and_consume(opened);
+            CHECK(opened.recovery.bytes_cut == 0);
+            CHECK(opened.recovery.lost_messages == 1);
+            CHECK(opened.store->watermarks().appended == killed.places[4].end);
+            const auto next = opened.append(opened.queue("t"), {{"next", "", ""}});
+            REQUIRE(next);
+            CHECK(next->queue_offset == QueueOffset(5));
+        }
+        CHECK(consumed.bodies.size() == 4);
+    }
+
+    TEST_CASE("damage in a durable message leaves the whole one behind it that no sum covers yet") {
+        const Killed killed(5, true, 40, true);
+        const fs::path path = killed.copy();
+        {
+            StoreFixture live(killed.image);
+            live.open();
+            REQUIRE(live.append(live.queue("t"), {{"behind", "tag", "key"}}));
+        }
+        // As a kill leaves it before the newest sum is written: only the log has grown.
+        fs::copy_file(
+            segment_path(killed.image), segment_path(path), fs::copy_options::overwrite_existing);
+        flip(segment_path(path), body_at(killed, 4) + 3);
+        const Consumed consumed = [&] {
+            StoreFixture opened(path);
+            return open_and_consume(opened);
+        }();
+        CHECK(consumed.lost == std::set<std::int64_t>{4});
+        CHECK(consumed.bodies.at(5) == "behind");
+    }
+
     TEST_CASE("a piece of garbage costs exactly the messages it touches") {
         const Killed killed(300, true, 900, true);
         const fs::path path = killed.copy();

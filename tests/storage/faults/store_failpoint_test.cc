@@ -114,7 +114,8 @@ private:
 
 bool is_of_the_store(std::string_view site) {
     return !site.starts_with("send.") && !site.starts_with("ack.") && !site.starts_with("pop.") &&
-           !site.starts_with("transaction.");
+           !site.starts_with("transaction.") && !site.starts_with("mend.") &&
+           !site.starts_with("replica.");
 }
 
 /// A life in which every place of the store is passed. How often it was killed at `site`.

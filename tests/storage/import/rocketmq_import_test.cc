@@ -235,7 +235,7 @@ TEST_SUITE("storage/import/rocketmq_import") {
         CHECK(f.bodies("again") == numbered("second", 0, 3));
     }
 
-    TEST_CASE("a log whose first segments expired begins there; empty queues keep their offsets") {
+    TEST_CASE("a log whose first segments expired begins there, empty queues keep their offsets") {
         ImportFixture f;
         f.source.define_topic("old", 2);
         f.source.define_topic("new", 1);

@@ -66,7 +66,7 @@ TEST_CASE("messages of a key are parked in order, each once, and leave from the 
     CHECK(table.parked_count() == 0);
 }
 
-TEST_CASE("lists: of a group, of a queue; dropped and deleted ones are gone") {
+TEST_CASE("lists: of a group, of a queue, dropped and deleted ones are gone") {
     OrderTable table;
     table.apply(put_of("b", {1}), 0);
     table.apply(put_of("a", {2, 3}), 0);

@@ -80,7 +80,7 @@ TEST_SUITE("storage/pops") {
         CHECK(f.leases() == wanted);
     }
 
-    TEST_CASE("acknowledgements cost no record of their own; the next write has them all") {
+    TEST_CASE("acknowledgements cost no record of their own, the next write has them all") {
         const TemporaryDirectory directory(fast_directory());
         Fixture f(directory.path() / "live");
         f.at.queue("t");

@@ -203,7 +203,7 @@ TEST_SUITE("storage/producers/producer_table") {
         CHECK(restored.error().code == Errc::kCorrupt);
     }
 
-    TEST_CASE_FIXTURE(Fixture, "to replay frames is to have stored them; twice is once") {
+    TEST_CASE_FIXTURE(Fixture, "to replay frames is to have stored them, twice is once") {
         std::vector<std::pair<NumberedSend, Appended>> log;
         for (std::int64_t i = 0; i < 20; ++i) {
             const NumberedSend send_of{{1, i < 10 ? 0U : 1U, i % 10 * 2}, "t", 0, 2};

@@ -79,7 +79,7 @@ TEST_SUITE("storage/retention_policy") {
         CHECK(expired_end({}, keep(1, 1), kNow) == LogOffset(0));
     }
 
-    TEST_CASE("a queue's oldest message moves by the topic's rules; the cap wins over groups") {
+    TEST_CASE("a queue's oldest message moves by the topic's rules, the cap wins over groups") {
         const QueueOffset expired(50);
         const TopicRetention plain{};
         TopicRetention consumed;

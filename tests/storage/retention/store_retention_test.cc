@@ -200,7 +200,7 @@ TEST_SUITE("storage/retention") {
         check_is_good();
     }
 
-    TEST_CASE_FIXTURE(Aging, "a reader keeps the file it reads; its room comes back afterwards") {
+    TEST_CASE_FIXTURE(Aging, "a reader keeps the file it reads, its room comes back afterwards") {
         at.options.hot_bytes = 0;
         at.options.retention.bytes_max = 3 * kTestSegmentBytes;
         at.open();

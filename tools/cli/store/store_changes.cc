@@ -104,6 +104,10 @@ std::string change_text(const wire::StateChange& change) {
             return text_of(change.parkedchange());
         case wire::StateChange::kFlowPut:
             return text_of(change.flowput());
+        case wire::StateChange::kEpochPut:
+            return "member " + std::to_string(change.epochput().member()) +
+                   " became master, epoch " + std::to_string(change.epochput().epoch()) +
+                   (change.epochput().acceptedloss() ? ", and loss was accepted" : "");
         case wire::StateChange::CHANGE_NOT_SET:
             break;
     }
