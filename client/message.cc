@@ -20,6 +20,15 @@ std::size_t host_bytes(bool is_v6) noexcept {
 
 const std::string kNoBroker;
 
+wire::Host host_at(const std::byte* at, bool is_v6) noexcept {
+    wire::Host host;
+    host.is_v6 = is_v6;
+    const std::size_t address_bytes = is_v6 ? 16 : 4;
+    std::memcpy(host.address.data(), at, address_bytes);
+    host.port = load_be<std::int32_t>(at + address_bytes);
+    return host;
+}
+
 }  // namespace
 
 std::string_view name_of(LostReason reason) noexcept {
@@ -61,13 +70,16 @@ std::int32_t MessageView::reconsume_times() const noexcept {
                                host_bytes((flags & wire::sys_flag::kStoreHostV6) != 0));
 }
 
+std::string MessageView::born_host() const {
+    const std::int32_t flags = field<std::int32_t>(kSysFlagAt);
+    return wire::to_string(
+        host_at(record_ + kBornHostAt, (flags & wire::sys_flag::kBornHostV6) != 0));
+}
+
 std::string MessageView::offset_message_id() const {
-    wire::Host host;
-    host.is_v6 = (field<std::int32_t>(kSysFlagAt) & wire::sys_flag::kStoreHostV6) != 0;
-    const std::size_t at = store_time_at() + kTimeBytes;
-    const std::size_t address_bytes = host.is_v6 ? 16 : 4;
-    std::memcpy(host.address.data(), record_ + at, address_bytes);
-    host.port = field<std::int32_t>(at + address_bytes);
+    const std::int32_t flags = field<std::int32_t>(kSysFlagAt);
+    const wire::Host host = host_at(record_ + store_time_at() + kTimeBytes,
+                                    (flags & wire::sys_flag::kStoreHostV6) != 0);
     return wire::format_message_id({host, LogOffset{log_offset()}});
 }
 

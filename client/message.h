@@ -116,6 +116,9 @@ public:
 
     WallMs born_ms() const noexcept { return field<std::int64_t>(kBornTimeAt); }
 
+    /// Who sent it first, "host:port".
+    std::string born_host() const;
+
     WallMs store_ms() const noexcept { return field<std::int64_t>(store_time_at()); }
 
     /// When its time to live ends; 0: it has none.

@@ -12,6 +12,7 @@
 #include "protocol/wire/names.h"
 #include "protocol/wire/numbers.pb.h"
 #include "protocol/wire/numbers/send_span.h"
+#include "protocol/wire/record.h"
 
 #include <utility>
 
@@ -51,15 +52,19 @@ struct CopyProducer::State {
 
 Result<std::string> CopyProducer::State::encode(const CopiedFrame& frame, bool store_v6) const {
     const MessageLimits limits{options.message_bytes_max, kNumberBytesMax + kSpanBytesMax};
+    const wire::Host here = runtime.local_host();
     RecordWriter writer;
     RecordOrigin origin;
     origin.queue_id = frame.queue.queue;
-    origin.born_host = runtime.local_host();
     origin.store_v6 = store_v6;
     std::string records;
     for (const CopiedMessage& copied : frame.messages) {
         GANTRY_TRY(check_message(copied.message, limits));
         origin.born_ms = copied.born_ms;
+        origin.born_host = here;
+        if (!copied.born_host.empty()) {
+            GANTRY_ASSIGN_OR_RETURN(origin.born_host, wire::parse_host(copied.born_host));
+        }
         writer.set_origin(origin);
         Message message = copied.message;
         const std::int32_t flags = compress_body(message.body, options.compression);

@@ -20,7 +20,8 @@ namespace gantry::client {
 /// A message that was stored elsewhere before.
 struct CopiedMessage {
     Message message;
-    WallMs born_ms = 0;  ///< when it was first sent
+    WallMs born_ms = 0;     ///< when it was first sent
+    std::string born_host;  ///< and from where, "host:port"; empty: from here
 };
 
 /// Messages to one queue that are stored together or not at all, and the numbers they stand for:
@@ -31,6 +32,8 @@ struct CopiedMessage {
 /// Frames of a stream follow each other without a gap; in an epoch that the broker does not know
 /// the first one begins with 0.
 struct CopiedFrame {
+    static constexpr std::int64_t kSpanMax = 0xFFFF'FFFF;
+
     QueueId queue;
     std::uint64_t stream = 0;  ///< one of 2^64, by which the broker tells streams apart
     std::uint32_t epoch = 0;

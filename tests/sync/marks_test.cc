@@ -35,6 +35,7 @@ TEST_SUITE("sync/marks") {
             {{"KEYS", "k1 k2"}, {"TAGS", "t"}, {"UNIQ_KEY", "U"}, {"mine", "x"}, {"GSEQ", "1"}});
         const client::CopiedMessage copied = copy_of(original, "paris", kQueue, "target");
         CHECK(copied.born_ms == 1'042);
+        CHECK(copied.born_host == "10.1.2.3:4567");
         const client::Message& message = copied.message;
         CHECK(message.topic == "target");
         CHECK(message.body == "body");

@@ -297,6 +297,74 @@ TEST_SUITE("sync/queue_copier") {
         CHECK(copier.next_frame().first == 105);
     }
 
+    TEST_CASE("a frame stands for 2^32 - 1 offsets at most, what lies further apart stands") {
+        constexpr std::int64_t kMost = client::CopiedFrame::kSpanMax;
+        QueueCopier copier(kSource, rule_of(), kStream);
+        FakeTarget target(1);
+        copier.begin_recovery();
+        copier.recovered(target.positions(kMost - 1, 0));
+        copier.offer(message_at(kMost - 1, "x"));
+        copier.offer(message_at(kMost, "y"));  // would fit the frame but for its span
+        const client::CopiedFrame first = copier.next_frame();
+        CHECK(first.span == kMost);
+        CHECK(first.messages.size() == 1);
+        const client::CopiedFrame second = copier.next_frame();
+        CHECK(second.first == kMost);
+        CHECK(second.span == 1);
+        copier.stored(0, 0);
+        copier.stored(0, kMost);
+        copier.offer(message_at(2 * kMost + 1, "z"));
+        CHECK(copier.state() == State::kStands);
+        CHECK(copier.reason() ==
+              "the message at offset 8589934591 would be in a frame from 4294967296 on, that "
+              "stands for more offsets than 4294967295");
+        CHECK(copier.done() == 2 * kMost + 1);
+    }
+
+    TEST_CASE("what a target that knows nothing may have got twice is counted") {
+        Random random(1);
+        QueueCopier copier(kSource, rule_of(), kStream);
+        FakeTarget target(1);
+        copier.begin_recovery();
+        copier.recovered(target.positions(0, 0));
+        for (std::int64_t i = 0; i < 5; ++i) {
+            copier.offer(message_at(i, "x"));
+        }
+        while (copier.has_frame()) {
+            copier.next_frame();
+        }
+        copier.failed({Errc::kTimeout, "no answer"}, SteadyTime{}, random);
+        SUBCASE("it cannot say") {
+            run(copier, target, 8, random);
+            CHECK(copier.counts().repeats == 5);
+        }
+        SUBCASE("it says where it was") {
+            target.next[0] = 3;
+            run(copier, target, 8, random);
+            CHECK(target.stored[0] == numbers(3, 8));
+            CHECK(copier.counts().repeats == 0);
+        }
+    }
+
+    TEST_CASE("one of several target queues that goes back is seen, whatever the others have") {
+        Random random(1);
+        QueueCopier copier(kSource, rule_of(QueueMapping::kByKey), kStream);
+        FakeTarget target(2);
+        copier.begin_recovery();
+        copier.recovered(target.positions(0, 0));
+        for (std::int64_t i = 0; i < 20; ++i) {
+            copier.offer(message_at(i, "x", {{"KEYS", "k" + std::to_string(i)}}));
+        }
+        settle(copier, target, random);
+        REQUIRE(copier.done() == 20);
+        target.next[0] = 4;
+        target.next[1] = 100;
+        copier.failed({Errc::kUnknown, "cut"}, SteadyTime{}, random);
+        copier.begin_recovery();
+        CHECK(copier.recovered(target.positions(copier.done(), copier.covered())) == 4);
+        CHECK(copier.counts().rewinds == 1);
+    }
+
     TEST_CASE("what is committed is behind everything that is not answered") {
         QueueCopier copier(kSource, rule_of(), kStream);
         FakeTarget target(1);

@@ -30,6 +30,7 @@ inline client::MessageView message_at(std::int64_t offset,
     record.queue_id = 1;
     record.queue_offset = QueueOffset(offset);
     record.born_ms = 1'000 + offset;
+    record.born_host = {{10, 1, 2, 3}, false, 4'567};
     record.store_ms = 2'000 + offset;
     record.flag = 7;
     record.body = as_bytes(body);

@@ -5,6 +5,7 @@
 #include "client/client.h"
 #include "client/consumer.h"
 #include "client/copy/copy_producer.h"
+#include "sync/copy/marks.h"
 #include "sync/topics.h"
 
 #include <algorithm>
@@ -30,23 +31,45 @@ Status check_filter(const SyncConfig& config, const RouteConfig& route, const st
     return consumer->assign(std::move(queues), route.filter);
 }
 
-/// Whether the target's brokers take numbered copies.
-Status check_numbers(const SyncConfig& config, const RouteConfig& route, const std::string& topic) {
+/// The streams that the target's brokers know to the topic; an error when one of them does not take
+/// numbered copies.
+Result<std::set<std::uint64_t>> streams_to(const SyncConfig& config,
+                                           const RouteConfig& route,
+                                           const std::string& topic) {
     client::Client::Options options;
     options.nameservers = config.clusters.at(route.to);
     GANTRY_ASSIGN_OR_RETURN(auto client, client::Client::start(options));
     GANTRY_ASSIGN_OR_RETURN(const auto producer, client::CopyProducer::create(client, {}));
     GANTRY_ASSIGN_OR_RETURN(const auto queues, producer->queues(topic));
     std::set<std::string> asked;
+    std::set<std::uint64_t> streams;
     for (const client::QueueId& queue : queues) {
         if (asked.insert(queue.broker).second) {
-            if (const auto known = producer->positions(topic, queue.broker); !known) {
+            const auto known = producer->positions(topic, queue.broker);
+            if (!known) {
                 return Error{known.error().code,
                              "broker " + queue.broker + ": " + known.error().detail};
             }
+            for (const client::StreamPosition& position : *known) {
+                streams.insert(position.stream);
+            }
         }
     }
-    return ok();
+    return streams;
+}
+
+/// Whether the first frame of a queue can stand for all offsets below the first message.
+Status check_span(const RouteConfig& route, const client::QueueStatus& queue) {
+    constexpr std::int64_t kMost = client::CopiedFrame::kSpanMax;
+    const bool is_last = route.start.kind == client::StartFrom::Kind::kLast;
+    const std::int64_t begin = is_last ? queue.max_offset : queue.min_offset;
+    if (begin < kMost) {
+        return ok();
+    }
+    return Error{Errc::kRefused,
+                 "queue " + std::to_string(queue.queue.queue) + " on " + queue.queue.broker +
+                     " begins at offset " + std::to_string(begin) +
+                     ": the first frame of a copy stands for at most " + std::to_string(kMost)};
 }
 
 /// One route's rows and problems.
@@ -119,9 +142,30 @@ private:
         if (const Status filter = check_filter(config_, route_, topic); !filter) {
             note("topic " + topic + ", filter_sql", filter.error());
         }
+        std::set<std::uint64_t> streams;
         if (!is_missing) {
-            if (const Status numbers = check_numbers(config_, route_, found->target); !numbers) {
-                note("topic " + found->target, numbers.error());
+            auto known = streams_to(config_, route_, found->target);
+            if (!known) {
+                note("topic " + found->target, known.error());
+                return;
+            }
+            streams = std::move(known).value();
+        }
+        check_spans(ends, topic, streams);
+    }
+
+    /// `streams`: those that have begun, for which it does not matter where the queue does.
+    void check_spans(Ends& ends, const std::string& topic, const std::set<std::uint64_t>& streams) {
+        const auto status = ends.source->topic_status(topic);
+        if (!status) {
+            note("topic " + topic, status.error());
+            return;
+        }
+        for (const client::QueueStatus& queue : *status) {
+            const bool has_begun =
+                streams.count(stream_of(route_.name, route_.from, queue.queue)) != 0;
+            if (const Status fits = check_span(route_, queue); !fits && !has_begun) {
+                note("topic " + topic, fits.error());
             }
         }
     }

@@ -16,6 +16,9 @@ constexpr Logger kLog("sync");
 constexpr milliseconds kTick{1'000};
 constexpr milliseconds kTickFirst{100};  // until there is a topic
 constexpr int kTopicsEvery = 3;          // ticks
+// A queue that ends below what was copied for that long is another one. A new master of a
+// replicated source shows less for a moment: what it does not know yet to be everywhere.
+constexpr int kBehindTicks = 10;
 
 }  // namespace
 
@@ -133,7 +136,9 @@ void Route::find_ends() {
         }
         for (const client::QueueStatus& queue : *status) {
             const auto found = done.find(queue.queue);
-            if (found != done.end() && queue.max_offset < found->second.first) {
+            if (found == done.end() || queue.max_offset >= found->second.first) {
+                behind_.erase(queue.queue);
+            } else if (++behind_[queue.queue] >= kBehindTicks) {
                 found->second.second->source_went_back(queue.queue, queue.max_offset);
             }
             const MutexLock lock(mutex_);

@@ -57,6 +57,7 @@ private:
     Ends ends_;                                  // the thread's
     SteadyTime mirror_due_{};                    // the thread's
     std::map<std::string, std::string> topics_;  // the thread's
+    std::map<client::QueueId, int> behind_;      // the thread's: ticks below what was copied
 
     mutable Mutex mutex_;
     std::condition_variable changed_;

@@ -141,7 +141,7 @@ TEST_SUITE("process/sync") {
         CHECK(none->code == 1);
     }
 
-    TEST_CASE("status, metrics and health; routes are followed while it runs") {
+    TEST_CASE("status, metrics and health, routes are followed while it runs") {
         Pair pair("");
         pair.a.create("T", 2);
         pair.a.send("T", "m", 100);

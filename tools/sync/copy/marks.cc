@@ -79,6 +79,7 @@ client::CopiedMessage copy_of(const client::MessageView& message,
                               const std::string& target_topic) {
     client::CopiedMessage copied;
     copied.born_ms = message.born_ms();
+    copied.born_host = message.born_host();
     client::Message& out = copied.message;
     out.topic = target_topic;
     out.body = message.body();

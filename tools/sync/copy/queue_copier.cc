@@ -33,12 +33,17 @@ std::uint64_t QueueCopier::begin_recovery() {
 
 std::int64_t QueueCopier::recovered(const Recovery& found) {
     targets_ = found.targets;
-    streams_.assign(targets_.size(), Stream{});
+    const std::vector<Stream> before = std::exchange(streams_, {});
+    streams_.resize(targets_.size());
     std::int64_t sum = 0;
     for (const auto& known : found.known) {
         sum += known ? known->next : 0;
     }
-    const bool is_rewound = sum < found.covered;
+    bool is_rewound = sum < found.covered;
+    for (std::size_t i = 0; i < std::min(before.size(), streams_.size()); ++i) {
+        const std::int64_t has = found.known[i] ? found.known[i]->next : 0;
+        is_rewound = is_rewound || has < before[i].acked;  // others may have gone on
+    }
     std::int64_t start = std::numeric_limits<std::int64_t>::max();
     for (std::size_t i = 0; i < streams_.size(); ++i) {
         std::int64_t from = found.floor;
@@ -46,6 +51,8 @@ std::int64_t QueueCopier::recovered(const Recovery& found) {
             streams_[i].epoch = known->epoch;
             streams_[i].next = streams_[i].acked = known->next;
             from = is_rewound ? known->next : std::max(known->next, found.floor);
+        } else if (i < before.size()) {
+            streams_[i].maybe = std::max(before[i].maybe, before[i].next);
         }
         start = std::min(start, from);
     }
@@ -172,10 +179,28 @@ void QueueCopier::offer(const client::MessageView& message) {
         return;
     }
     Stream& stream = stream_for(message);
-    if (offset >= stream.next) {  // else the target has it
-        waiting_bytes_ += bytes_of(message);
-        stream.waiting.push_back(message);
+    if (offset < stream.next) {
+        return;  // the target has it
     }
+    if (offset - open_end(stream) >= client::CopiedFrame::kSpanMax) {
+        stand_apart(stream, offset);
+        return;
+    }
+    waiting_bytes_ += bytes_of(message);
+    stream.waiting.push_back(message);
+}
+
+/// Number of the first offset that is in no frame and not waiting for one.
+std::int64_t QueueCopier::open_end(const Stream& stream) noexcept {
+    return stream.waiting.empty() ? stream.next : stream.waiting.back().queue_offset() + 1;
+}
+
+/// No frame can stand for all that lies between what was copied and this message.
+void QueueCopier::stand_apart(const Stream& stream, std::int64_t offset) {
+    read_next_ = offset;
+    stand("the message at offset " + std::to_string(offset) + " would be in a frame from " +
+          std::to_string(open_end(stream)) + " on, that stands for more offsets than " +
+          std::to_string(client::CopiedFrame::kSpanMax));
 }
 
 void QueueCopier::passed(std::int64_t offset) {
@@ -230,9 +255,12 @@ std::size_t QueueCopier::take_messages(Stream& stream, client::CopiedFrame& fram
     while (!stream.waiting.empty() && frame.messages.size() < most) {
         const client::MessageView& message = stream.waiting.front();
         const std::int64_t bytes = bytes_of(message);
-        if (!frame.messages.empty() && flight.bytes + bytes > rule_.frame_bytes) {
+        const bool is_full = flight.bytes + bytes > rule_.frame_bytes ||
+                             message.queue_offset() - stream.next >= client::CopiedFrame::kSpanMax;
+        if (!frame.messages.empty() && is_full) {
             break;
         }
+        flight.repeats += message.queue_offset() < stream.maybe ? 1 : 0;
         frame.messages.push_back(copy_of(message, rule_.from, source_, rule_.target_topic));
         flight.bytes += bytes;
         flight.end = message.queue_offset() + 1;
@@ -267,6 +295,7 @@ void QueueCopier::stored(std::int32_t target, std::int64_t first) {
             flight.is_stored = true;
             counts_.messages += flight.count;
             counts_.bytes += static_cast<std::uint64_t>(flight.bytes);
+            counts_.repeats += flight.repeats;
             flying_bytes_ -= flight.bytes;
             break;
         }

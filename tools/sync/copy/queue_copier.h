@@ -47,6 +47,7 @@ struct CopyCounts {
     std::uint64_t lost = 0;     ///< passed over: gone at the source, or refused by the target
     std::uint64_t retries = 0;  ///< frames that failed
     std::uint64_t rewinds = 0;  ///< the target had lost what it had acknowledged
+    std::uint64_t repeats = 0;  ///< messages sent again to a target that may have had them
 };
 
 /// Copies one source queue: what was read becomes frames, numbered by source offsets, of which many
@@ -58,6 +59,7 @@ struct CopyCounts {
 /// Once      a frame stands for the offsets [first, first + span), and the target takes it only
 ///           when it has everything before `first` and nothing after. So no offset is stored twice,
 ///           whoever else copies the queue and whatever a dead process has still on its way.
+///           A target that does not know where it was may get some again: they are counted.
 /// Order     messages of one target queue are stored in the order of the source queue.
 /// Threads   one.
 class QueueCopier {
@@ -142,6 +144,7 @@ private:
         std::int64_t first_message = 0;
         std::int64_t bytes = 0;
         std::size_t count = 0;
+        std::size_t repeats = 0;  ///< of them that the target may have had
         WallMs store_ms = 0;
         bool is_stored = false;
     };
@@ -158,6 +161,7 @@ private:
         std::uint32_t epoch = 0;
         std::int64_t next = 0;   ///< number of the next frame
         std::int64_t acked = 0;  ///< all below it is stored
+        std::int64_t maybe = 0;  ///< the target may have what is below it; it cannot tell
         std::deque<client::MessageView> waiting;
         std::deque<Flight> flights;
     };
@@ -166,6 +170,8 @@ private:
     std::size_t take_messages(Stream& stream, client::CopiedFrame& frame, Flight& flight);
     static bool is_open(const Stream& stream) noexcept;
     std::size_t next_stream() const noexcept;
+    static std::int64_t open_end(const Stream& stream) noexcept;
+    void stand_apart(const Stream& stream, std::int64_t offset);
     void pass_over(const Suspect& suspect);
     void drop_all();
 

@@ -76,6 +76,10 @@ void ReportMetrics::take(const std::vector<RouteReport>& reports, WallMs now) {
               all,
               "Times the target had lost what it acknowledged",
               total.rewinds);
+        count("gantry_sync_repeated_messages_total",
+              all,
+              "Messages sent again to a target that may have had them",
+              total.repeats);
     }
 }
 

@@ -58,6 +58,7 @@ struct RouteReport {
             sum.lost += queue.counts.lost;
             sum.retries += queue.counts.retries;
             sum.rewinds += queue.counts.rewinds;
+            sum.repeats += queue.counts.repeats;
         }
         return sum;
     }

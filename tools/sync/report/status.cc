@@ -43,7 +43,8 @@ Json json_of(const QueueReport& queue, WallMs now) {
             {"skipped", queue.counts.skipped},
             {"lost", queue.counts.lost},
             {"retries", queue.counts.retries},
-            {"rewinds", queue.counts.rewinds}};
+            {"rewinds", queue.counts.rewinds},
+            {"repeats", queue.counts.repeats}};
 }
 
 std::string decimal(double value) {
