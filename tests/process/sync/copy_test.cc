@@ -61,6 +61,7 @@ TEST_SUITE("process/sync") {
             REQUIRE(copy.tag == original.tag);
             REQUIRE(copy.keys == original.keys);
             REQUIRE(copy.born_ms == original.born_ms);
+            REQUIRE(copy.born_host == original.born_host);
             REQUIRE(copy.origin == "a");
             REQUIRE(copy.hops == "a");
             REQUIRE(copy.queue.queue == original.queue.queue);

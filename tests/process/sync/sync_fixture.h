@@ -18,6 +18,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace gantry::harness {
@@ -65,25 +66,24 @@ struct Found {
     std::string origin;  ///< GANTRY_ORIGIN
     std::string tag;
     std::string keys;
+    std::string born_host;
     WallMs born_ms = 0;
     client::QueueId queue;
     std::int64_t offset = 0;
 };
 
-/// One cluster, with a client of it.
-class Site {
+/// One cluster as its clients see it.
+class SiteView {
 public:
-    explicit Site(std::size_t brokers = 1, const Settings& broker_settings = {});
+    explicit SiteView(std::string nameserver) : nameserver_(std::move(nameserver)) {}
 
-    Cluster& cluster() { return *cluster_; }
-
-    std::string nameserver() const { return cluster_->nameserver_addresses(); }
+    const std::string& nameserver() const { return nameserver_; }
 
     std::shared_ptr<client::Client> connect() const;
-    void create(const std::string& topic, int queues);
+    void create(const std::string& topic, int queues) const;
     /// Sends "<prefix>0", "<prefix>1", ... to the queues in turn, with keys "k0" to "k9" in turn;
     /// waits for all.
-    void send(const std::string& topic, const std::string& prefix, int count);
+    void send(const std::string& topic, const std::string& prefix, int count) const;
     /// Everything in the topic's queues, by queue and offset.
     std::vector<Found> read(const std::string& topic) const;
     /// How much that is; 0 when the topic is not there, or a broker is away.
@@ -92,6 +92,19 @@ public:
     bool wait_for(const std::string& topic, std::int64_t count) const;
 
 private:
+    std::string nameserver_;
+};
+
+/// A cluster of lone brokers.
+class Site : public SiteView {
+public:
+    explicit Site(std::size_t brokers = 1, const Settings& broker_settings = {});
+
+    Cluster& cluster() { return *cluster_; }
+
+private:
+    explicit Site(std::unique_ptr<Cluster> cluster);
+
     std::unique_ptr<Cluster> cluster_;
 };
 
@@ -112,11 +125,11 @@ private:
     std::unique_ptr<RpcClient> registrar_;  ///< the routes last as long as its connection
 };
 
-/// A producer that sends "0", "1", ... one after the other into all queues of a topic, through
-/// whatever happens to its broker, each once.
+/// A producer that sends "<prefix>0", "<prefix>1", ... one after the other into all queues of a
+/// topic, through whatever happens to its broker, each once.
 class Flood {
 public:
-    Flood(const Site& site, std::string topic, int per_second);
+    Flood(const SiteView& site, std::string topic, int per_second, std::string prefix = "");
     ~Flood();
     Flood(const Flood&) = delete;
     Flood& operator=(const Flood&) = delete;
@@ -130,6 +143,7 @@ private:
     void run();
 
     std::string topic_;
+    std::string prefix_;
     int per_second_;
     std::unique_ptr<client::Producer> producer_;
     std::atomic<bool> is_ending_{false};
@@ -138,6 +152,19 @@ private:
     std::atomic<std::int64_t> failed_{0};
     std::thread thread_;
 };
+
+/// What is wrong with copies, in messages.
+struct CopyFaults {
+    std::size_t missing = 0;
+    std::size_t twice = 0;
+    std::size_t strange = 0;     ///< no original has that place and body
+    std::size_t disordered = 0;  ///< behind a later one of its source queue
+
+    bool operator==(const CopyFaults&) const = default;
+};
+
+/// Holds copies against their originals, by source queue and offset.
+CopyFaults compare(const std::vector<Found>& originals, const std::vector<Found>& copies);
 
 /// Checks that `copies` are all of `originals`, each once, and in order by source queue.
 void check_same(const std::vector<Found>& originals, const std::vector<Found>& copies);
