@@ -7,40 +7,59 @@
 
 #include <doctest/doctest.h>
 
+#include <future>
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace gantry::harness {
 namespace {
 
 constexpr int kRate = kIsSanitized ? 500 : 2'000;
 
-std::unique_ptr<ReplicatedGroup> pair_or_not_run() {
-    ReplicatedGroup::Options options;
-    options.members = 2;
-    options.in_sync_min = 1;
-    return group_or_not_run(options);
-}
+/// Two groups of two brokers, started at the same time; null where there is no etcd.
+struct Groups {
+    Groups() {
+        if (!EtcdCluster::is_installed()) {
+            say_not_run("etcd is not installed (Debian: etcd-server)");
+            return;
+        }
+        ReplicatedGroup::Options options;
+        options.members = 2;
+        options.in_sync_min = 1;
+        const auto start = [&options] { return ReplicatedGroup::start(options); };
+        auto other = std::async(std::launch::async, start);
+        auto started = start();
+        require_good(started);
+        source = std::move(started).value();
+        started = other.get();
+        require_good(started);
+        target = std::move(started).value();
+    }
 
-/// SIGKILL; another one is master afterwards. The killed one stays down.
-std::size_t replace_master(ReplicatedGroup& group) {
-    const std::size_t before = require_master(group);
-    group.broker(before).kill();
-    require_good(group.wait_for_master(before));
-    return before;
+    std::unique_ptr<ReplicatedGroup> source;
+    std::unique_ptr<ReplicatedGroup> target;
+};
+
+/// SIGKILL; who it was stays down.
+std::size_t kill_master(ReplicatedGroup& group) {
+    const std::size_t master = require_master(group);
+    group.broker(master).kill();
+    return master;
 }
 
 }  // namespace
 
 TEST_SUITE("process/sync_replicated") {
     TEST_CASE("masters of source and target are killed: every message once, and in order") {
-        const auto source = pair_or_not_run();
-        const auto target = source == nullptr ? nullptr : pair_or_not_run();
-        if (target == nullptr) {
+        const Groups groups;
+        if (groups.target == nullptr) {
             return;
         }
-        const SiteView a(source->nameserver().address());
-        const SiteView b(target->nameserver().address());
+        ReplicatedGroup& source = *groups.source;
+        ReplicatedGroup& target = *groups.target;
+        const SiteView a(source.nameserver().address());
+        const SiteView b(target.nameserver().address());
         const TempDirectory directory;
         a.create("T-copied", 2);
         SyncProcess sync(directory.path(),
@@ -54,12 +73,14 @@ TEST_SUITE("process/sync_replicated") {
         sync.start();
         Flood flood(a, "T-copied", kRate);
         REQUIRE(wait_until(kSoon, [&] { return b.count("T-copied") > 0; }));
-        const std::size_t old_target = replace_master(*target);
+        const std::size_t old_target = kill_master(target);
+        const std::size_t old_source = kill_master(source);
+        require_good(target.wait_for_master(old_target));
+        require_good(source.wait_for_master(old_source));
         const std::int64_t before = b.count("T-copied");
         REQUIRE(wait_until(kSoon, [&] { return b.count("T-copied") > before; }));
-        const std::size_t old_source = replace_master(*source);
-        require_ok(target->broker(old_target).start());
-        require_ok(source->broker(old_source).start());
+        require_ok(target.broker(old_target).start());
+        require_ok(source.broker(old_source).start());
         const std::int64_t sent = flood.end();
         CHECK(a.count("T-copied") == sent);
         REQUIRE(b.wait_for("T-copied", sent));
