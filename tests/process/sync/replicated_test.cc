@@ -7,7 +7,6 @@
 
 #include <doctest/doctest.h>
 
-#include <future>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,7 +16,7 @@ namespace {
 
 constexpr int kRate = kIsSanitized ? 500 : 2'000;
 
-/// Two groups of two brokers, started at the same time; null where there is no etcd.
+/// Two groups of two brokers; null where there is no etcd.
 struct Groups {
     Groups() {
         if (!EtcdCluster::is_installed()) {
@@ -27,14 +26,11 @@ struct Groups {
         ReplicatedGroup::Options options;
         options.members = 2;
         options.in_sync_min = 1;
-        const auto start = [&options] { return ReplicatedGroup::start(options); };
-        auto other = std::async(std::launch::async, start);
-        auto started = start();
-        require_good(started);
-        source = std::move(started).value();
-        started = other.get();
-        require_good(started);
-        target = std::move(started).value();
+        for (auto* const group : {&source, &target}) {
+            auto started = ReplicatedGroup::start(options);
+            require_good(started);
+            *group = std::move(started).value();
+        }
     }
 
     std::unique_ptr<ReplicatedGroup> source;
@@ -79,8 +75,6 @@ TEST_SUITE("process/sync_replicated") {
         require_good(source.wait_for_master(old_source));
         const std::int64_t before = b.count("T-copied");
         REQUIRE(wait_until(kSoon, [&] { return b.count("T-copied") > before; }));
-        require_ok(target.broker(old_target).start());
-        require_ok(source.broker(old_source).start());
         const std::int64_t sent = flood.end();
         CHECK(a.count("T-copied") == sent);
         REQUIRE(b.wait_for("T-copied", sent));
