@@ -59,16 +59,19 @@ CASES = [
 
 
 class DelayProxy:
-    """Forwards TCP connections to a port of this machine, every byte a fixed time late. It holds
-    what is on its way, as a long line does: up to ROOM bytes in each direction."""
+    """Forwards TCP connections to a port of this machine, every byte a fixed time late, and with
+    `rate` no more than so many bytes a second in each direction of a connection. It holds what is
+    on its way, as a long line does: up to ROOM bytes in each direction. `listen`: a pair of host
+    and port, which is any with 0."""
 
     ROOM = 256 << 20
     CHUNK = 1 << 20
 
-    def __init__(self, target, delay_ms):
+    def __init__(self, target, delay_ms, rate=0, listen=("127.0.0.1", 0)):
         self.target = target
         self.delay = delay_ms / 1000
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.rate = rate
+        self.listener = socket.create_server(listen)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -89,6 +92,7 @@ class DelayProxy:
         """Both directions of one connection, until either end closes it."""
         lanes = {client: collections.deque(), server: collections.deque()}  # by receiver
         held = {client: 0, server: 0}
+        free_at = {client: 0.0, server: 0.0}  # when the line has sent what it was given
         other = {client: server, server: client}
         selector = selectors.DefaultSelector()
         for one in lanes:
@@ -111,8 +115,10 @@ class DelayProxy:
                         data = one.recv(self.CHUNK)
                         if not data:
                             return
-                        lanes[other[one]].append((time.monotonic() + self.delay,
-                                                  memoryview(data)))
+                        sent = max(time.monotonic(), free_at[one])
+                        sent += len(data) / self.rate if self.rate else 0
+                        free_at[one] = sent
+                        lanes[other[one]].append((sent + self.delay, memoryview(data)))
                         held[other[one]] += len(data)
                     if ready & selectors.EVENT_WRITE:
                         held[one] -= self.write(one, lanes[one])

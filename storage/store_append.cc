@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/failpoint/failpoint.h"
+#include "protocol/wire/numbers/send_span.h"
 #include "protocol/wire/properties.h"
 #include "protocol/wire/send_number.h"
 #include "storage/index/unit_tag.h"
@@ -142,7 +143,9 @@ Result<Appended> Store::Parts::append_records(Queue& queue,
     GANTRY_ASSIGN_OR_RETURN(const wire::SendNumber number,
                             wire::parse_send_number(wire::find_property(
                                 shapes.front().properties, wire::property::kSendNumber)));
-    return state->producers().in_turn({number, queue.topic, queue.queue_id, count},
+    GANTRY_ASSIGN_OR_RETURN(const std::uint32_t span,
+                            wire::send_span_of(shapes.front().properties, count));
+    return state->producers().in_turn({number, queue.topic, queue.queue_id, span},
                                       clock.wall_ms(),
                                       [&] { return append_batch(queue, batch); });
 }

@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-DAEMONS = ("gantry-nameserver", "gantry-broker")
+DAEMONS = ("gantry-nameserver", "gantry-broker", "gantry-sync")
 SETTINGS = "docs/settings.md"
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PATH = re.compile(r"`((?:common|protocol|storage|filter|nameserver|client|broker|tools|benchmarks|"

@@ -9,6 +9,7 @@
 #include "broker/handlers/group_admin_handler.h"
 #include "broker/handlers/group_handler.h"
 #include "broker/handlers/message_handler.h"
+#include "broker/handlers/number_handler.h"
 #include "broker/handlers/offset_handler.h"
 #include "broker/handlers/pull_handler.h"
 #include "broker/handlers/send_back_handler.h"
@@ -52,6 +53,7 @@ struct Serving::Handlers {
           timer(context),
           describe(context),
           flow(context, creator),
+          numbers(context),
           reply(context, creator),
           replica(context),
           pops(context, creator),
@@ -74,6 +76,7 @@ struct Serving::Handlers {
         pop.add_to(dispatcher);
         shares.add_to(dispatcher);
         flow.add_to(dispatcher);
+        numbers.add_to(dispatcher);
         reply.add_to(dispatcher);
         replica.add_to(dispatcher);
     }
@@ -107,6 +110,7 @@ struct Serving::Handlers {
     TimerHandler timer;
     DescribeHandler describe;
     FlowHandler flow;
+    NumberHandler numbers;
     ReplyHandler reply;
     ReplicaHandler replica;
     PopService pops;

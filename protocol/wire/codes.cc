@@ -93,6 +93,7 @@ constexpr std::array<Named<RequestCode>, 90> kRequests = {{
     {RequestCode::kChangeParkedKey, "CHANGE_PARKED_KEY"},
     {RequestCode::kSetFlowLimit, "SET_FLOW_LIMIT"},
     {RequestCode::kListFlowLimits, "LIST_FLOW_LIMITS"},
+    {RequestCode::kListSendNumbers, "LIST_SEND_NUMBERS"},
     {RequestCode::kReplicaHello, "REPLICA_HELLO"},
     {RequestCode::kReplicaFrame, "REPLICA_FRAME"},
     {RequestCode::kReplicaAck, "REPLICA_ACK"},

@@ -92,6 +92,7 @@ enum class RequestCode : std::int32_t {
     kChangeParkedKey = 10073,   ///< puts messages of a key aside, releases or drops them
     kSetFlowLimit = 10080,      ///< sets or takes away limits of rates
     kListFlowLimits = 10081,    ///< those that were set, and the defaults
+    kListSendNumbers = 10090,   ///< of a topic: whose sends are numbered, which number comes next
     kReplicaHello = 10100,      ///< replication port: a slave begins
     kReplicaFrame = 10101,      ///< one way: log bytes, or a heartbeat
     kReplicaAck = 10102,        ///< one way: how far the slave has them

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/producers/frame_replay.h"
 
+#include "protocol/wire/numbers/send_span.h"
 #include "protocol/wire/properties.h"
 #include "storage/producers/producer_table.h"
 #include "storage/timers/timers.h"
@@ -33,6 +34,7 @@ FrameReplay::Open FrameReplay::open(const wire::Record& record, LogOffset at) {
             wire::find_property(record.properties, wire::property::kSendNumber));
         if (number) {
             open.number = *number;
+            open.properties = record.properties;
         }
     }
     return open;
@@ -55,8 +57,9 @@ void FrameReplay::take(const wire::Record& record, LogOffset at, LogOffset end) 
         return;
     }
     if (open_->number && open_->stored.first >= from_) {
-        table_->replay({*open_->number, open_->topic, open_->queue_id, open_->stored.count},
-                       open_->stored);
+        const std::uint32_t count = open_->stored.count;
+        const std::uint32_t span = wire::send_span_of(open_->properties, count).value_or(count);
+        table_->replay({*open_->number, open_->topic, open_->queue_id, span}, open_->stored);
     }
     open_.reset();
 }

@@ -39,6 +39,7 @@ private:
         std::string topic;
         std::int32_t queue_id = 0;
         std::optional<wire::SendNumber> number;
+        std::string properties;  ///< of the first record of a numbered frame
     };
 
     static Open open(const wire::Record& record, LogOffset at);

@@ -101,7 +101,8 @@ void ProducerTable::note(Stripe& stripe, const NumberedSend& send, const Appende
     if (entry.past.size() == kFramesKept) {
         entry.past.erase(entry.past.begin());
     }
-    entry.past.push_back({send.number.sequence, stored});
+    Past& past = entry.past.emplace_back(Past{send.number.sequence, stored});
+    past.stored.count = send.count;  // of numbers, by which a repeat is told
 }
 
 /// The entry of that key, now the last to go.

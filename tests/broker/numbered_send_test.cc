@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "protocol/wire/numbers.pb.h"
+#include "protocol/wire/numbers/send_span.h"
 #include "protocol/wire/properties.h"
 #include "protocol/wire/send_number.h"
 #include "tests/broker/broker_fixture.h"
@@ -11,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <future>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -23,7 +26,7 @@ using storage::FaultyFileSystem;
 using Bodies = std::vector<std::string>;
 
 /// Records of topic "T", queue 0, the first of which has the number.
-std::string numbered(const wire::SendNumber& number, const Bodies& bodies) {
+std::string numbered(const wire::SendNumber& number, const Bodies& bodies, std::uint32_t span = 0) {
     std::string bytes;
     for (const std::string& body : bodies) {
         std::string properties;
@@ -31,6 +34,10 @@ std::string numbered(const wire::SendNumber& number, const Bodies& bodies) {
         if (bytes.empty()) {
             REQUIRE(wire::append_property(
                 properties, wire::property::kSendNumber, wire::format_send_number(number)));
+            if (span > 0) {
+                REQUIRE(wire::append_property(
+                    properties, wire::kSendSpan, wire::format_send_span(span)));
+            }
             record.sys_flag = wire::sys_flag::kNumbered;
         }
         record.topic = "T";
@@ -53,6 +60,32 @@ std::future<Answer> start(RpcClient& client, const wire::SendNumber& number, con
 
 Answer send_numbered(BrokerFixture& f, const wire::SendNumber& number, const Bodies& bodies) {
     return start(f.native(), number, bodies).get();
+}
+
+Answer send_span(BrokerFixture& f,
+                 const wire::SendNumber& number,
+                 const Bodies& bodies,
+                 std::uint32_t span) {
+    wire::SendRecordsRequest request;
+    request.set_topic("T");
+    request.set_count(static_cast<std::uint32_t>(bodies.size()));
+    return f.native()
+        .start(RequestCode::kSendRecords, &request, numbered(number, bodies, span))
+        .get();
+}
+
+/// The numbers that come next in queue 0 of "T", by producer.
+std::map<std::uint64_t, std::int64_t> next_numbers(BrokerFixture& f) {
+    wire::ListSendNumbersRequest request;
+    request.set_topic("T");
+    const Answer answer = f.native().call(wire::RequestCode::kListSendNumbers, &request);
+    REQUIRE_MESSAGE(answer.summary() == "0", answer.summary());
+    std::map<std::uint64_t, std::int64_t> next;
+    const auto list = answer.body_as<wire::SendNumberList>();
+    for (const auto& entry : list.entries()) {
+        next[entry.producer()] = entry.next();
+    }
+    return next;
 }
 
 /// Both say that it is stored, and where.
@@ -108,6 +141,26 @@ TEST_SUITE("broker/numbered_sends") {
         CHECK(send_numbered(f, {1, 1, 0}, {"b", "c"}).code == ResponseCode::kInvalidParameter);
         CHECK(metric_of(f, "gantry_broker_sends_misnumbered_total") == 3);
         CHECK(read_queue(f.native(), "T", 0) == Bodies{"a", "b"});
+    }
+
+    TEST_CASE("a frame may stand for more numbers than it has messages, restarts included") {
+        BrokerFixture f;
+        REQUIRE(f.create_topic("T") == ResponseCode::kSuccess);
+        const Answer first = send_span(f, {1, 0, 0}, {"a", "b"}, 104);
+        REQUIRE(first.summary() == "0");
+        CHECK(send_span(f, {1, 0, 2}, {"x"}, 1).code == ResponseCode::kInvalidParameter);
+        CHECK(send_span(f, {1, 0, 105}, {"x"}, 1).code == ResponseCode::kSequenceGap);
+        CHECK(send_span(f, {1, 0, 104}, {"c", "d"}, 1).code == ResponseCode::kInvalidParameter);
+        REQUIRE(send_span(f, {1, 0, 104}, {"c"}, 6).summary() == "0");
+        REQUIRE(send_numbered(f, {2, 0, 0}, {"e"}).summary() == "0");
+        const std::map<std::uint64_t, std::int64_t> expected{{1, 110}, {2, 1}};
+        CHECK(next_numbers(f) == expected);
+        f.restart();
+        CHECK(next_numbers(f) == expected);
+        check_same(send_span(f, {1, 0, 0}, {"a", "b"}, 104), first);
+        CHECK(send_span(f, {1, 0, 0}, {"a", "b"}, 103).code == ResponseCode::kInvalidParameter);
+        REQUIRE(send_span(f, {1, 0, 110}, {"f"}, 1).summary() == "0");
+        CHECK(read_queue(f.native(), "T", 0) == Bodies{"a", "b", "c", "e", "f"});
     }
 
     TEST_CASE("numbers that are idle for too long are unknown") {

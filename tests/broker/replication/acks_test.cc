@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What acknowledgements of a master wait for, and what it tells when it is deposed.
+#include "protocol/wire/numbers.pb.h"
 #include "protocol/wire/replication.pb.h"
 #include "tests/broker/replication/serving_fixture.h"
 
@@ -91,6 +92,31 @@ TEST_SUITE("broker/replication/acks") {
         const Answer answer = parked.get();
         CHECK(answer.code == ResponseCode::kSuccess);
         CHECK(bodies(answer.body) == std::vector<std::string>{"s"});
+    }
+
+    TEST_CASE_FIXTURE(ServingFixture, "numbers are told once what they stand for is everywhere") {
+        REQUIRE(create_topic("S", "sync") == ResponseCode::kSuccess);
+        REQUIRE(create_topic("A", "async") == ResponseCode::kSuccess);
+        std::future<Answer> sent = start_send("S", "s");
+        CHECK(start_send("A", "a").get().code == ResponseCode::kSuccess);  // both are in the log
+        wire::ListSendNumbersRequest of_s;
+        of_s.set_topic("S");
+        wire::ListSendNumbersRequest of_a;
+        of_a.set_topic("A");
+        std::future<Answer> list = native().start(RequestCode::kListSendNumbers, &of_s);
+        CHECK(native().call(RequestCode::kListSendNumbers, &of_a).code == ResponseCode::kSuccess);
+        CHECK(!has_come(list));
+        confirm_all();
+        CHECK(list.get().code == ResponseCode::kSuccess);
+        CHECK(sent.get().code == ResponseCode::kSuccess);
+        std::future<Answer> another = start_send("S", "t");
+        CHECK(start_send("A", "b").get().code == ResponseCode::kSuccess);
+        list = native().start(RequestCode::kListSendNumbers, &of_s);
+        CHECK(native().call(RequestCode::kListSendNumbers, &of_a).code == ResponseCode::kSuccess);
+        replica.is_sure = false;
+        confirm_all();
+        CHECK(list.get().code == ResponseCode::kUnknownOutcome);
+        CHECK(another.get().code == ResponseCode::kUnknownOutcome);
     }
 
     TEST_CASE_FIXTURE(ServingFixture, "who is deposed does not know, and takes no more") {

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sync/config/config.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+namespace gantry::sync {
+namespace {
+
+constexpr const char* kClusters =
+    "[clusters.a]\nnameservers = [\"127.0.0.1:1\"]\n"
+    "[clusters.b]\nnameservers = [\"127.0.0.1:2\", \"127.0.0.1:3\"]\n";
+
+std::string with_route(const std::string& more) {
+    return std::string(kClusters) +
+           "[[routes]]\nname = \"r\"\nfrom = \"a\"\nto = \"b\"\ntopics = [\"t*\"]\n" + more;
+}
+
+std::string error_of(const std::string& text) {
+    const Result<SyncConfig> config = parse_config(text, "f.toml");
+    return config ? "" : config.error().detail;
+}
+
+bool has(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_SUITE("sync/config") {
+    TEST_CASE("a route with everything") {
+        const Result<SyncConfig> config =
+            parse_config(with_route("exclude = [\"tmp\"]\nfilter_sql = \"a > 1\"\n"
+                                    "rename = \"from-a-{topic}\"\nstart = \"2026-11-22T10:00:00\"\n"
+                                    "queues = \"key\"\non_loss = \"continue\"\n"
+                                    "create_topics = false\nlocal_only = true\n"
+                                    "bytes_per_second = \"2MiB\"\nmessages_per_second = 500\n"
+                                    "compression = \"zstd\"\ncompression_level = 3\n"
+                                    "parallelism = 4\nframe_bytes = \"512KiB\"\n"
+                                    "window_bytes = 1048576\npull_bytes = \"8MiB\"\n"
+                                    "timeout_ms = 2000\n"),
+                         "f.toml");
+        REQUIRE_MESSAGE(config, (config ? "" : config.error().detail));
+        CHECK(config->clusters.at("b").size() == 2);
+        REQUIRE(config->routes.size() == 1);
+        const RouteConfig& route = config->routes.front();
+        CHECK(route.target_of("t1") == "from-a-t1");
+        CHECK(route.filter.expression() == "a > 1");
+        CHECK(route.start.timestamp == 1'795'341'600'000);
+        CHECK(route.queues == QueueMapping::kByKey);
+        CHECK(route.on_loss == OnLoss::kContinue);
+        CHECK(route.bytes_per_second == 2 << 20);
+        CHECK(route.compression.method == client::Compression::Method::kZstd);
+        CHECK(route.frame_bytes == 512 << 10);
+        CHECK(route.local_only);
+    }
+
+    TEST_CASE("both directions are two routes") {
+        const Result<SyncConfig> config = parse_config(with_route("direction = \"both\"\n"), "f");
+        REQUIRE(config);
+        REQUIRE(config->routes.size() == 2);
+        CHECK(config->routes[1].name == "r-back");
+        CHECK(config->routes[1].from == "b");
+        CHECK(config->routes[1].to == "a");
+    }
+
+    TEST_CASE("which topics a route takes") {
+        RouteConfig route;
+        route.topics = {"order*", "%RETRY%g", "a?c"};
+        route.exclude = {"*-tmp"};
+        CHECK(route.takes("orders"));
+        CHECK(route.takes("abc"));
+        CHECK(route.takes("%RETRY%g"));
+        CHECK_FALSE(route.takes("orders-tmp"));
+        CHECK_FALSE(route.takes("other"));
+        CHECK_FALSE(route.takes("ac"));
+        route.topics = {"*"};
+        CHECK_FALSE(route.takes("%RETRY%g"));
+        CHECK_FALSE(route.takes("GANTRY_SYS_STATE"));
+        CHECK(fits("*a*b", "xaxxb"));
+        CHECK_FALSE(fits("*a*b", "xaxx"));
+        CHECK(fits("", ""));
+    }
+
+    TEST_CASE("what is wrong is named, with its line") {
+        CHECK(has(error_of(with_route("colour = \"red\"\n")), "f.toml:10: colour: unknown key"));
+        CHECK(
+            has(error_of(with_route("queues = \"some\"\n")), "queues: \"some\": allowed is same"));
+        CHECK(has(error_of(with_route("parallelism = 0\n")), "from 1 to 64"));
+        CHECK(has(error_of(with_route("frame_bytes = \"1XB\"\n")), "frame_bytes"));
+        CHECK(has(error_of(with_route("rename = \"x{y}\"\n")), "rename"));
+        CHECK(has(error_of(with_route("start = \"soon\"\n")), "none of first, last"));
+        CHECK(has(error_of(with_route("filter_tag = \"x\"\nfilter_sql = \"y = 1\"\n")), "one of"));
+        CHECK(has(error_of(with_route("compression = \"lz4\"\ncompression_level = 19\n")),
+                  "compression_level"));
+        CHECK(has(error_of("[[routes]]\nname = \"r\"\nfrom = \"a\"\nto = \"b\"\n"),
+                  "\"a\" is no cluster"));
+        CHECK(has(error_of(with_route("direction = \"both\"\nrename = \"x-{topic}\"\n")),
+                  "no rename"));
+        CHECK(has(error_of("x = 1\n"), "allowed are [clusters.NAME] and [[routes]]"));
+        CHECK(has(error_of("[clusters\n"), "f.toml:"));
+        CHECK(has(error_of(with_route("") + "[[routes]]\nname = \"r\"\nfrom = \"b\"\nto = \"a\"\n"
+                                            "topics = [\"x\"]\n"),
+                  "two routes are named"));
+    }
+}
+
+}  // namespace gantry::sync

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/result.h"
+#include "sync/config/config.h"
+
+#include <string>
+
+namespace gantry::sync {
+
+/// What a check has found.
+struct Checked {
+    std::string text;  ///< a table of routes and topics, then what is wrong, line by line
+    std::size_t problems = 0;
+};
+
+/// Holds routes against the live clusters: whether they answer, which topics there are, which are
+/// missing at the target, whether the filter is one. Changes nothing. Blocks.
+Checked check_routes(const SyncConfig& config);
+
+}  // namespace gantry::sync

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <iosfwd>
+#include <optional>
+
+namespace gantry::sync {
+
+/// Where a command writes.
+struct CommandStreams {
+    std::ostream& out;
+    std::ostream& err;
+};
+
+/// Runs the command that argv[1] names: check, status, translate. The exit code, as the CLI's: 0
+/// done, 1 failure or a problem found, 2 usage. Nothing: it names none, the daemon is wanted.
+std::optional<int> run_command(int argc, const char* const* argv, CommandStreams streams);
+
+}  // namespace gantry::sync

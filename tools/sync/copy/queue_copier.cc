@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sync/copy/queue_copier.h"
+
+#include "common/checksum.h"
+#include "common/log.h"
+#include "sync/copy/marks.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace gantry::sync {
+namespace {
+
+constexpr Logger kLog("sync");
+constexpr std::size_t kFlightsMax = 64;         // of one target queue
+constexpr std::int64_t kMessageOverhead = 256;  // of a record beside its body, about
+
+std::int64_t bytes_of(const client::MessageView& message) {
+    return static_cast<std::int64_t>(message.body().size() + message.raw_properties().size()) +
+           kMessageOverhead;
+}
+
+}  // namespace
+
+QueueCopier::QueueCopier(client::QueueId source, CopyRule rule, std::uint64_t stream)
+    : source_(std::move(source)), rule_(std::move(rule)), stream_(stream) {}
+
+std::uint64_t QueueCopier::begin_recovery() {
+    state_ = State::kRecovering;
+    return ++generation_;
+}
+
+std::int64_t QueueCopier::recovered(const Recovery& found) {
+    targets_ = found.targets;
+    const std::vector<Stream> before = std::exchange(streams_, {});
+    streams_.resize(targets_.size());
+    std::int64_t sum = 0;
+    for (const auto& known : found.known) {
+        sum += known ? known->next : 0;
+    }
+    bool is_rewound = sum < found.covered;
+    for (std::size_t i = 0; i < std::min(before.size(), streams_.size()); ++i) {
+        const std::int64_t has = found.known[i] ? found.known[i]->next : 0;
+        is_rewound = is_rewound || has < before[i].acked;  // others may have gone on
+    }
+    std::int64_t start = std::numeric_limits<std::int64_t>::max();
+    for (std::size_t i = 0; i < streams_.size(); ++i) {
+        std::int64_t from = found.floor;
+        if (const auto& known = found.known[i]; known) {
+            streams_[i].epoch = known->epoch;
+            streams_[i].next = streams_[i].acked = known->next;
+            from = is_rewound ? known->next : std::max(known->next, found.floor);
+        } else if (i < before.size()) {
+            streams_[i].maybe = std::max(before[i].maybe, before[i].next);
+        }
+        start = std::min(start, from);
+    }
+    if (is_rewound) {
+        ++counts_.rewinds;
+        kLog.warn("target_went_back",
+                  {{"topic", source_.topic},
+                   {"broker", source_.broker},
+                   {"queue", source_.queue},
+                   {"covered", found.covered},
+                   {"now", sum},
+                   {"from", start}});
+    }
+    const bool is_refused = std::any_of(
+        streams_.begin(), streams_.end(), [this](const Stream& s) { return s.next == refused_; });
+    if (!is_refused) {  // the frame was in the way of another, or has come in since
+        single_until_ = -1;
+    }
+    state_ = State::kRunning;
+    reason_.clear();
+    read_next_ = done_ = start;
+    if (const std::optional<Suspect> suspect = std::exchange(suspect_, std::nullopt);
+        suspect && is_refused && suspect->first == refused_) {
+        pass_over(*suspect);
+    }
+    return start;
+}
+
+/// The target refuses it, and has not got it from anybody else.
+void QueueCopier::pass_over(const Suspect& suspect) {
+    kLog.error("message_refused",
+               {{"topic", source_.topic},
+                {"broker", source_.broker},
+                {"queue", source_.queue},
+                {"offset", suspect.offset},
+                {"error", suspect.why}});
+    if (rule_.on_loss == OnLoss::kStop) {
+        stand("the target refuses the message at offset " + std::to_string(suspect.offset) + ": " +
+              suspect.why);
+    } else {
+        ++counts_.lost;
+        skips_.insert(suspect.offset);
+    }
+}
+
+void QueueCopier::failed(const Error& error, SteadyTime now, Random& random) {
+    if (state_ == State::kStands) {
+        return;
+    }
+    if (state_ == State::kRunning) {
+        ++counts_.retries;
+    }
+    drop_all();
+    state_ = State::kWaiting;
+    reason_ = to_string(error);
+    not_before_ = backoff_.failed(now, random);
+}
+
+void QueueCopier::refused(std::int64_t first, const Error& error, SteadyTime now, Random& random) {
+    const Flight* flight = nullptr;
+    for (const Stream& stream : streams_) {
+        for (const Flight& flying : stream.flights) {
+            flight = flying.first == first ? &flying : flight;
+        }
+    }
+    if (flight == nullptr || state_ != State::kRunning) {
+        failed(error, now, random);
+        return;
+    }
+    const bool is_alone = flight->count == 1 && refused_ == first;
+    refused_ = first;
+    single_until_ = std::max(single_until_, flight->end);
+    if (is_alone) {
+        suspect_ = Suspect{first, flight->first_message, error.detail};
+    }
+    failed(error, now, random);
+}
+
+void QueueCopier::stand(const std::string& reason) {
+    drop_all();
+    state_ = State::kStands;
+    reason_ = reason;
+    kLog.error("queue_stands",
+               {{"topic", source_.topic},
+                {"broker", source_.broker},
+                {"queue", source_.queue},
+                {"reason", reason}});
+}
+
+void QueueCopier::drop_all() {
+    done_ = done();
+    ++generation_;
+    for (Stream& stream : streams_) {
+        stream.waiting.clear();
+        stream.flights.clear();
+    }
+    waiting_bytes_ = 0;
+    flying_bytes_ = 0;
+}
+
+QueueCopier::Stream& QueueCopier::stream_for(const client::MessageView& message) {
+    if (streams_.size() == 1) {
+        return streams_.front();
+    }
+    const std::string_view key = key_of(message);
+    const std::uint64_t hash = key.empty() ? stream_ : xxh3(as_bytes(key));
+    return streams_[hash % streams_.size()];
+}
+
+void QueueCopier::offer(const client::MessageView& message) {
+    const std::int64_t offset = message.queue_offset();
+    if (state_ != State::kRunning || offset < read_next_) {
+        return;
+    }
+    if (waiting_bytes_ == 0 && flying_bytes_ == 0) {
+        oldest_ms_ = message.store_ms();
+    }
+    read_next_ = offset + 1;
+    if (skips_.count(offset) != 0) {
+        return;
+    }
+    if (!may_go(message, rule_.from, rule_.to, rule_.local_only)) {
+        ++counts_.skipped;
+        return;
+    }
+    Stream& stream = stream_for(message);
+    if (offset < stream.next) {
+        return;  // the target has it
+    }
+    if (offset - open_end(stream) >= client::CopiedFrame::kSpanMax) {
+        stand_apart(stream, offset);
+        return;
+    }
+    waiting_bytes_ += bytes_of(message);
+    stream.waiting.push_back(message);
+}
+
+/// Number of the first offset that is in no frame and not waiting for one.
+std::int64_t QueueCopier::open_end(const Stream& stream) noexcept {
+    return stream.waiting.empty() ? stream.next : stream.waiting.back().queue_offset() + 1;
+}
+
+/// No frame can stand for all that lies between what was copied and this message.
+void QueueCopier::stand_apart(const Stream& stream, std::int64_t offset) {
+    read_next_ = offset;
+    stand("the message at offset " + std::to_string(offset) + " would be in a frame from " +
+          std::to_string(open_end(stream)) + " on, that stands for more offsets than " +
+          std::to_string(client::CopiedFrame::kSpanMax));
+}
+
+void QueueCopier::passed(std::int64_t offset) {
+    if (state_ == State::kRunning && waiting_bytes_ == 0) {
+        read_next_ = std::max(read_next_, offset);
+    }
+}
+
+void QueueCopier::lost(const client::LostMessages& lost) {
+    if (state_ != State::kRunning || lost.to <= read_next_) {
+        return;
+    }
+    const std::string what = "messages " + std::to_string(std::max(lost.from, read_next_)) +
+                             " to " + std::to_string(lost.to - 1) + " are gone at the source: " +
+                             std::string(client::name_of(lost.reason));
+    if (rule_.on_loss == OnLoss::kStop) {
+        stand(what);
+        return;
+    }
+    kLog.error("messages_lost",
+               {{"topic", source_.topic},
+                {"broker", source_.broker},
+                {"queue", source_.queue},
+                {"what", what}});
+    counts_.lost += static_cast<std::uint64_t>(lost.to - std::max(lost.from, read_next_));
+    read_next_ = lost.to;
+}
+
+bool QueueCopier::is_open(const Stream& stream) noexcept {
+    return !stream.waiting.empty() && stream.flights.size() < kFlightsMax;
+}
+
+bool QueueCopier::has_frame() const noexcept {
+    return state_ == State::kRunning && flying_bytes_ < rule_.window_bytes &&
+           std::any_of(streams_.begin(), streams_.end(), is_open);
+}
+
+std::size_t QueueCopier::next_stream() const noexcept {
+    const auto found = std::find_if(streams_.begin(), streams_.end(), is_open);
+    return static_cast<std::size_t>(found - streams_.begin());
+}
+
+const client::QueueId& QueueCopier::next_target() const noexcept {
+    return targets_[next_stream()];
+}
+
+std::size_t QueueCopier::take_messages(Stream& stream, client::CopiedFrame& frame, Flight& flight) {
+    const client::MessageView& front = stream.waiting.front();
+    const std::size_t most = front.queue_offset() < single_until_ ? 1 : rule_.frame_messages;
+    flight.first_message = front.queue_offset();
+    flight.store_ms = front.store_ms();
+    while (!stream.waiting.empty() && frame.messages.size() < most) {
+        const client::MessageView& message = stream.waiting.front();
+        const std::int64_t bytes = bytes_of(message);
+        const bool is_full = flight.bytes + bytes > rule_.frame_bytes ||
+                             message.queue_offset() - stream.next >= client::CopiedFrame::kSpanMax;
+        if (!frame.messages.empty() && is_full) {
+            break;
+        }
+        flight.repeats += message.queue_offset() < stream.maybe ? 1 : 0;
+        frame.messages.push_back(copy_of(message, rule_.from, source_, rule_.target_topic));
+        flight.bytes += bytes;
+        flight.end = message.queue_offset() + 1;
+        stream.waiting.pop_front();
+    }
+    return frame.messages.size();
+}
+
+client::CopiedFrame QueueCopier::next_frame() {
+    const std::size_t at = next_stream();
+    Stream& stream = streams_[at];
+    client::CopiedFrame frame;
+    Flight flight;
+    flight.count = take_messages(stream, frame, flight);
+    flight.first = stream.next;
+    frame.queue = targets_[at];
+    frame.stream = stream_;
+    frame.epoch = stream.epoch;
+    frame.first = stream.next;
+    frame.span = static_cast<std::uint32_t>(flight.end - stream.next);
+    stream.next = flight.end;
+    waiting_bytes_ -= flight.bytes;
+    flying_bytes_ += flight.bytes;
+    stream.flights.push_back(flight);
+    return frame;
+}
+
+void QueueCopier::stored(std::int32_t target, std::int64_t first) {
+    Stream& stream = streams_[static_cast<std::size_t>(target)];
+    for (Flight& flight : stream.flights) {
+        if (flight.first == first && !flight.is_stored) {
+            flight.is_stored = true;
+            counts_.messages += flight.count;
+            counts_.bytes += static_cast<std::uint64_t>(flight.bytes);
+            counts_.repeats += flight.repeats;
+            flying_bytes_ -= flight.bytes;
+            break;
+        }
+    }
+    while (!stream.flights.empty() && stream.flights.front().is_stored) {
+        stream.acked = stream.flights.front().end;
+        stream.flights.pop_front();
+    }
+    if (refused_ >= 0 && stream.acked >= single_until_) {
+        refused_ = single_until_ = -1;
+        skips_.erase(skips_.begin(), skips_.lower_bound(stream.acked));
+    }
+    backoff_.succeeded();
+    for (const Stream& each : streams_) {
+        if (!each.flights.empty()) {
+            oldest_ms_ = each.flights.front().store_ms;
+        } else if (!each.waiting.empty()) {
+            oldest_ms_ = each.waiting.front().store_ms();
+        }
+    }
+}
+
+bool QueueCopier::wants_more() const noexcept {
+    return state_ == State::kRunning && waiting_bytes_ < 2 * rule_.frame_bytes;
+}
+
+std::int64_t QueueCopier::done() const noexcept {
+    if (state_ != State::kRunning) {
+        return done_;
+    }
+    std::int64_t done = read_next_;
+    for (const Stream& stream : streams_) {
+        if (!stream.flights.empty()) {
+            done = std::min(done, stream.flights.front().first_message);
+        } else if (!stream.waiting.empty()) {
+            done = std::min(done, stream.waiting.front().queue_offset());
+        }
+    }
+    return done;
+}
+
+std::int64_t QueueCopier::covered() const noexcept {
+    std::int64_t sum = 0;
+    for (const Stream& stream : streams_) {
+        sum += stream.acked;
+    }
+    return sum;
+}
+
+std::int64_t QueueCopier::flying() const noexcept {
+    std::size_t frames = 0;
+    for (const Stream& stream : streams_) {
+        frames += stream.flights.size();
+    }
+    return static_cast<std::int64_t>(frames);
+}
+
+void QueueCopier::add_flying(std::map<std::string, std::int64_t>& bytes) const {
+    for (std::size_t i = 0; i < streams_.size(); ++i) {
+        for (const Flight& flight : streams_[i].flights) {
+            bytes[targets_[i].broker] += flight.is_stored ? 0 : flight.bytes;
+        }
+    }
+}
+
+std::size_t QueueCopier::index_of(const client::QueueId& target) const noexcept {
+    const auto found = std::find(targets_.begin(), targets_.end(), target);
+    return static_cast<std::size_t>(found - targets_.begin());
+}
+
+std::string_view name_of(QueueCopier::State state) noexcept {
+    switch (state) {
+        case QueueCopier::State::kWaiting:
+            return "waiting";
+        case QueueCopier::State::kRecovering:
+            return "recovering";
+        case QueueCopier::State::kRunning:
+            return "running";
+        case QueueCopier::State::kStands:
+            break;
+    }
+    return "stands";
+}
+
+}  // namespace gantry::sync

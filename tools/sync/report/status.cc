@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sync/report/status.h"
+
+#include "cli/table.h"
+#include "common/unique_fd.h"
+
+#include <nlohmann/json.hpp>
+
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+namespace gantry::sync {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string place_of(const client::QueueId& queue) {
+    return queue.topic + '/' + queue.broker + '/' + std::to_string(queue.queue);
+}
+
+Json json_of(const QueueReport& queue, WallMs now) {
+    Json targets = Json::array();
+    for (const client::QueueId& target : queue.targets) {
+        targets.push_back(place_of(target));
+    }
+    return {{"source", place_of(queue.source)},
+            {"targets", targets},
+            {"state", name_of(queue.state)},
+            {"reason", queue.reason},
+            {"done", queue.done},
+            {"end", queue.end},
+            {"lag_messages", queue.lag()},
+            {"lag_bytes", queue.lag_bytes()},
+            {"lag_seconds", queue.lag_seconds(now)},
+            {"frames_in_flight", queue.flying},
+            {"messages", queue.counts.messages},
+            {"bytes", queue.counts.bytes},
+            {"skipped", queue.counts.skipped},
+            {"lost", queue.counts.lost},
+            {"retries", queue.counts.retries},
+            {"rewinds", queue.counts.rewinds},
+            {"repeats", queue.counts.repeats}};
+}
+
+std::string decimal(double value) {
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%.1f", value);
+    return text.data();
+}
+
+Result<UniqueFd> connect_to(const std::string& address) {
+    const std::size_t colon = address.rfind(':');
+    if (colon == std::string::npos) {
+        return Error{Errc::kRefused, "\"" + address + "\" is not host:port"};
+    }
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    const std::string host = address.substr(0, colon);
+    const std::string port = address.substr(colon + 1);
+    if (::getaddrinfo(host.c_str(), port.c_str(), &hints, &found) != 0 || found == nullptr) {
+        return Error{Errc::kGone, "no address of " + address};
+    }
+    const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> freed(found, &::freeaddrinfo);
+    UniqueFd socket(::socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, 0));
+    timeval limit{};
+    limit.tv_sec = 5;
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    if (::connect(socket.get(), found->ai_addr, found->ai_addrlen) != 0) {
+        return Error{Errc::kGone, "nobody listens at " + address};
+    }
+    return socket;
+}
+
+}  // namespace
+
+std::string status_json(const std::vector<RouteReport>& reports, WallMs now) {
+    Json routes = Json::array();
+    for (const RouteReport& report : reports) {
+        Json queues = Json::array();
+        for (const QueueReport& queue : report.queues) {
+            queues.push_back(json_of(queue, now));
+        }
+        routes.push_back({{"name", report.name},
+                          {"from", report.from},
+                          {"to", report.to},
+                          {"problem", report.problem},
+                          {"queues", queues}});
+    }
+    return Json{{"routes", routes}}.dump() + '\n';
+}
+
+Result<std::string> status_table(const std::string& json) {
+    const Json status = Json::parse(json, nullptr, false);
+    if (!status.is_object() || !status.contains("routes")) {
+        return Error{Errc::kCorrupt, "no status: " + json.substr(0, 100)};
+    }
+    cli::Table table(
+        {"route", "source", "target", "state", "lag", "lag s", "copied", "skipped", "lost", "why"});
+    for (const Json& route : status["routes"]) {
+        const auto name = route.value("name", "");
+        if (const auto problem = route.value("problem", ""); !problem.empty()) {
+            table.add({name, "", "", "problem", "", "", "", "", "", problem});
+        }
+        for (const Json& queue : route["queues"]) {
+            const Json& targets = queue["targets"];
+            const std::string target = targets.empty() ? "-"
+                                       : targets.size() == 1
+                                           ? targets[0].get<std::string>()
+                                           : std::to_string(targets.size()) + " queues";
+            table.add({name,
+                       queue.value("source", ""),
+                       target,
+                       queue.value("state", ""),
+                       std::to_string(queue.value("lag_messages", std::int64_t{0})),
+                       decimal(queue.value("lag_seconds", 0.0)),
+                       std::to_string(queue.value("messages", std::uint64_t{0})),
+                       std::to_string(queue.value("skipped", std::uint64_t{0})),
+                       std::to_string(queue.value("lost", std::uint64_t{0})),
+                       queue.value("reason", "")});
+        }
+    }
+    return table.text();
+}
+
+Result<std::string> http_get(const std::string& address, const std::string& path) {
+    GANTRY_ASSIGN_OR_RETURN(const UniqueFd socket, connect_to(address));
+    const std::string request =
+        "GET " + path + " HTTP/1.1\r\nHost: " + address + "\r\nConnection: close\r\n\r\n";
+    if (::send(socket.get(), request.data(), request.size(), MSG_NOSIGNAL) !=
+        static_cast<ssize_t>(request.size())) {
+        return Error{Errc::kGone, address + " took no request"};
+    }
+    std::string answer;
+    std::array<char, 16'384> part{};
+    for (;;) {
+        const ssize_t got = ::recv(socket.get(), part.data(), part.size(), 0);
+        if (got <= 0) {
+            break;
+        }
+        answer.append(part.data(), static_cast<std::size_t>(got));
+    }
+    const std::size_t head = answer.find("\r\n\r\n");
+    if (head == std::string::npos || answer.find(" 200 ") > answer.find("\r\n")) {
+        return Error{Errc::kIo, address + path + ": " + answer.substr(0, answer.find("\r\n"))};
+    }
+    return answer.substr(head + 4);
+}
+
+}  // namespace gantry::sync

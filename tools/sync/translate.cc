@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sync/translate.h"
+
+#include "cli/table.h"
+#include "client/admin_client.h"
+#include "client/client.h"
+#include "client/consumer.h"
+#include "client/copy/copy_producer.h"
+#include "sync/copy/marks.h"
+#include "sync/copy/progress.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+namespace gantry::sync {
+namespace {
+
+using client::QueueId;
+using Offsets = std::map<QueueId, std::int64_t>;
+
+constexpr std::chrono::seconds kPollWait{3};
+constexpr std::uint32_t kReadAtOnce = 256;
+
+/// Messages of one cluster's queues, from any offset on.
+class QueueReader {
+public:
+    static Result<QueueReader> open(const std::vector<std::string>& nameservers) {
+        QueueReader reader;
+        client::Client::Options options;
+        options.nameservers = nameservers;
+        GANTRY_ASSIGN_OR_RETURN(reader.client_, client::Client::start(options));
+        client::PullConsumer::Options reading;
+        reading.start_from.kind = client::StartFrom::Kind::kFirst;
+        reading.pull_messages_max = kReadAtOnce;
+        reading.poll_hold = std::chrono::milliseconds(1'000);
+        GANTRY_ASSIGN_OR_RETURN(reader.consumer_,
+                                client::PullConsumer::create(reader.client_, reading));
+        return reader;
+    }
+
+    const std::shared_ptr<client::Client>& client() const noexcept { return client_; }
+
+    client::PullConsumer& consumer() noexcept { return *consumer_; }
+
+    using Wanted = std::function<bool(const CopiedFrom&, const client::MessageView&)>;
+
+    /// The first message in [from, to) that is a copy and wanted; nothing: there is none.
+    Result<std::optional<client::MessageView>> first(const QueueId& queue,
+                                                     std::int64_t from,
+                                                     std::int64_t to,
+                                                     const Wanted& wanted) {
+        if (from >= to) {
+            return std::optional<client::MessageView>();
+        }
+        GANTRY_TRY(consumer_->assign({queue}));
+        GANTRY_TRY(consumer_->seek(queue, from));
+        for (;;) {
+            const std::vector<client::MessageView> messages =
+                consumer_->poll(kPollWait, kReadAtOnce);
+            for (const client::MessageView& message : messages) {
+                const auto copied = parse_from(message.property(mark::kFrom));
+                if (message.queue_offset() < to && copied && wanted(*copied, message)) {
+                    return std::optional(message);
+                }
+            }
+            if (consumer_->position(queue) >= to) {
+                return std::optional<client::MessageView>();
+            }
+            if (messages.empty()) {
+                return Error{Errc::kTimeout,
+                             "queue " + std::to_string(queue.queue) + " of topic " + queue.topic +
+                                 " on " + queue.broker + " gives nothing"};
+            }
+        }
+    }
+
+private:
+    std::shared_ptr<client::Client> client_;
+    std::unique_ptr<client::PullConsumer> consumer_;
+};
+
+/// Whether the last cluster of a message's hops is `cluster`.
+bool came_from(const client::MessageView& message, std::string_view cluster) {
+    const std::string_view hops = message.property(mark::kHops);
+    return hops.substr(hops.rfind(',') + 1) == cluster;
+}
+
+/// Finds a group's place at the target of one route.
+class Translation {
+public:
+    static Result<Translation> open(const SyncConfig& config, const RouteConfig& route) {
+        GANTRY_ASSIGN_OR_RETURN(QueueReader source,
+                                QueueReader::open(config.clusters.at(route.from)));
+        GANTRY_ASSIGN_OR_RETURN(QueueReader target,
+                                QueueReader::open(config.clusters.at(route.to)));
+        GANTRY_ASSIGN_OR_RETURN(auto producer, client::CopyProducer::create(target.client(), {}));
+        Translation translation(route, std::move(source), std::move(target), std::move(producer));
+        for (const RouteConfig& other : config.routes) {
+            if (other.from == route.to && other.to == route.from && other.rename == "{topic}" &&
+                route.rename == "{topic}") {
+                translation.back_ = other;
+            }
+        }
+        return translation;
+    }
+
+    /// Where the group is at the source, in the topics of the route.
+    Result<Offsets> committed(const std::string& group) {
+        GANTRY_ASSIGN_OR_RETURN(const auto admin,
+                                client::AdminClient::create(source_.client(), {}));
+        GANTRY_ASSIGN_OR_RETURN(const client::GroupStatus status, admin->describe_group(group));
+        Offsets offsets;
+        for (const client::GroupQueueProgress& progress : status.queues) {
+            if (route_.takes(progress.queue.topic) && progress.consumer_offset >= 0) {
+                offsets[progress.queue] = progress.consumer_offset;
+            }
+        }
+        if (offsets.empty()) {
+            return Error{Errc::kNotFound,
+                         "group " + group + " has committed nothing in the route's topics"};
+        }
+        return offsets;
+    }
+
+    /// Where it goes on at the target.
+    Result<Offsets> translate(const Offsets& committed) {
+        Offsets found;
+        for (const auto& [queue, offset] : committed) {
+            GANTRY_TRY(translate_queue(queue, offset, found));
+        }
+        for (const auto& [queue, offset] : committed) {
+            GANTRY_TRY(add_others(route_.target_of(queue.topic), found));
+        }
+        if (back_) {
+            for (auto& [queue, offset] : found) {
+                GANTRY_ASSIGN_OR_RETURN(const std::int64_t most, limit_of(queue, committed));
+                offset = std::min(offset, most);
+            }
+        }
+        return found;
+    }
+
+    Status apply(const std::string& group, const Offsets& offsets) {
+        client::PullConsumer::Options options;
+        options.group = group;
+        GANTRY_ASSIGN_OR_RETURN(const auto consumer,
+                                client::PullConsumer::create(target_.client(), options));
+        for (const auto& [queue, offset] : offsets) {
+            GANTRY_ASSIGN_OR_RETURN(const auto before, consumer->committed(queue));
+            if (!before || *before < offset) {
+                GANTRY_TRY(consumer->commit(queue, offset));
+            }
+        }
+        return ok();
+    }
+
+private:
+    Translation(RouteConfig route,
+                QueueReader source,
+                QueueReader target,
+                std::unique_ptr<client::CopyProducer> producer)
+        : route_(std::move(route)),
+          source_(std::move(source)),
+          target_(std::move(target)),
+          producer_(std::move(producer)) {}
+
+    /// All target queues that have copies of one source queue: the least place in each counts.
+    Status translate_queue(const QueueId& queue, std::int64_t offset, Offsets& found) {
+        const std::string topic = route_.target_of(queue.topic);
+        const std::uint64_t stream = stream_of(route_.name, route_.from, queue);
+        GANTRY_ASSIGN_OR_RETURN(const std::vector<QueueId> targets, producer_->queues(topic));
+        std::set<std::string> brokers;
+        for (const QueueId& target : targets) {
+            brokers.insert(target.broker);
+        }
+        for (const std::string& broker : brokers) {
+            GANTRY_ASSIGN_OR_RETURN(const auto positions, producer_->positions(topic, broker));
+            for (const client::StreamPosition& position : positions) {
+                if (position.stream != stream) {
+                    continue;
+                }
+                const QueueId target{topic, broker, position.queue};
+                GANTRY_ASSIGN_OR_RETURN(const std::int64_t place, place_of(target, queue, offset));
+                const auto known = found.try_emplace(target, place).first;
+                known->second = std::min(known->second, place);
+            }
+        }
+        return ok();
+    }
+
+    /// The target queues that no copy has come to: what is in them was first sent there.
+    Status add_others(const std::string& topic, Offsets& found) {
+        GANTRY_ASSIGN_OR_RETURN(const std::vector<QueueId> targets, producer_->queues(topic));
+        for (const QueueId& target : targets) {
+            if (found.count(target) == 0) {
+                GANTRY_ASSIGN_OR_RETURN(found[target],
+                                        back_ ? target_.consumer().max_offset(target)
+                                              : target_.consumer().min_offset(target));
+            }
+        }
+        return ok();
+    }
+
+    /// Where the first copy of `source` from `offset` on is in `target`; its end: none is there.
+    Result<std::int64_t> place_of(const QueueId& target,
+                                  const QueueId& source,
+                                  std::int64_t offset) {
+        GANTRY_ASSIGN_OR_RETURN(std::int64_t low, target_.consumer().min_offset(target));
+        GANTRY_ASSIGN_OR_RETURN(const std::int64_t end, target_.consumer().max_offset(target));
+        std::int64_t high = end;
+        while (low < high) {
+            const std::int64_t middle = low + (high - low) / 2;
+            GANTRY_ASSIGN_OR_RETURN(
+                const auto next,
+                target_.first(target,
+                              middle,
+                              high,
+                              [&](const CopiedFrom& from, const client::MessageView& message) {
+                                  return from.queue == source && came_from(message, route_.from);
+                              }));
+            if (!next || parse_from(next->property(mark::kFrom))->offset >= offset) {
+                high = middle;
+            } else {
+                low = next->queue_offset() + 1;
+            }
+        }
+        return high;
+    }
+
+    /// The first message of a target queue that came to the source by the way back, and that the
+    /// group has not had there.
+    Result<std::int64_t> limit_of(const QueueId& target, const Offsets& committed) {
+        client::PullConsumer::Options options;
+        options.group = Progress::group_of(*back_);
+        GANTRY_ASSIGN_OR_RETURN(const auto progress,
+                                client::PullConsumer::create(target_.client(), options));
+        GANTRY_ASSIGN_OR_RETURN(const auto done, progress->committed(target));
+        std::int64_t limit = done.value_or(0);
+        for (const auto& [queue, offset] : committed) {
+            if (queue.topic != target.topic) {
+                continue;
+            }
+            GANTRY_ASSIGN_OR_RETURN(const std::int64_t end, source_.consumer().max_offset(queue));
+            GANTRY_ASSIGN_OR_RETURN(
+                const auto next,
+                source_.first(queue,
+                              offset,
+                              end,
+                              [&](const CopiedFrom& from, const client::MessageView& message) {
+                                  return from.queue == target && came_from(message, route_.to);
+                              }));
+            if (next) {
+                limit = std::min(limit, parse_from(next->property(mark::kFrom))->offset);
+            }
+        }
+        return limit;
+    }
+
+    RouteConfig route_;
+    std::optional<RouteConfig> back_;
+    QueueReader source_;
+    QueueReader target_;
+    std::unique_ptr<client::CopyProducer> producer_;
+};
+
+}  // namespace
+
+Result<std::string> translate(const SyncConfig& config,
+                              std::string_view route,
+                              const std::string& group,
+                              bool apply) {
+    const auto found = std::find_if(config.routes.begin(),
+                                    config.routes.end(),
+                                    [route](const RouteConfig& one) { return one.name == route; });
+    if (found == config.routes.end()) {
+        return Error{Errc::kNotFound, "no route is named " + std::string(route)};
+    }
+    GANTRY_ASSIGN_OR_RETURN(Translation translation, Translation::open(config, *found));
+    GANTRY_ASSIGN_OR_RETURN(const Offsets committed, translation.committed(group));
+    GANTRY_ASSIGN_OR_RETURN(const Offsets offsets, translation.translate(committed));
+    if (apply) {
+        GANTRY_TRY(translation.apply(group, offsets));
+    }
+    cli::Table table({"topic", "broker", "queue", "offset"});
+    for (const auto& [queue, offset] : offsets) {
+        table.add({queue.topic, queue.broker, std::to_string(queue.queue), std::to_string(offset)});
+    }
+    return table.text();
+}
+
+}  // namespace gantry::sync
