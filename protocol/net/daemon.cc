@@ -3,16 +3,19 @@
 
 #include "common/log.h"
 #include "common/version.h"
+#include "protocol/net/spare_memory.h"
 
 // A comma may be part of one setting's value, so it separates nothing here.
 #define CXXOPTS_VECTOR_DELIMITER '\0'
 #include <cxxopts.hpp>
 
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <exception>
 #include <optional>
 #include <pthread.h>
+#include <time.h>
 #include <vector>
 
 namespace gantry::net {
@@ -23,6 +26,10 @@ constexpr Logger kLog("daemon");
 constexpr int kExitOk = 0;
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
+
+// Enough for the next burst to begin without the system.
+constexpr std::size_t kSpareBytes = std::size_t{16} << 20U;
+constexpr timespec kLookForSpare = {.tv_sec = 5, .tv_nsec = 0};
 
 constexpr SettingTable::Range kPorts = {0, 65'535};
 
@@ -115,6 +122,20 @@ Status set_up_log_of(const DaemonSettings& settings) {
     return set_up_log(options);
 }
 
+/// One of the signals; until it comes, what a burst has left in the allocator is given back.
+int wait_for(const sigset_t& signals) {
+    SpareMemory spare(kSpareBytes);
+    while (true) {
+        const int signal = sigtimedwait(&signals, nullptr, &kLookForSpare);
+        if (signal > 0) {
+            return signal;
+        }
+        if (const std::size_t given_back = spare.look(); given_back > 0) {
+            kLog.debug("memory_given_back", {{"bytes", given_back}});
+        }
+    }
+}
+
 int run(const DaemonProgram& program, int argc, const char* const* argv) {
     if (const std::optional<int> decided = read_command_line(program, argc, argv)) {
         return *decided;
@@ -143,8 +164,7 @@ int run(const DaemonProgram& program, int argc, const char* const* argv) {
     print("READY port=" + std::to_string(daemon->port()) +
           " http=" + std::to_string(daemon->http_port()) + "\n");
 
-    int signal = 0;
-    sigwait(&ending, &signal);
+    const int signal = wait_for(ending);
     kLog.info("stopping", {{"program", program.name}, {"signal", signal}});
     sigset_t impatient;
     sigemptyset(&impatient);
