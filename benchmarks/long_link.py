@@ -2,7 +2,7 @@
 """A link between two network namespaces whose packets are late, limited in rate, and now and then
 lost: what the kernel's netem does, for kernels without it. Needs root, iproute2 and /dev/net/tun.
 
-    link = LongLink()
+    link = LongLink("bbr")                     TCP's congestion control at both ends
     link.enter()                               this process is at the near end from now on
     link.carry(0.1, 25e6, 0.01)                round trip in s, bytes/s each way, share lost
     subprocess.Popen([*link.at_far, ...])      a program at the far end, reached as LongLink.FAR
@@ -105,7 +105,7 @@ class LongLink:
     NEAR = "10.77.0.1"
     FAR = "10.77.0.2"
 
-    def __init__(self):
+    def __init__(self, congestion_control):
         self.names = [f"gantry-{end}-{os.getpid()}" for end in ("near", "far")]
         self.at_far = ["ip", "netns", "exec", self.names[1]]
         self.carrier = None
@@ -116,6 +116,8 @@ class LongLink:
             run(*ip, "tuntap", "add", "dev", "link", "mode", "tun")
             run(*ip, "addr", "add", own, "peer", peer, "dev", "link")
             run(*ip, "link", "set", "dev", "link", "up", "txqueuelen", "10000")
+            run("ip", "netns", "exec", name, "sysctl", "-w",
+                f"net.ipv4.tcp_congestion_control={congestion_control}")
 
     def enter(self):
         """This process lives at the near end from now on."""

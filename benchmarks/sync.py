@@ -37,9 +37,9 @@ LOSSES = [0, 0.01]
 COPIED = re.compile(r"^gantry_sync_copied_messages_total\{[^}]*\} (\S+)$", re.M)
 ROUTES = """
 [clusters.near]
-nameservers = ["127.0.0.1:{near}"]
+nameservers = ["{near}"]
 [clusters.far]
-nameservers = ["127.0.0.1:{far}"]
+nameservers = ["{far}"]
 [[routes]]
 name = "{name}"
 from = "near"
@@ -54,7 +54,7 @@ class Line:
 
     def __init__(self, args):
         self.rate = args.link * 1e6
-        self.namespaces = LongLink() if args.namespaces else None
+        self.namespaces = LongLink(args.congestion) if args.namespaces else None
         self.proxy = None
         if self.namespaces:
             self.namespaces.enter()
@@ -193,6 +193,7 @@ def main():
     parser.add_argument("--queues", type=int, default=4)
     parser.add_argument("--parallelism", type=int, default=1, help="connections of the route")
     parser.add_argument("--namespaces", action="store_true", help="packets, not a proxy; as root")
+    parser.add_argument("--congestion", default="bbr", help="control, of --namespaces")
     parser.add_argument("--link", type=float, default=100, help="MB/s it carries; 0: no limit")
     parser.add_argument("--open", type=float, default=0.1, help="share that is not measured")
     parser.add_argument("--limit", type=float, default=600, help="seconds of a run, at most")

@@ -176,6 +176,7 @@ void Dialer::State::on_connect_result() {
         error = ECONNREFUSED;
     }
     if (error == 0) {
+        prepare_congestion_control(socket.get());
         finish(std::move(socket));
         return;
     }

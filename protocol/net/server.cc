@@ -326,6 +326,7 @@ void Server::State::warn_in_loop(const std::string& reason) {
 
 void Server::State::place(UniqueFd socket) {
     prepare_tcp(socket.get());
+    prepare_congestion_control(socket.get());
     count.fetch_add(1);
     Shard& shard = *shards[next_shard++ % shards.size()];
     if (&shard.loop == &accept_loop()) {

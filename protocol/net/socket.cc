@@ -163,6 +163,24 @@ void prepare_tcp(int socket) noexcept {
     set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleS);
     set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalS);
     set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+}
+
+bool is_one_machine(const SocketAddress& a, const SocketAddress& b) {
+    constexpr std::uint8_t kLoopback = 127;
+    const wire::Host one = host_of(a);
+    const wire::Host other = host_of(b);
+    const auto is_loopback = [](const wire::Host& host) {
+        return !host.is_v6 && host.address[0] == kLoopback;
+    };
+    return one.is_v6 == other.is_v6 &&
+           (one.address == other.address || (is_loopback(one) && is_loopback(other)));
+}
+
+void prepare_congestion_control(int socket) noexcept {
+    const SocketAddress peer = peer_address(socket);
+    if (peer.length == 0 || !is_one_machine(local_address(socket), peer)) {
+        return;
+    }
     for (const std::string_view name : {std::string_view("cubic"), std::string_view("reno")}) {
         if (::setsockopt(socket,
                          IPPROTO_TCP,

@@ -88,6 +88,7 @@ public:
         fd_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
         REQUIRE(::connect(fd_.get(), address.get(), address.length) == 0);
         prepare_tcp(fd_.get());
+        prepare_congestion_control(fd_.get());
         const timeval patience{.tv_sec = kPatience.count(), .tv_usec = 0};
         ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     }

@@ -6,9 +6,21 @@
 #include <array>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string>
 
 using namespace gantry;
 using namespace gantry::net;
+
+namespace {
+
+std::string congestion_control_of(int socket) {
+    std::array<char, 16> name{};
+    socklen_t length = name.size();
+    ::getsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, name.data(), &length);
+    return name.data();
+}
+
+}  // namespace
 
 TEST_SUITE("net/socket") {
     TEST_CASE("host and port are taken apart") {
@@ -65,17 +77,41 @@ TEST_SUITE("net/socket") {
         CHECK(second.error().detail.find("127.0.0.1:" + std::to_string(port)) != std::string::npos);
     }
 
-    TEST_CASE("dialled sockets do not delay small writes and leave BBR") {
+    TEST_CASE("dialled sockets do not delay small writes") {
         const Result<UniqueFd> opened = open_tcp(*numeric_address("127.0.0.1", 1));
         REQUIRE(opened);
         int no_delay = 0;
         socklen_t length = sizeof no_delay;
         ::getsockopt(opened->get(), IPPROTO_TCP, TCP_NODELAY, &no_delay, &length);
         CHECK(no_delay != 0);
-        std::array<char, 16> name{};
-        length = name.size();
-        ::getsockopt(opened->get(), IPPROTO_TCP, TCP_CONGESTION, name.data(), &length);
-        const std::string_view control(name.data());
-        CHECK((control == "cubic" || control == "reno"));
+    }
+
+    TEST_CASE("congestion control is cubic or reno on one machine, else the system's") {
+        const Result<UniqueFd> listener = listen_tcp("127.0.0.1", 0);
+        REQUIRE(listener);
+        const SocketAddress at = local_address(listener->get());
+        const Result<UniqueFd> socket = open_tcp(at);
+        REQUIRE(socket);
+        const std::string before = congestion_control_of(socket->get());
+        prepare_congestion_control(socket->get());  // it is not connected
+        CHECK(congestion_control_of(socket->get()) == before);
+        ::connect(socket->get(), at.get(), at.length);
+        prepare_congestion_control(socket->get());
+        const std::string after = congestion_control_of(socket->get());
+        CHECK((after == "cubic" || after == "reno"));
+    }
+
+    TEST_CASE("which connections stay on one machine") {
+        const auto stays = [](const char* a, const char* b) {
+            return is_one_machine(*numeric_address(a, 1), *numeric_address(b, 2));
+        };
+        CHECK(stays("127.0.0.1", "127.0.2.1"));
+        CHECK(stays("10.0.0.1", "10.0.0.1"));
+        CHECK(stays("::1", "::1"));
+        CHECK(stays("10.0.0.1", "::ffff:10.0.0.1"));
+        CHECK_FALSE(stays("10.0.0.1", "10.0.0.2"));
+        CHECK_FALSE(stays("127.0.0.1", "10.0.0.1"));
+        CHECK_FALSE(stays("fe80::1", "fe80::2"));
+        CHECK_FALSE(stays("::1", "127.0.0.1"));
     }
 }
