@@ -172,9 +172,12 @@ TEST_CASE("of many pops that wait, one message wakes one") {
     for (auto& each : waiting) {
         answers.push_back(popped_of(each.get()).summary());
     }
-    CHECK(std::count(answers.begin(), answers.end(), "210") == 3);
-    CHECK(std::count(answers.begin(), answers.end(), "0 m0") == 1);
-    CHECK(std::count(answers.begin(), answers.end(), "0 m1 m2") == 1);
+    std::sort(answers.begin(), answers.end());
+    using Answers = std::vector<std::string>;
+    // The second of a batch may be indexed when the first has been taken.
+    const bool is_together = answers == Answers{"0 m0", "0 m1 m2", "210", "210", "210"};
+    const bool is_apart = answers == Answers{"0 m0", "0 m1", "0 m2", "210", "210"};
+    CHECK_MESSAGE((is_together || is_apart), "m2 with ", answers[1], ", of ", answers.size());
 }
 
 TEST_CASE("a pop that waits goes with its connection") {

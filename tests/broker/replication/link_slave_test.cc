@@ -83,7 +83,10 @@ TEST_SUITE("replication link") {
         frame.set_confirmed(static_cast<std::int64_t>(log.size()));
         frame.set_sum(sum_of(frame, xxh3(as_bytes(log))));
         send_frame(link, frame, log);
-        const wire::ReplicaAck ack = hear_ack(link, 0);
+        wire::ReplicaAck ack = hear_ack(link, 0);
+        while (ack.sentat() == 0) {  // a heartbeat said it first
+            ack = hear_ack(link, 0);
+        }
         CHECK(ack.end() == static_cast<std::int64_t>(log.size()));
         CHECK(ack.received() == ack.end());
         CHECK(ack.sentat() == 4'711);
