@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/harness/daemon_process.h"
 
+#include "tests/harness/free_port.h"
+
 #include <utility>
 
 namespace gantry::harness {
@@ -46,6 +48,12 @@ DaemonProcess::DaemonProcess(std::filesystem::path executable,
       settings_(std::move(settings)) {}
 
 Status DaemonProcess::start() {
+    for (const char* const key : {"listen.port", "http.port"}) {
+        if (settings_[key] == "0") {  // it keeps its ports, also while it is down
+            GANTRY_ASSIGN_OR_RETURN(const std::uint16_t port, free_port());
+            settings_[key] = std::to_string(port);
+        }
+    }
     std::vector<std::string> arguments;
     for (const auto& [key, value] : settings_) {
         arguments.push_back("--set");
@@ -53,8 +61,6 @@ Status DaemonProcess::start() {
     }
     GANTRY_ASSIGN_OR_RETURN(process_, Process::start(executable_, arguments, directory_, name_));
     GANTRY_ASSIGN_OR_RETURN(ports_, process_->wait_ready());
-    settings_["listen.port"] = std::to_string(ports_.port);
-    settings_["http.port"] = std::to_string(ports_.http);
     return ok();
 }
 

@@ -13,10 +13,6 @@
 
 namespace gantry::harness {
 
-/// A port that nobody has at the moment, below those that the system gives to connections: nobody
-/// gets it by chance while its daemon is down.
-Result<std::uint16_t> free_port();
-
 /// etcd in processes on the loopback, as Debian's etcd-server installs it. Killed, and its files
 /// removed, with this object.
 ///

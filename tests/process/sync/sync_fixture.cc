@@ -5,6 +5,7 @@
 #include "client/consumer.h"
 #include "common/random.h"
 #include "protocol/wire/nameserver.pb.h"
+#include "tests/harness/free_port.h"
 #include "tests/harness/wait.h"
 
 #include <doctest/doctest.h>
@@ -62,6 +63,9 @@ void SyncProcess::set_routes(const std::string& routes) {
 }
 
 void SyncProcess::start() {
+    if (http_port_ == 0) {
+        http_port_ = free_port().value();
+    }
     auto started = Process::start(GANTRY_SYNC_EXECUTABLE,
                                   {"--set",
                                    "routes.file=" + file_.string(),
@@ -75,7 +79,6 @@ void SyncProcess::start() {
     process_ = std::move(started).value();
     const Result<ReadyPorts> ports = process_->wait_ready();
     REQUIRE_MESSAGE(ports, (ports ? "" : to_string(ports.error())));
-    http_port_ = ports->http;
 }
 
 void SyncProcess::kill() {
