@@ -326,7 +326,7 @@ std::size_t QueueCopier::take_messages(Stream& stream, client::CopiedFrame& fram
         if (!frame.messages.empty() && is_full) {
             break;
         }
-        flight.repeats += may_be_there(stream, message.queue_offset(), bytes) ? 1 : 0;
+        counts_.repeats += may_be_there(stream, message.queue_offset(), bytes) ? 1 : 0;
         frame.messages.push_back(copy_of(message, rule_.from, source_, rule_.target_topic));
         if (!rule_.is_numbered) {
             frame.messages.back().message.properties.emplace_back(mark::kRoute, rule_.route);
@@ -365,7 +365,6 @@ void QueueCopier::stored(std::int32_t target, std::int64_t first) {
             flight.is_stored = true;
             counts_.messages += flight.count;
             counts_.bytes += static_cast<std::uint64_t>(flight.bytes);
-            counts_.repeats += flight.repeats;
             flying_bytes_ -= flight.bytes;
             break;
         }

@@ -152,7 +152,6 @@ private:
         std::int64_t first_message = 0;
         std::int64_t bytes = 0;
         std::size_t count = 0;
-        std::size_t repeats = 0;  ///< of them that the target may have had
         WallMs store_ms = 0;
         bool is_stored = false;
     };
