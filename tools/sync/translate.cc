@@ -128,8 +128,8 @@ public:
         for (const auto& [queue, offset] : committed) {
             GANTRY_TRY(add_others(route_.target_of(queue.topic), found));
         }
-        if (back_) {
-            for (auto& [queue, offset] : found) {
+        for (auto& [queue, offset] : found) {
+            if (has_way_back(queue.topic)) {
                 GANTRY_ASSIGN_OR_RETURN(const std::int64_t most, limit_of(queue, committed));
                 offset = std::min(offset, most);
             }
@@ -165,6 +165,8 @@ private:
           source_(std::move(source)),
           target_(std::move(target)),
           producer_(std::move(producer)) {}
+
+    bool has_way_back(const std::string& topic) const { return back_ && back_->takes(topic); }
 
     Result<Offsets> ask_all(client::AdminClient& admin, const std::string& group) const {
         GANTRY_ASSIGN_OR_RETURN(const client::GroupStatus status, admin.describe_group(group));
@@ -258,8 +260,9 @@ private:
         for (const QueueId& target : targets) {
             if (found.count(target) == 0) {
                 GANTRY_ASSIGN_OR_RETURN(found[target],
-                                        back_ ? target_.consumer().max_offset(target)
-                                              : target_.consumer().min_offset(target));
+                                        has_way_back(topic)
+                                            ? target_.consumer().max_offset(target)
+                                            : target_.consumer().min_offset(target));
             }
         }
         return ok();
