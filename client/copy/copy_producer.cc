@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/copy/copy_producer.h"
 
+#include "client/copy/rocketmq_copy.h"
 #include "client/core/awaited.h"
 #include "client/core/heartbeats.h"
 #include "client/core/loop_slot.h"
@@ -20,6 +21,15 @@ namespace gantry::client {
 namespace {
 
 constexpr std::uint32_t kSpanBytesMax = 16;  // of the property
+
+/// A frame on its way to a RocketMQ broker.
+struct RocketMqFlight {
+    std::string address;
+    std::vector<RocketMqSend> requests;
+    std::size_t next = 0;
+    SendReceipt receipt;
+    CopyProducer::Done done;
+};
 
 }  // namespace
 
@@ -43,6 +53,10 @@ struct CopyProducer::State {
     /// The frame's records as the broker stores them.
     Result<std::string> encode(const CopiedFrame& frame, bool store_v6) const;
 
+    /// Sends the flight's next request, and so on until one fails or all are stored.
+    static void step_in_loop(const std::shared_ptr<State>& state,
+                             const std::shared_ptr<RocketMqFlight>& flight);
+
     std::shared_ptr<Client> client;
     Runtime& runtime;
     LoopSlot& slot;
@@ -59,7 +73,7 @@ Result<std::string> CopyProducer::State::encode(const CopiedFrame& frame, bool s
     origin.store_v6 = store_v6;
     std::string records;
     for (const CopiedMessage& copied : frame.messages) {
-        GANTRY_TRY(check_message(copied.message, limits));
+        GANTRY_TRY(check_sizes(copied.message, limits));
         origin.born_ms = copied.born_ms;
         origin.born_host = here;
         if (!copied.born_host.empty()) {
@@ -76,6 +90,29 @@ Result<std::string> CopyProducer::State::encode(const CopiedFrame& frame, bool s
         writer.append_first(records, message, flags, {frame.stream, frame.epoch, frame.first});
     }
     return records;
+}
+
+void CopyProducer::State::step_in_loop(const std::shared_ptr<State>& state,
+                                       const std::shared_ptr<RocketMqFlight>& flight) {
+    RocketMqSend& send = flight->requests[flight->next];
+    state->slot.channel(flight->address, state->owner)
+        .call({send.code, &send.fields, std::move(send.body), true},
+              state->options.timeout,
+              [state, flight](const Result<net::Received>& result) {
+                  const auto stored = read_rocketmq_stored(result, flight->address);
+                  if (!stored) {
+                      flight->done(stored.error());
+                      return;
+                  }
+                  if (flight->next == 0) {
+                      flight->receipt.queue_offset = stored->queue_offset;
+                  }
+                  if (++flight->next < flight->requests.size()) {
+                      step_in_loop(state, flight);
+                  } else {
+                      flight->done(std::move(flight->receipt));
+                  }
+              });
 }
 
 CopyProducer::CopyProducer(std::shared_ptr<State> state) : state_(std::move(state)) {}
@@ -108,6 +145,9 @@ Status CopyProducer::send_async(const CopiedFrame& frame, Done done) {
     }
     GANTRY_ASSIGN_OR_RETURN(const std::string address,
                             state_->address_of(frame.queue.topic, frame.queue.broker));
+    if (!has_numbers()) {
+        return send_to_rocketmq(frame, address, std::move(done));
+    }
     GANTRY_ASSIGN_OR_RETURN(std::string records, state_->encode(frame, address.front() == '['));
     auto fields = std::make_shared<wire::SendRecordsRequest>();
     fields->set_topic(frame.queue.topic);
@@ -137,8 +177,26 @@ Status CopyProducer::send_async(const CopiedFrame& frame, Done done) {
     return posted ? ok() : Status(Error{Errc::kBusy, "the client's loop takes no more work"});
 }
 
+Status CopyProducer::send_to_rocketmq(const CopiedFrame& frame,
+                                      const std::string& address,
+                                      Done done) {
+    auto flight = std::make_shared<RocketMqFlight>();
+    GANTRY_ASSIGN_OR_RETURN(flight->requests, rocketmq_copy(frame, state_->options));
+    flight->address = address;
+    flight->receipt.queue = frame.queue;
+    flight->done = std::move(done);
+    const bool posted =
+        state_->slot.post([state = state_, flight] { State::step_in_loop(state, flight); });
+    return posted ? ok() : Status(Error{Errc::kBusy, "the client's loop takes no more work"});
+}
+
+bool CopyProducer::has_numbers() const noexcept {
+    return !state_->runtime.is_rocketmq();
+}
+
 Result<std::vector<StreamPosition>> CopyProducer::positions(std::string_view topic,
                                                             const std::string& broker) {
+    GANTRY_TRY(state_->runtime.need_gantry("where a broker is in a copied queue"));
     GANTRY_TRY(queues(topic));
     GANTRY_ASSIGN_OR_RETURN(const std::string address,
                             state_->address_of(std::string(topic), broker));

@@ -24,6 +24,13 @@ struct CopiedMessage {
     std::string born_host;  ///< and from where, "host:port"; empty: from here
 };
 
+/// What a request to a RocketMQ broker cannot say of a copied message, as properties of it: the
+/// broker enters who sent the copy as born host, and gives a batch one born time.
+namespace copied_property {
+inline constexpr std::string_view kBornHost = "GANTRY_BORN_HOST";  ///< "host:port"
+inline constexpr std::string_view kBornMs = "GANTRY_BORN_MS";      ///< where the batch's is another
+}  // namespace copied_property
+
 /// Messages to one queue that are stored together or not at all, and the numbers they stand for:
 /// [first, first + span), of which each is stored at most once in its stream.
 ///
@@ -61,7 +68,13 @@ struct StreamPosition {
 ///                         frame: positions() tells which
 ///   others      as Producer's
 ///
-/// Order     frames to one broker leave in the order of the calls, over one connection.
+/// In RocketMQ's dialect there are no such numbers, see has_numbers(): a frame is stored whatever
+/// the broker has, in batches of at most kBatchMessagesMax, one after the other. After an error any
+/// number of its messages may be stored, from the first one on; kUnknown and kTimeout leave open
+/// how many.
+///
+/// Order     frames to one broker leave in the order of the calls, over one connection. In
+///           RocketMQ's dialect frames that are under way at once may be mixed.
 /// Limits    of a broker: 16 frames of a stream in flight can be told from each other.
 /// Threads   every method: any. `done` runs in a loop thread: do not block in it.
 /// Lifetime  every accepted frame calls `done` exactly once, at the latest when the Client goes.
@@ -77,6 +90,9 @@ public:
 
     using Done = UniqueFunction<void(Result<SendReceipt>)>;
 
+    /// Messages of a frame that a RocketMQ broker stores together: its answer has an id for each.
+    static constexpr std::size_t kBatchMessagesMax = 1'024;
+
     /// kRefused: an option out of its range.
     static Result<std::unique_ptr<CopyProducer>> create(std::shared_ptr<Client> client,
                                                         const Options& options);
@@ -84,12 +100,15 @@ public:
     CopyProducer(const CopyProducer&) = delete;
     CopyProducer& operator=(const CopyProducer&) = delete;
 
+    /// Whether the brokers know the frames' numbers: Gantry's dialect.
+    bool has_numbers() const noexcept;
+
     /// Returns at once. On an error `done` is not called. kRefused: a message that cannot be sent.
     /// kGone: no broker of that name is known; queues() asks the nameservers.
     Status send_async(const CopiedFrame& frame, Done done);
 
     /// How far the broker is in every stream to the topic's queues there. Blocks.
-    /// kUnsupported: a broker without numbered sends.
+    /// kUnsupported: a broker without numbered sends, and RocketMQ's dialect.
     Result<std::vector<StreamPosition>> positions(std::string_view topic,
                                                   const std::string& broker);
 
@@ -99,6 +118,8 @@ public:
 private:
     struct State;
     explicit CopyProducer(std::shared_ptr<State> state);
+    Status send_to_rocketmq(const CopiedFrame& frame, const std::string& address, Done done);
+
     std::shared_ptr<State> state_;
 };
 

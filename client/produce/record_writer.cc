@@ -130,11 +130,21 @@ std::string stored_properties(const Message& message, WallMs born_ms) {
     return properties;
 }
 
-Status check_message(const Message& message, const MessageLimits& limits) {
+Status check_sizes(const Message& message, const MessageLimits& limits) {
     if (message.body.size() > limits.message_bytes_max) {
         return refused("body " + std::to_string(message.body.size()) + " B > message_bytes_max " +
                        std::to_string(limits.message_bytes_max) + " B");
     }
+    const std::size_t properties = property_bytes_of(message);
+    const std::size_t properties_max = wire::kPropertiesBytesMax - limits.own_property_bytes;
+    if (properties > properties_max) {
+        return refused("properties " + std::to_string(properties) + " B > limit " +
+                       std::to_string(properties_max) + " B");
+    }
+    return ok();
+}
+
+Status check_message(const Message& message, const MessageLimits& limits) {
     for (const std::string& key : message.keys) {
         GANTRY_TRY(check_key(key));
     }
@@ -159,13 +169,7 @@ Status check_message(const Message& message, const MessageLimits& limits) {
                        " ms and deliver_at " + std::to_string(message.deliver_at) +
                        ": one of them may be above 0, neither below");
     }
-    const std::size_t properties = property_bytes_of(message);
-    const std::size_t properties_max = wire::kPropertiesBytesMax - limits.own_property_bytes;
-    if (properties > properties_max) {
-        return refused("properties " + std::to_string(properties) + " B > limit " +
-                       std::to_string(properties_max) + " B");
-    }
-    return ok();
+    return check_sizes(message, limits);
 }
 
 std::size_t record_bytes_of(const Message& message, bool born_v6, bool store_v6) noexcept {

@@ -31,6 +31,10 @@ static_assert(kNumberBytesMax ==
 /// time to live, which the brokers do not know.
 Status check_message(const Message& message, const MessageLimits& limits);
 
+/// The sizes alone, of a message that a broker has taken before: its words are what they are.
+/// kRefused.
+Status check_sizes(const Message& message, const MessageLimits& limits);
+
 /// The message's properties as a record has them; `born_ms`: when it was sent.
 std::string stored_properties(const Message& message, WallMs born_ms);
 

@@ -90,9 +90,8 @@ Errc class_of_system_error(std::string_view remark) noexcept {
 
 }  // namespace
 
-bool travels_alone(const Outgoing& outgoing) {
-    const Message& message = outgoing.message;
-    return outgoing.body_flags != 0 || message.is_delayed() ||
+bool travels_alone(const Message& message, std::int32_t body_flags) {
+    return body_flags != 0 || message.is_delayed() ||
            message.topic.starts_with(wire::kRetryPrefix) ||
            std::any_of(message.properties.begin(), message.properties.end(), [](const auto& one) {
                return is_special(one.first);
@@ -109,30 +108,39 @@ bool delays_by_level(const wire::Header& answer) noexcept {
     return answer.language == wire::Language::kJava && answer.version < kVersionWithTimers;
 }
 
+wire::SendMessageRequest rocketmq_fields(const QueueId& queue,
+                                         const std::string& group,
+                                         WallMs born_ms,
+                                         bool is_batch) {
+    wire::SendMessageRequest fields;
+    fields.set_producergroup(group);
+    fields.set_topic(queue.topic);
+    fields.set_defaulttopic(std::string(kTemplateTopic));
+    fields.set_defaulttopicqueuenums(kTemplateQueues);
+    fields.set_queueid(queue.queue);
+    fields.set_borntimestamp(born_ms);
+    fields.set_reconsumetimes(0);
+    fields.set_unitmode(false);
+    fields.set_batch(is_batch);
+    fields.set_sysflag(0);
+    fields.set_flag(0);
+    fields.set_properties("");
+    return fields;
+}
+
 RocketMqSend rocketmq_send(const Frame& frame, const std::string& group, bool by_level) {
     const Outgoing& first = frame.sends.front();
     const bool is_batch = frame.sends.size() > 1;
     RocketMqSend send;
-    wire::SendMessageRequest& fields = send.fields;
-    fields.set_producergroup(group);
-    fields.set_topic(first.message.topic);
-    fields.set_defaulttopic(std::string(kTemplateTopic));
-    fields.set_defaulttopicqueuenums(kTemplateQueues);
-    fields.set_queueid(frame.lane->queue);
-    fields.set_borntimestamp(frame.born_ms);
-    fields.set_reconsumetimes(0);
-    fields.set_unitmode(false);
-    fields.set_batch(is_batch);
+    send.fields = rocketmq_fields(
+        {first.message.topic, {}, frame.lane->queue}, group, frame.born_ms, is_batch);
     if (is_batch) {
         send.code = wire::RequestCode::kSendBatchMessage;
-        fields.set_sysflag(0);
-        fields.set_flag(0);
-        fields.set_properties("");
         send.body = batch_body(frame);
     } else {
-        fields.set_sysflag(first.body_flags);
-        fields.set_flag(first.message.flag);
-        fields.set_properties(properties_of(first.message, frame.born_ms, by_level));
+        send.fields.set_sysflag(first.body_flags);
+        send.fields.set_flag(first.message.flag);
+        send.fields.set_properties(properties_of(first.message, frame.born_ms, by_level));
         send.body = first.message.body;
     }
     return send;

@@ -22,9 +22,9 @@ struct RocketMqSend {
     std::string body;
 };
 
-/// Whether a batch cannot hold the message: it is compressed, delayed, half of a transaction, or
-/// for a retry topic.
-bool travels_alone(const Outgoing& outgoing);
+/// Whether a batch cannot hold the message: it is compressed (`body_flags` of sysFlag), delayed,
+/// half of a transaction, or for a retry topic.
+bool travels_alone(const Message& message, std::int32_t body_flags);
 
 /// The delay level, 1 to 18 of RocketMQ's defaults, that is exactly the message's deliver_after;
 /// 0: none is.
@@ -32,6 +32,12 @@ std::int32_t delay_level_of(const Message& message) noexcept;
 
 /// Whether a broker that answers so knows delays by level only: RocketMQ before 5.0.
 bool delays_by_level(const wire::Header& answer) noexcept;
+
+/// The fields of a request to `queue`, but for what a single message has.
+wire::SendMessageRequest rocketmq_fields(const QueueId& queue,
+                                         const std::string& group,
+                                         WallMs born_ms,
+                                         bool is_batch);
 
 /// The frame's request. `by_level`: its one message is delayed, and its delay is told as a level.
 RocketMqSend rocketmq_send(const Frame& frame, const std::string& group, bool by_level);

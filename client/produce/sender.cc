@@ -271,7 +271,7 @@ void Sender::place_in_loop(TopicSender& topic, Parked& parked) {
 void Sender::add_in_loop(Lane& lane, Outgoing& outgoing) {
     Frame* frame = lane.gathering(outgoing.kind);
     const bool is_delayed = outgoing.message.is_delayed();
-    const bool is_alone = is_rocketmq_ && travels_alone(outgoing);
+    const bool is_alone = is_rocketmq_ && travels_alone(outgoing.message, outgoing.body_flags);
     const bool fits = frame != nullptr && options_.batch_bytes_max > 0 && !is_alone &&
                       frame->is_delayed == is_delayed &&
                       frame->bytes + outgoing.record_bytes <= options_.batch_bytes_max &&

@@ -42,7 +42,7 @@ TEST_SUITE("sync/config") {
                                     "timeout_ms = 2000\n"),
                          "f.toml");
         REQUIRE_MESSAGE(config, (config ? "" : config.error().detail));
-        CHECK(config->clusters.at("b").size() == 2);
+        CHECK(config->clusters.at("b").nameservers.size() == 2);
         REQUIRE(config->routes.size() == 1);
         const RouteConfig& route = config->routes.front();
         CHECK(route.target_of("t1") == "from-a-t1");
@@ -54,6 +54,31 @@ TEST_SUITE("sync/config") {
         CHECK(route.compression.method == client::Compression::Method::kZstd);
         CHECK(route.frame_bytes == 512 << 10);
         CHECK(route.local_only);
+    }
+
+    TEST_CASE("what a cluster speaks") {
+        using client::Dialect;
+        const auto dialect_of = [](const std::string& more) {
+            const Result<SyncConfig> config =
+                parse_config("[clusters.a]\nnameservers = [\"127.0.0.1:1\"]\n" + more, "f.toml");
+            REQUIRE_MESSAGE(config, (config ? "" : config.error().detail));
+            return config->clusters.at("a").dialect;
+        };
+        CHECK(dialect_of("") == Dialect::kGantry);
+        CHECK(dialect_of("dialect = \"gantry\"\n") == Dialect::kGantry);
+        CHECK(dialect_of("dialect = \"rocketmq\"\n") == Dialect::kRocketMq);
+        CHECK(dialect_of("dialect = \"detect\"\n") == Dialect::kDetect);
+        CHECK(has(error_of("[clusters.a]\nnameservers = [\"x:1\"]\ndialect = \"kafka\"\n"),
+                  "f.toml:3: dialect: \"kafka\": allowed is gantry, rocketmq, detect"));
+        CHECK(has(error_of("[clusters.a]\nnameservers = [\"x:1\"]\ndialect = 5\n"),
+                  "f.toml:3: dialect: expected a string"));
+        const std::string route =
+            "[[routes]]\nname = \"r\"\nfrom = \"a\"\nto = \"b\"\n"
+            "topics = [\"t\"]\n";
+        const std::string b = "[clusters.b]\nnameservers = [\"x:2\"]\n";
+        const std::string a = "[clusters.a]\nnameservers = [\"x:1\"]\n";
+        CHECK(parse_config(a + b + route, "f")->routes[0].text !=
+              parse_config(a + "dialect = \"detect\"\n" + b + route, "f")->routes[0].text);
     }
 
     TEST_CASE("both directions are two routes") {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace gantry::sync {
 namespace {
@@ -50,6 +51,74 @@ TEST_SUITE("sync/marks") {
         CHECK(property_of(message, "GANTRY_FROM") == "T/b/1/42");
     }
 
+    TEST_CASE("what a cluster between could not keep comes back") {
+        const client::CopiedMessage copied =
+            copy_of(message_at(42,
+                               "x",
+                               {{"GANTRY_BORN_HOST", "10.9.9.9:77"},
+                                {"GANTRY_BORN_MS", "5000"},
+                                {"GANTRY_ROUTE", "r"}}),
+                    "rocket",
+                    kQueue,
+                    "T");
+        CHECK(copied.born_host == "10.9.9.9:77");
+        CHECK(copied.born_ms == 5'000);
+        for (const char* gone : {"GANTRY_BORN_HOST", "GANTRY_BORN_MS", "GANTRY_ROUTE"}) {
+            CHECK_MESSAGE(property_of(copied.message, gone).empty(), gone);
+        }
+        const client::CopiedMessage strange =
+            copy_of(message_at(42, "x", {{"GANTRY_BORN_HOST", "home"}, {"GANTRY_BORN_MS", "5x"}}),
+                    "rocket",
+                    kQueue,
+                    "T");
+        CHECK(strange.born_host == "10.1.2.3:4567");
+        CHECK(strange.born_ms == 1'042);
+        CHECK(property_of(strange.message, "GANTRY_BORN_HOST") == "home");
+        CHECK(property_of(strange.message, "GANTRY_BORN_MS") == "5x");
+    }
+
+    TEST_CASE("what a broker has acted on, or has entered, stays behind") {
+        const client::CopiedMessage copied =
+            copy_of(message_at(1,
+                               "x",
+                               {{"DELAY", "3"},
+                                {"REAL_TOPIC", "T"},
+                                {"REAL_QID", "1"},
+                                {"TIMER_DELAY_MS", "2500"},
+                                {"TIMER_DELIVER_MS", "1795341600000"},
+                                {"TIMER_DELAY_SEC", "2"},
+                                {"TIMER_OUT_MS", "1795341600000"},
+                                {"TIMER_ENQUEUE_MS", "1"},
+                                {"TIMER_DEQUEUE_MS", "2"},
+                                {"TIMER_ROLL_TIMES", "1"},
+                                {"TRAN_MSG", "true"},
+                                {"PGROUP", "g"},
+                                {"TRANSACTION_CHECK_TIMES", "1"},
+                                {"__transactionId__", "A"},
+                                {"WAIT", "false"},
+                                {"CLUSTER", "DefaultCluster"},
+                                {"MSG_REGION", "DefaultRegion"},
+                                {"TRACE_ON", "true"},
+                                {"INNER_MULTI_DISPATCH", "%LMQ%a"},
+                                {"UNIQ_KEY", "U"},
+                                {"RETRY_TOPIC", "kept"},
+                                {"__SHARDINGKEY", "kept"}}),
+                    "rocket",
+                    kQueue,
+                    "T");
+        std::vector<std::string> names;
+        for (const auto& [name, value] : copied.message.properties) {
+            names.push_back(name);
+        }
+        std::sort(names.begin(), names.end());
+        CHECK(names == std::vector<std::string>{"GANTRY_FROM",
+                                                "GANTRY_HOPS",
+                                                "GANTRY_ORIGIN",
+                                                "RETRY_TOPIC",
+                                                "UNIQ_KEY",
+                                                "__SHARDINGKEY"});
+    }
+
     TEST_CASE("hops grow, the origin stays, and nothing goes where it has been") {
         const client::MessageView message = message_at(
             1, "x", {{"GANTRY_ORIGIN", "a"}, {"GANTRY_HOPS", "a,bb"}, {"GANTRY_FROM", "T/x/0/9"}});
@@ -63,6 +132,9 @@ TEST_SUITE("sync/marks") {
         CHECK(may_go(message, "c", "d", false));
         CHECK_FALSE(may_go(message, "c", "d", true));
         CHECK(may_go(message_at(1, "x"), "c", "d", true));
+        CHECK(came_from(message, "bb"));
+        CHECK_FALSE(came_from(message, "a"));
+        CHECK_FALSE(came_from(message_at(1, "x"), "a"));
     }
 
     TEST_CASE("where a copy was read can be read again") {

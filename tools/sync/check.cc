@@ -5,6 +5,7 @@
 #include "client/client.h"
 #include "client/consumer.h"
 #include "client/copy/copy_producer.h"
+#include "sync/cluster.h"
 #include "sync/copy/marks.h"
 #include "sync/topics.h"
 
@@ -23,26 +24,25 @@ Status check_filter(const SyncConfig& config, const RouteConfig& route, const st
     if (route.filter.kind() != MessageSelector::Kind::kSql) {
         return ok();
     }
-    client::Client::Options options;
-    options.nameservers = config.clusters.at(route.from);
-    GANTRY_ASSIGN_OR_RETURN(auto client, client::Client::start(options));
+    GANTRY_ASSIGN_OR_RETURN(auto client, connect(config.clusters.at(route.from)));
     GANTRY_ASSIGN_OR_RETURN(const auto consumer, client::PullConsumer::create(client, {}));
     GANTRY_ASSIGN_OR_RETURN(auto queues, consumer->queues(topic));
     return consumer->assign(std::move(queues), route.filter);
 }
 
-/// The streams that the target's brokers know to the topic; an error when one of them does not take
-/// numbered copies.
+/// The streams that the target's brokers know to the topic; none where they know no numbers. An
+/// error when one of them should, and does not.
 Result<std::set<std::uint64_t>> streams_to(const SyncConfig& config,
                                            const RouteConfig& route,
                                            const std::string& topic) {
-    client::Client::Options options;
-    options.nameservers = config.clusters.at(route.to);
-    GANTRY_ASSIGN_OR_RETURN(auto client, client::Client::start(options));
+    GANTRY_ASSIGN_OR_RETURN(auto client, connect(config.clusters.at(route.to)));
     GANTRY_ASSIGN_OR_RETURN(const auto producer, client::CopyProducer::create(client, {}));
     GANTRY_ASSIGN_OR_RETURN(const auto queues, producer->queues(topic));
     std::set<std::string> asked;
     std::set<std::uint64_t> streams;
+    if (!producer->has_numbers()) {
+        return streams;
+    }
     for (const client::QueueId& queue : queues) {
         if (asked.insert(queue.broker).second) {
             const auto known = producer->positions(topic, queue.broker);
@@ -72,6 +72,26 @@ Status check_span(const RouteConfig& route, const client::QueueStatus& queue) {
                      ": the first frame of a copy stands for at most " + std::to_string(kMost)};
 }
 
+/// What a route with a RocketMQ cluster does not have of what others have; empty: it has all.
+std::string limits_of(const RouteConfig& route, const Ends& ends) {
+    std::string text;
+    const std::string begin = "note: route " + route.name + ": ";
+    for (const auto& [is_rocketmq, cluster] : {std::pair{ends.source_is_rocketmq, route.from},
+                                               std::pair{ends.target_is_rocketmq, route.to}}) {
+        if (is_rocketmq) {
+            text += begin + cluster +
+                    " is spoken to as RocketMQ: requests are not signed, attributes of topics stay "
+                    "behind\n";
+        }
+    }
+    if (ends.target_is_rocketmq) {
+        text += begin + route.to +
+                " refuses nothing that it has: after an error or a kill a little is repeated, and "
+                "what it loses itself is not noticed\n";
+    }
+    return text;
+}
+
 /// One route's rows and problems.
 class RouteCheck {
 public:
@@ -93,6 +113,7 @@ public:
                 return problems_;
             }
         }
+        notes_ = limits_of(route_, *ends);
         const auto topics = topics_of(*ends, route_);
         if (!topics) {
             note("cluster " + route_.from, topics.error());
@@ -107,6 +128,9 @@ public:
         }
         return problems_;
     }
+
+    /// After run: what is as it must be, and worth knowing.
+    const std::string& notes() const { return notes_; }
 
 private:
     void note(const std::string& where, const Error& error) {
@@ -151,7 +175,9 @@ private:
             }
             streams = std::move(known).value();
         }
-        check_spans(ends, topic, streams);
+        if (!ends.target_is_rocketmq) {
+            check_spans(ends, topic, streams);
+        }
     }
 
     /// `streams`: those that have begun, for which it does not matter where the queue does.
@@ -174,21 +200,25 @@ private:
     const RouteConfig& route_;
     cli::Table& table_;
     std::vector<std::string> problems_;
+    std::string notes_;
 };
 
 }  // namespace
 
 Checked check_routes(const SyncConfig& config) {
     cli::Table table({"route", "from", "to", "queues", "there", "target"});
+    std::string notes;
     std::string wrong;
     Checked checked;
     for (const RouteConfig& route : config.routes) {
-        for (const std::string& problem : RouteCheck(config, route, table).run()) {
+        RouteCheck check(config, route, table);
+        for (const std::string& problem : check.run()) {
             wrong += problem + '\n';
             ++checked.problems;
         }
+        notes += check.notes();
     }
-    checked.text = table.text() + wrong;
+    checked.text = table.text() + notes + wrong;
     return checked;
 }
 

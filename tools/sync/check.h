@@ -10,7 +10,7 @@ namespace gantry::sync {
 
 /// What a check has found.
 struct Checked {
-    std::string text;  ///< a table of routes and topics, then what is wrong, line by line
+    std::string text;  ///< a table of routes and topics, then notes, then what is wrong
     std::size_t problems = 0;
 };
 

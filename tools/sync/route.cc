@@ -87,7 +87,20 @@ void Route::run() {
     } while (wait(topics_.empty() ? kTickFirst : kTick));
 }
 
+/// A RocketMQ source commits offsets for groups it knows.
+Status Route::make_groups() {
+    if (has_groups_ || !ends_.source_is_rocketmq) {
+        return ok();
+    }
+    for (const std::string& group : Progress::groups_of(config_)) {
+        GANTRY_TRY(make_group(*ends_.source, group));
+    }
+    has_groups_ = true;
+    return ok();
+}
+
 Status Route::find_topics() {
+    GANTRY_TRY(make_groups());
     GANTRY_ASSIGN_OR_RETURN(const auto topics, topics_of(ends_, config_));
     Status all = ok();
     for (const std::string& topic : topics) {

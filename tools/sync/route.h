@@ -28,7 +28,8 @@ namespace gantry::sync {
 /// Lifetime  stop, or the destructor, waits for everything of it.
 class Route {
 public:
-    /// Starts it; clusters that are away are waited for. Errors: of the route's options.
+    /// Starts it; clusters that are away are waited for. Errors: of the route's options, and of a
+    /// dialect that cannot be detected.
     static Result<std::unique_ptr<Route>> start(const SyncConfig& config, const RouteConfig& route);
     ~Route();
     Route(const Route&) = delete;
@@ -45,6 +46,7 @@ private:
 
     void run();
     bool wait(std::chrono::milliseconds limit);
+    Status make_groups();
     Status find_topics();
     Status prepare(const std::string& topic);
     void find_ends();
@@ -55,6 +57,7 @@ private:
     const RouteConfig config_;
     std::vector<std::unique_ptr<RouteWorker>> workers_;
     Ends ends_;                                  // the thread's
+    bool has_groups_ = false;                    // the thread's: the source takes its commits
     SteadyTime mirror_due_{};                    // the thread's
     std::map<std::string, std::string> topics_;  // the thread's
     std::map<client::QueueId, int> behind_;      // the thread's: ticks below what was copied

@@ -28,6 +28,12 @@ std::string state_of(const std::string& path) {
            ' ' + std::to_string(found.st_size) + ' ' + std::to_string(found.st_ino);
 }
 
+/// Whether a route may start later: the nameservers that were to tell a dialect are away.
+bool is_away(const Error& error) {
+    return error.code == Errc::kGone || error.code == Errc::kTimeout ||
+           error.code == Errc::kUnknown;
+}
+
 }  // namespace
 
 void SyncSettings::describe(SettingTable& table) {
@@ -55,7 +61,11 @@ Result<std::unique_ptr<SyncDaemon>> SyncDaemon::start(const SyncSettings& settin
     });
     daemon->file_state_ = state_of(settings.routes_file);
     GANTRY_ASSIGN_OR_RETURN(const SyncConfig config, load_config(settings.routes_file));
-    GANTRY_TRY(daemon->apply(config));
+    const Status applied = daemon->apply(config);
+    if (!applied && !is_away(applied.error())) {
+        return applied.error();
+    }
+    daemon->took(applied);
     daemon->http_->start();
     daemon->thread_ = std::thread([raw] { raw->watch(); });
     return daemon;
@@ -116,14 +126,22 @@ void SyncDaemon::reload() {
     }
     file_state_ = state;
     const Result<SyncConfig> config = load_config(settings_.routes_file);
-    const Status applied = config ? apply(*config) : Status(config.error());
+    took(config ? apply(*config) : Status(config.error()));
+}
+
+/// What came of a file; one with a cluster that is away is looked at again.
+void SyncDaemon::took(const Status& applied) {
+    if (!applied && is_away(applied.error())) {
+        file_state_.clear();
+    }
+    std::string before = applied ? "" : applied.error().detail;
     {
         const MutexLock lock(mutex_);
-        file_problem_ = applied ? "" : applied.error().detail;
+        before.swap(file_problem_);
     }
     if (applied) {
         kLog.info("routes_loaded", {{"file", settings_.routes_file}});
-    } else {
+    } else if (before != applied.error().detail) {
         kLog.error("routes_refused", {{"file", settings_.routes_file}, {"error", applied.error()}});
     }
 }

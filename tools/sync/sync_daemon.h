@@ -39,7 +39,8 @@ struct SyncSettings {
 /// Threads   `sync-watch`, those of the routes, and that of HTTP.
 class SyncDaemon final : public net::Daemon {
 public:
-    /// kRefused, kNotFound: the routes' file. Errors of the HTTP port.
+    /// kRefused, kNotFound: the routes' file. Errors of the HTTP port. Clusters that are away are
+    /// waited for.
     static Result<std::unique_ptr<SyncDaemon>> start(const SyncSettings& settings);
     ~SyncDaemon() override;
 
@@ -59,6 +60,7 @@ private:
     void watch();
     void reload();
     Status apply(const SyncConfig& config);
+    void took(const Status& applied);
     std::string not_ready() const;
 
     const SyncSettings settings_;

@@ -2,7 +2,9 @@
 #include "sync/topics.h"
 
 #include "client/client.h"
+#include "client/group_status.h"
 #include "common/log.h"
+#include "sync/cluster.h"
 
 #include <algorithm>
 #include <utility>
@@ -12,11 +14,17 @@ namespace {
 
 constexpr Logger kLog("sync");
 
-Result<std::unique_ptr<client::AdminClient>> admin_of(const std::vector<std::string>& nameservers) {
-    client::Client::Options options;
-    options.nameservers = nameservers;
-    GANTRY_ASSIGN_OR_RETURN(auto client, client::Client::start(options));
-    return client::AdminClient::create(std::move(client), {});
+/// RocketMQ's stores of several messages in one record, which nobody else reads.
+Status check_kind(const std::vector<client::TopicOnBroker>& topic) {
+    for (const client::TopicOnBroker& on : topic) {
+        const auto kind = on.spec.attributes.find("queue.type");
+        if (kind != on.spec.attributes.end() && kind->second == "BatchCQ") {
+            return Error{Errc::kUnsupported,
+                         "topic " + on.spec.topic +
+                             " has queue.type BatchCQ: its records hold several messages each"};
+        }
+    }
+    return ok();
 }
 
 /// Over all brokers.
@@ -32,8 +40,12 @@ std::int32_t queues_of(const std::vector<client::TopicOnBroker>& topic, bool wri
 
 Result<Ends> Ends::connect(const SyncConfig& config, const RouteConfig& route) {
     Ends ends;
-    GANTRY_ASSIGN_OR_RETURN(ends.source, admin_of(config.clusters.at(route.from)));
-    GANTRY_ASSIGN_OR_RETURN(ends.target, admin_of(config.clusters.at(route.to)));
+    GANTRY_ASSIGN_OR_RETURN(const auto source, sync::connect(config.clusters.at(route.from)));
+    GANTRY_ASSIGN_OR_RETURN(const auto target, sync::connect(config.clusters.at(route.to)));
+    ends.source_is_rocketmq = is_rocketmq(*source);
+    ends.target_is_rocketmq = is_rocketmq(*target);
+    GANTRY_ASSIGN_OR_RETURN(ends.source, client::AdminClient::create(source, {}));
+    GANTRY_ASSIGN_OR_RETURN(ends.target, client::AdminClient::create(target, {}));
     return ends;
 }
 
@@ -48,6 +60,9 @@ Result<RouteTopic> look_up(Ends& ends, const RouteConfig& route, const std::stri
     found.source = topic;
     found.target = route.target_of(topic);
     GANTRY_ASSIGN_OR_RETURN(const auto at_source, ends.source->describe_topic(topic));
+    if (ends.source_is_rocketmq) {
+        GANTRY_TRY(check_kind(at_source));
+    }
     found.source_queues = queues_of(at_source, false);
     const auto at_target = ends.target->describe_topic(found.target);
     if (at_target) {
@@ -70,6 +85,9 @@ Status create_target(Ends& ends, const RouteTopic& topic) {
     }
     client::TopicSpec spec = at_source.front().spec;
     spec.topic = topic.target;
+    if (ends.source_is_rocketmq || ends.target_is_rocketmq) {
+        spec.attributes.clear();  // each has its own
+    }
     spec.write_queues = (topic.source_queues + masters - 1) / masters;
     spec.read_queues = spec.write_queues;
     const Status created = ends.target->create_topic(spec);
@@ -78,6 +96,18 @@ Status create_target(Ends& ends, const RouteTopic& topic) {
     }
     kLog.info("topic_created",
               {{"topic", topic.target}, {"brokers", masters}, {"queues", spec.write_queues}});
+    return ok();
+}
+
+Status make_group(client::AdminClient& cluster, const std::string& group) {
+    const Result<client::GroupSettings> found = cluster.group_settings(group);
+    if (found || found.error().code != Errc::kNotFound) {
+        return found ? ok() : Status(found.error());
+    }
+    client::GroupSettings settings;
+    settings.group = group;
+    GANTRY_TRY(cluster.set_group(settings));
+    kLog.info("group_created", {{"group", group}});
     return ok();
 }
 

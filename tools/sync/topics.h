@@ -16,8 +16,10 @@ namespace gantry::sync {
 struct Ends {
     std::unique_ptr<client::AdminClient> source;
     std::unique_ptr<client::AdminClient> target;
+    bool source_is_rocketmq = false;  ///< or is spoken to as if it were
+    bool target_is_rocketmq = false;
 
-    /// Connects to both clusters of the route. kRefused: a malformed address.
+    /// Connects to both clusters of the route. Errors of connect().
     static Result<Ends> connect(const SyncConfig& config, const RouteConfig& route);
 };
 
@@ -33,8 +35,11 @@ struct RouteTopic {
 Result<std::vector<std::string>> topics_of(Ends& ends, const RouteConfig& route);
 /// Looks a topic up in both clusters. kNotFound: the source has none. Blocks.
 Result<RouteTopic> look_up(Ends& ends, const RouteConfig& route, const std::string& topic);
-/// Makes the topic at the target, with the source's attributes and at least as many queues.
-/// Blocks.
+/// Makes the topic at the target, with the source's attributes, unless one side is RocketMQ's, and
+/// at least as many queues. Blocks.
 Status create_target(Ends& ends, const RouteTopic& topic);
+/// Makes a group in a RocketMQ cluster that does not have it: its brokers commit for no other.
+/// Blocks.
+Status make_group(client::AdminClient& cluster, const std::string& group);
 
 }  // namespace gantry::sync

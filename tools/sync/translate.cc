@@ -6,8 +6,10 @@
 #include "client/client.h"
 #include "client/consumer.h"
 #include "client/copy/copy_producer.h"
+#include "sync/cluster.h"
 #include "sync/copy/marks.h"
 #include "sync/copy/progress.h"
+#include "sync/topics.h"
 
 #include <algorithm>
 #include <chrono>
@@ -31,11 +33,9 @@ constexpr std::uint32_t kReadAtOnce = 256;
 /// Messages of one cluster's queues, from any offset on.
 class QueueReader {
 public:
-    static Result<QueueReader> open(const std::vector<std::string>& nameservers) {
+    static Result<QueueReader> open(const ClusterConfig& cluster) {
         QueueReader reader;
-        client::Client::Options options;
-        options.nameservers = nameservers;
-        GANTRY_ASSIGN_OR_RETURN(reader.client_, client::Client::start(options));
+        GANTRY_ASSIGN_OR_RETURN(reader.client_, connect(cluster));
         client::PullConsumer::Options reading;
         reading.start_from.kind = client::StartFrom::Kind::kFirst;
         reading.pull_messages_max = kReadAtOnce;
@@ -86,12 +86,6 @@ private:
     std::unique_ptr<client::PullConsumer> consumer_;
 };
 
-/// Whether the last cluster of a message's hops is `cluster`.
-bool came_from(const client::MessageView& message, std::string_view cluster) {
-    const std::string_view hops = message.property(mark::kHops);
-    return hops.substr(hops.rfind(',') + 1) == cluster;
-}
-
 /// Finds a group's place at the target of one route.
 class Translation {
 public:
@@ -115,13 +109,9 @@ public:
     Result<Offsets> committed(const std::string& group) {
         GANTRY_ASSIGN_OR_RETURN(const auto admin,
                                 client::AdminClient::create(source_.client(), {}));
-        GANTRY_ASSIGN_OR_RETURN(const client::GroupStatus status, admin->describe_group(group));
-        Offsets offsets;
-        for (const client::GroupQueueProgress& progress : status.queues) {
-            if (route_.takes(progress.queue.topic) && progress.consumer_offset >= 0) {
-                offsets[progress.queue] = progress.consumer_offset;
-            }
-        }
+        GANTRY_ASSIGN_OR_RETURN(
+            const Offsets offsets,
+            is_rocketmq(*source_.client()) ? ask_each(*admin, group) : ask_all(*admin, group));
         if (offsets.empty()) {
             return Error{Errc::kNotFound,
                          "group " + group + " has committed nothing in the route's topics"};
@@ -138,8 +128,8 @@ public:
         for (const auto& [queue, offset] : committed) {
             GANTRY_TRY(add_others(route_.target_of(queue.topic), found));
         }
-        if (back_) {
-            for (auto& [queue, offset] : found) {
+        for (auto& [queue, offset] : found) {
+            if (has_way_back(queue.topic)) {
                 GANTRY_ASSIGN_OR_RETURN(const std::int64_t most, limit_of(queue, committed));
                 offset = std::min(offset, most);
             }
@@ -152,6 +142,11 @@ public:
         options.group = group;
         GANTRY_ASSIGN_OR_RETURN(const auto consumer,
                                 client::PullConsumer::create(target_.client(), options));
+        if (is_rocketmq(*target_.client())) {
+            GANTRY_ASSIGN_OR_RETURN(const auto admin,
+                                    client::AdminClient::create(target_.client(), {}));
+            GANTRY_TRY(make_group(*admin, group));
+        }
         for (const auto& [queue, offset] : offsets) {
             GANTRY_ASSIGN_OR_RETURN(const auto before, consumer->committed(queue));
             if (!before || *before < offset) {
@@ -171,28 +166,92 @@ private:
           target_(std::move(target)),
           producer_(std::move(producer)) {}
 
+    bool has_way_back(const std::string& topic) const { return back_ && back_->takes(topic); }
+
+    Result<Offsets> ask_all(client::AdminClient& admin, const std::string& group) const {
+        GANTRY_ASSIGN_OR_RETURN(const client::GroupStatus status, admin.describe_group(group));
+        Offsets offsets;
+        for (const client::GroupQueueProgress& progress : status.queues) {
+            if (route_.takes(progress.queue.topic) && progress.consumer_offset >= 0) {
+                offsets[progress.queue] = progress.consumer_offset;
+            }
+        }
+        return offsets;
+    }
+
+    /// RocketMQ tells a group's offset in a queue.
+    Result<Offsets> ask_each(client::AdminClient& admin, const std::string& group) {
+        client::PullConsumer::Options options;
+        options.group = group;
+        GANTRY_ASSIGN_OR_RETURN(const auto consumer,
+                                client::PullConsumer::create(source_.client(), options));
+        GANTRY_ASSIGN_OR_RETURN(const std::vector<std::string> topics, admin.list_topics());
+        Offsets offsets;
+        for (const std::string& topic : topics) {
+            if (!route_.takes(topic)) {
+                continue;
+            }
+            GANTRY_ASSIGN_OR_RETURN(const std::vector<QueueId> queues, consumer->queues(topic));
+            for (const QueueId& queue : queues) {
+                GANTRY_ASSIGN_OR_RETURN(const auto offset, consumer->committed(queue));
+                if (offset) {
+                    offsets[queue] = *offset;
+                }
+            }
+        }
+        return offsets;
+    }
+
     /// All target queues that have copies of one source queue: the least place in each counts.
     Status translate_queue(const QueueId& queue, std::int64_t offset, Offsets& found) {
-        const std::string topic = route_.target_of(queue.topic);
-        const std::uint64_t stream = stream_of(route_.name, route_.from, queue);
-        GANTRY_ASSIGN_OR_RETURN(const std::vector<QueueId> targets, producer_->queues(topic));
-        std::set<std::string> brokers;
+        GANTRY_ASSIGN_OR_RETURN(
+            const std::vector<QueueId> targets,
+            producer_->has_numbers() ? numbered_targets(queue) : pinned_targets(queue));
         for (const QueueId& target : targets) {
-            brokers.insert(target.broker);
-        }
-        for (const std::string& broker : brokers) {
-            GANTRY_ASSIGN_OR_RETURN(const auto positions, producer_->positions(topic, broker));
-            for (const client::StreamPosition& position : positions) {
-                if (position.stream != stream) {
-                    continue;
-                }
-                const QueueId target{topic, broker, position.queue};
-                GANTRY_ASSIGN_OR_RETURN(const std::int64_t place, place_of(target, queue, offset));
-                const auto known = found.try_emplace(target, place).first;
-                known->second = std::min(known->second, place);
+            GANTRY_ASSIGN_OR_RETURN(const auto place, place_of(target, queue, offset));
+            if (place) {
+                const auto known = found.try_emplace(target, *place).first;
+                known->second = std::min(known->second, *place);
             }
         }
         return ok();
+    }
+
+    /// Those whose brokers know the numbers of its copies.
+    Result<std::vector<QueueId>> numbered_targets(const QueueId& queue) {
+        const std::string topic = route_.target_of(queue.topic);
+        const std::uint64_t stream = stream_of(route_.name, route_.from, queue);
+        GANTRY_ASSIGN_OR_RETURN(const std::vector<QueueId> all, producer_->queues(topic));
+        std::set<std::string> brokers;
+        for (const QueueId& target : all) {
+            brokers.insert(target.broker);
+        }
+        std::vector<QueueId> targets;
+        for (const std::string& broker : brokers) {
+            GANTRY_ASSIGN_OR_RETURN(const auto positions, producer_->positions(topic, broker));
+            for (const client::StreamPosition& position : positions) {
+                if (position.stream == stream) {
+                    targets.push_back({topic, broker, position.queue});
+                }
+            }
+        }
+        return targets;
+    }
+
+    /// Where brokers know no numbers: the one that the route keeps it in, or, by key, any.
+    Result<std::vector<QueueId>> pinned_targets(const QueueId& queue) {
+        GANTRY_ASSIGN_OR_RETURN(std::vector<QueueId> targets,
+                                producer_->queues(route_.target_of(queue.topic)));
+        if (route_.queues == QueueMapping::kByKey) {
+            return targets;
+        }
+        client::PullConsumer::Options options;
+        options.group = Progress::pin_group_of(route_);
+        GANTRY_ASSIGN_OR_RETURN(const auto pins,
+                                client::PullConsumer::create(source_.client(), options));
+        GANTRY_ASSIGN_OR_RETURN(const auto pin, pins->committed(queue));
+        std::erase_if(targets, [&pin](const QueueId& one) { return pin != pin_of(one); });
+        return targets;
     }
 
     /// The target queues that no copy has come to: what is in them was first sent there.
@@ -201,20 +260,22 @@ private:
         for (const QueueId& target : targets) {
             if (found.count(target) == 0) {
                 GANTRY_ASSIGN_OR_RETURN(found[target],
-                                        back_ ? target_.consumer().max_offset(target)
-                                              : target_.consumer().min_offset(target));
+                                        has_way_back(topic)
+                                            ? target_.consumer().max_offset(target)
+                                            : target_.consumer().min_offset(target));
             }
         }
         return ok();
     }
 
-    /// Where the first copy of `source` from `offset` on is in `target`; its end: none is there.
-    Result<std::int64_t> place_of(const QueueId& target,
-                                  const QueueId& source,
-                                  std::int64_t offset) {
+    /// Where the first copy of `source` from `offset` on is in `target`; behind all there are; no
+    /// place: there is no copy of it.
+    Result<std::optional<std::int64_t>> place_of(const QueueId& target,
+                                                 const QueueId& source,
+                                                 std::int64_t offset) {
         GANTRY_ASSIGN_OR_RETURN(std::int64_t low, target_.consumer().min_offset(target));
-        GANTRY_ASSIGN_OR_RETURN(const std::int64_t end, target_.consumer().max_offset(target));
-        std::int64_t high = end;
+        GANTRY_ASSIGN_OR_RETURN(std::int64_t high, target_.consumer().max_offset(target));
+        bool has_copies = producer_->has_numbers();
         while (low < high) {
             const std::int64_t middle = low + (high - low) / 2;
             GANTRY_ASSIGN_OR_RETURN(
@@ -225,13 +286,40 @@ private:
                               [&](const CopiedFrom& from, const client::MessageView& message) {
                                   return from.queue == source && came_from(message, route_.from);
                               }));
+            has_copies = has_copies || next.has_value();
             if (!next || parse_from(next->property(mark::kFrom))->offset >= offset) {
                 high = middle;
             } else {
                 low = next->queue_offset() + 1;
             }
         }
-        return high;
+        if (!has_copies) {
+            return std::optional<std::int64_t>();
+        }
+        GANTRY_TRY(pass_repeats(target, {source, offset}, high));
+        return std::optional(high);
+    }
+
+    /// A dead daemon's last batch may have come late: copies that are there already, among newer
+    /// ones. So `place` may be behind them, though what is before it is not done.
+    Status pass_repeats(const QueueId& target, const CopiedFrom& begin, std::int64_t& place) {
+        constexpr std::int64_t kBatch = client::CopyProducer::kBatchMessagesMax;
+        GANTRY_ASSIGN_OR_RETURN(const std::int64_t min, target_.consumer().min_offset(target));
+        bool is_first = producer_->has_numbers();  // no number is stored twice
+        while (!is_first) {
+            GANTRY_ASSIGN_OR_RETURN(
+                const auto before,
+                target_.first(target,
+                              std::max(min, place - kBatch),
+                              place,
+                              [&](const CopiedFrom& from, const client::MessageView& message) {
+                                  return from.queue == begin.queue && from.offset >= begin.offset &&
+                                         came_from(message, route_.from);
+                              }));
+            is_first = !before;
+            place = before ? before->queue_offset() : place;
+        }
+        return ok();
     }
 
     /// The first message of a target queue that came to the source by the way back, and that the

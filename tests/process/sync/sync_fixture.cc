@@ -184,6 +184,9 @@ std::vector<Found> SiteView::read(const std::string& topic) const {
             found.tag = message.tag();
             found.keys = message.keys();
             found.born_host = message.born_host();
+            found.kept_host = message.property("GANTRY_BORN_HOST");
+            found.route = message.property("GANTRY_ROUTE");
+            found.number = message.property("number");
             found.born_ms = message.born_ms();
             found.queue = {topic, message.broker(), message.queue()};
             found.offset = message.queue_offset();
@@ -318,10 +321,12 @@ void check_same(const std::vector<Found>& originals, const std::vector<Found>& c
 }
 
 std::string routes_of(const std::map<std::string, std::string>& clusters,
-                      const std::string& routes) {
+                      const std::string& routes,
+                      const std::set<std::string>& rocketmq) {
     std::string text;
     for (const auto& [name, nameserver] : clusters) {
         text += "[clusters." + name + "]\nnameservers = [\"" + nameserver + "\"]\n";
+        text += rocketmq.count(name) != 0 ? "dialect = \"rocketmq\"\n" : "";
     }
     return text + routes;
 }

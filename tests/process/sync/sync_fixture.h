@@ -67,6 +67,9 @@ struct Found {
     std::string tag;
     std::string keys;
     std::string born_host;
+    std::string kept_host;  ///< GANTRY_BORN_HOST
+    std::string route;      ///< GANTRY_ROUTE
+    std::string number;     ///< the property
     WallMs born_ms = 0;
     client::QueueId queue;
     std::int64_t offset = 0;
@@ -169,9 +172,11 @@ CopyFaults compare(const std::vector<Found>& originals, const std::vector<Found>
 /// Checks that `copies` are all of `originals`, each once, and in order by source queue.
 void check_same(const std::vector<Found>& originals, const std::vector<Found>& copies);
 
-/// A file with clusters a, b, ... of these nameservers, and one route.
+/// A file with clusters a, b, ... of these nameservers, and routes. Those of `rocketmq` are spoken
+/// to as RocketMQ is.
 std::string routes_of(const std::map<std::string, std::string>& clusters,
-                      const std::string& routes);
+                      const std::string& routes,
+                      const std::set<std::string>& rocketmq = {});
 
 /// A route's table: "[[routes]]" with name, from, to, topics and more lines.
 std::string route_of(const std::string& name,

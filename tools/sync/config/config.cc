@@ -159,8 +159,10 @@ Status read_route(const toml::table& given, const std::string& source, SyncConfi
     std::ostringstream text;
     text << given;
     for (const std::string& cluster : {route.from, route.to}) {
-        for (const std::string& address : config.clusters.at(cluster)) {
-            text << '\n' << cluster << ' ' << address;
+        const ClusterConfig& found = config.clusters.at(cluster);
+        text << '\n' << cluster << ' ' << client::name_of(found.dialect);
+        for (const std::string& address : found.nameservers) {
+            text << ' ' << address;
         }
     }
     route.text = text.str();
@@ -172,6 +174,16 @@ Status read_route(const toml::table& given, const std::string& source, SyncConfi
     return ok();
 }
 
+Status read_dialect(TableReader& table, client::Dialect& dialect) {
+    using client::Dialect;
+    std::string name(client::name_of(dialect));
+    GANTRY_TRY(table.choice("dialect", {"gantry", "rocketmq", "detect"}, name));
+    for (const Dialect one : {Dialect::kGantry, Dialect::kRocketMq, Dialect::kDetect}) {
+        dialect = client::name_of(one) == name ? one : dialect;
+    }
+    return ok();
+}
+
 Status read_clusters(const toml::table& given, const std::string& source, SyncConfig& config) {
     for (const auto& [name, node] : given) {
         if (!node.is_table()) {
@@ -179,10 +191,11 @@ Status read_clusters(const toml::table& given, const std::string& source, SyncCo
                          source + ": clusters." + std::string(name) + " is no table"};
         }
         TableReader table(*node.as_table(), source);
-        std::vector<std::string> nameservers;
-        GANTRY_TRY(table.texts("nameservers", nameservers));
+        ClusterConfig cluster;
+        GANTRY_TRY(table.texts("nameservers", cluster.nameservers));
+        GANTRY_TRY(read_dialect(table, cluster.dialect));
         GANTRY_TRY(table.nothing_else());
-        if (nameservers.empty()) {
+        if (cluster.nameservers.empty()) {
             return table.refused("nameservers", "at least one host:port");
         }
         if (name.str().find_first_of(",/ ") != std::string_view::npos) {
@@ -190,7 +203,7 @@ Status read_clusters(const toml::table& given, const std::string& source, SyncCo
                 "nameservers",
                 "the cluster's name \"" + std::string(name) + "\" has a comma, slash or blank");
         }
-        config.clusters[std::string(name)] = std::move(nameservers);
+        config.clusters[std::string(name)] = std::move(cluster);
     }
     return ok();
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "client/client.h"
 #include "client/compression.h"
 #include "client/consumer.h"
 #include "client/message_selector.h"
@@ -61,9 +62,15 @@ struct RouteConfig {
     bool takes(std::string_view topic) const;
 };
 
-/// All routes, and the nameservers of their clusters.
+/// How to reach a cluster.
+struct ClusterConfig {
+    std::vector<std::string> nameservers;
+    client::Dialect dialect = client::Dialect::kGantry;
+};
+
+/// All routes, and their clusters.
 struct SyncConfig {
-    std::map<std::string, std::vector<std::string>> clusters;
+    std::map<std::string, ClusterConfig> clusters;
     std::vector<RouteConfig> routes;
 };
 

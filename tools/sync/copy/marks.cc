@@ -4,6 +4,7 @@
 #include "common/checksum.h"
 #include "protocol/wire/numbers/send_span.h"
 #include "protocol/wire/properties.h"
+#include "protocol/wire/record.h"
 
 #include <algorithm>
 #include <array>
@@ -15,16 +16,53 @@ namespace {
 
 namespace property = wire::property;
 
-/// Properties that are not copied: the message's own fields, marks that are written anew, and what
-/// a broker acts on that has acted already.
-constexpr std::array<std::string_view, 8> kNotCopied = {property::kKeys,
-                                                        property::kTags,
-                                                        property::kSendNumber,
-                                                        wire::kSendSpan,
-                                                        property::kHalf,
-                                                        mark::kOrigin,
-                                                        mark::kHops,
-                                                        mark::kFrom};
+/// Properties that are not copied: the message's own fields, marks that are written anew, what a
+/// broker acts on that has acted already, and what RocketMQ's brokers enter in every message.
+constexpr std::array<std::string_view, 35> kNotCopied = {
+    property::kKeys,
+    property::kTags,
+    property::kSendNumber,
+    wire::kSendSpan,
+    mark::kOrigin,
+    mark::kHops,
+    mark::kFrom,
+    mark::kRoute,
+    // It was stored before: how long its first sender waited for that says nothing of the copy.
+    property::kWait,
+    // It was delayed, and is due. A delivered timer message of RocketMQ's still has these.
+    property::kDelay,
+    property::kTimerDelaySeconds,
+    property::kTimerDelayMs,
+    property::kTimerDeliverMs,
+    property::kTimerOutMs,
+    property::kTimerRollTimes,
+    "TIMER_ENQUEUE_MS",
+    "TIMER_DEQUEUE_MS",
+    "TIMER_DELAY_LEVEL",
+    "TIMER_DEL_UNIQKEY",
+    property::kRealTopic,
+    property::kRealQueueId,
+    // Its transaction is committed.
+    property::kHalf,
+    property::kProducerGroup,
+    property::kCheckImmunity,
+    property::kCheckTimes,
+    "TRAN_PREPARED_QUEUE_OFFSET",
+    "__transactionId__",
+    // Other queues it was stored in, too.
+    "INNER_MULTI_DISPATCH",
+    "INNER_MULTI_QUEUE_OFFSET",
+    "INNER_NUM",
+    "INNER_BASE",
+    // Of the broker, not of the message.
+    property::kCluster,
+    "MSG_REGION",
+    "TRACE_ON",
+    "__CRC32#"};
+
+bool is_copied(std::string_view name) noexcept {
+    return std::find(kNotCopied.begin(), kNotCopied.end(), name) == kNotCopied.end();
+}
 
 /// Whether `list` has `item` between its commas.
 bool has_item(std::string_view list, std::string_view item) noexcept {
@@ -57,6 +95,20 @@ bool take_number(std::string_view text, Number& number) {
     return !text.empty() && parsed.ec == std::errc{} && parsed.ptr == end;
 }
 
+/// Whether the property says when or where from the message was first sent; then `copied` has it.
+bool take_birth(std::string_view name, std::string_view value, client::CopiedMessage& copied) {
+    if (WallMs born_ms = 0;
+        name == client::copied_property::kBornMs && take_number(value, born_ms)) {
+        copied.born_ms = born_ms;
+        return true;
+    }
+    if (name == client::copied_property::kBornHost && wire::parse_host(value)) {
+        copied.born_host = value;
+        return true;
+    }
+    return false;
+}
+
 }  // namespace
 
 bool may_go(const client::MessageView& message,
@@ -73,6 +125,11 @@ bool may_go(const client::MessageView& message,
     return origin != to && !has_item(message.property(mark::kHops), to);
 }
 
+bool came_from(const client::MessageView& message, std::string_view cluster) noexcept {
+    const std::string_view hops = message.property(mark::kHops);
+    return hops.substr(hops.rfind(',') + 1) == cluster;
+}
+
 client::CopiedMessage copy_of(const client::MessageView& message,
                               std::string_view from,
                               const client::QueueId& queue,
@@ -86,12 +143,12 @@ client::CopiedMessage copy_of(const client::MessageView& message,
     out.tag = message.tag();
     out.keys = words_of(message.keys());
     out.flag = message.flag();
-    wire::for_each_property(
-        message.raw_properties(), [&out](std::string_view name, std::string_view value) {
-            if (std::find(kNotCopied.begin(), kNotCopied.end(), name) == kNotCopied.end()) {
-                out.properties.emplace_back(name, value);
-            }
-        });
+    wire::for_each_property(message.raw_properties(),
+                            [&](std::string_view name, std::string_view value) {
+                                if (is_copied(name) && !take_birth(name, value, copied)) {
+                                    out.properties.emplace_back(name, value);
+                                }
+                            });
     const std::string_view origin = message.property(mark::kOrigin);
     std::string hops(message.property(mark::kHops));
     hops += (hops.empty() ? "" : ",") + std::string(from);

@@ -16,10 +16,13 @@ namespace gantry::sync {
 ///   GANTRY_ORIGIN   the cluster in which it was first sent
 ///   GANTRY_HOPS     all clusters it was in before this one, oldest first, with commas
 ///   GANTRY_FROM     <topic>/<broker>/<queue>/<offset> in the last of them
+///   GANTRY_ROUTE    the route's name, where the target knows no numbers: only the route's own
+///                   copies say how far it is there
 namespace mark {
 inline constexpr std::string_view kOrigin = "GANTRY_ORIGIN";
 inline constexpr std::string_view kHops = "GANTRY_HOPS";
 inline constexpr std::string_view kFrom = "GANTRY_FROM";
+inline constexpr std::string_view kRoute = "GANTRY_ROUTE";
 }  // namespace mark
 
 /// Where a copied message was read.
@@ -35,7 +38,12 @@ bool may_go(const client::MessageView& message,
             std::string_view to,
             bool local_only);
 
-/// The message as it is sent to `target_topic`, with its marks.
+/// Whether the last cluster a message was in before is `cluster`.
+bool came_from(const client::MessageView& message, std::string_view cluster) noexcept;
+
+/// The message as it is sent to `target_topic`, with its marks. What brokers have entered, or would
+/// act on once more, stays behind; born time and host are those of the first send, also where a
+/// cluster in between kept them as properties.
 client::CopiedMessage copy_of(const client::MessageView& message,
                               std::string_view from,
                               const client::QueueId& queue,

@@ -2,6 +2,7 @@
 #include "sync/copy/progress.h"
 
 #include "common/checksum.h"
+#include "sync/cluster.h"
 
 #include <algorithm>
 #include <utility>
@@ -39,16 +40,27 @@ std::string Progress::group_of(const RouteConfig& route) {
     return "GANTRY_SYNC_" + route.name;
 }
 
+std::string Progress::pin_group_of(const RouteConfig& route) {
+    return group_of(route) + "-target";
+}
+
+std::vector<std::string> Progress::groups_of(const RouteConfig& route) {
+    return {group_of(route), group_of(route) + "-covered", pin_group_of(route)};
+}
+
+Progress::Progress(const RouteConfig& route, bool is_vague, std::shared_ptr<client::Client> target)
+    : route_(route), is_vague_(is_vague), tail_(std::move(target), route) {}
+
 Result<std::unique_ptr<Progress>> Progress::create(const RouteConfig& route,
                                                    std::shared_ptr<client::Client> source,
                                                    std::shared_ptr<client::Client> target) {
-    auto progress = std::unique_ptr<Progress>(new Progress(route));
-    const std::string group = group_of(route);
-    GANTRY_ASSIGN_OR_RETURN(progress->done_, offsets_of(source, group));
-    GANTRY_ASSIGN_OR_RETURN(progress->covered_, offsets_of(source, group + "-covered"));
-    GANTRY_ASSIGN_OR_RETURN(progress->pins_, offsets_of(source, group + "-target"));
+    auto progress = std::unique_ptr<Progress>(new Progress(route, is_rocketmq(*source), target));
+    const std::vector<std::string> groups = groups_of(route);
+    GANTRY_ASSIGN_OR_RETURN(progress->done_, offsets_of(source, groups[0]));
+    GANTRY_ASSIGN_OR_RETURN(progress->covered_, offsets_of(source, groups[1]));
+    GANTRY_ASSIGN_OR_RETURN(progress->pins_, offsets_of(source, groups[2]));
     client::CopyProducer::Options options;
-    options.group = group;
+    options.group = groups[0];
     options.timeout = std::chrono::milliseconds(route.timeout_ms);
     options.compression = route.compression;
     options.message_bytes_max = 15U << 20U;  // what the target takes is its to say
@@ -106,14 +118,24 @@ Result<std::vector<client::QueueId>> Progress::targets_of(const Question& questi
         "the queue of topic " + question.target_topic + " that the route was begun with is away"};
 }
 
+/// Nothing: the queue was never begun. RocketMQ before 5.0 may say 0 then, which is no pin.
+Result<std::optional<std::int64_t>> Progress::pin_of_queue(const client::QueueId& source) {
+    GANTRY_ASSIGN_OR_RETURN(auto pin, pins_->committed(source));
+    if (is_vague_ && pin == 0) {
+        pin.reset();
+    }
+    return pin;
+}
+
 /// What the source has written down; at the very first time, writes down where to begin, and with
 /// which queues, before anything is copied.
 Status Progress::find_begin(Question& question) {
     GANTRY_ASSIGN_OR_RETURN(const auto floor, done_->committed(question.source));
     GANTRY_ASSIGN_OR_RETURN(const auto covered, covered_->committed(question.source));
-    GANTRY_ASSIGN_OR_RETURN(const auto pin, pins_->committed(question.source));
-    if (floor) {
+    GANTRY_ASSIGN_OR_RETURN(const auto pin, pin_of_queue(question.source));
+    if (floor && (pin || !is_vague_ || *floor > 0)) {
         question.floor = *floor;
+        question.is_inherited = true;
     } else {
         GANTRY_ASSIGN_OR_RETURN(question.floor, start_offset(question.source));
         GANTRY_TRY(done_->commit(question.source, question.floor));
@@ -129,6 +151,37 @@ Status Progress::find_begin(Question& question) {
     return ok();
 }
 
+Status Progress::find_numbers(const Question& question, Recovery& found) {
+    std::string broker;
+    std::vector<client::StreamPosition> positions;
+    for (std::size_t i = 0; i < found.targets.size(); ++i) {  // sorted: a broker's are together
+        if (found.targets[i].broker != broker) {
+            broker = found.targets[i].broker;
+            GANTRY_ASSIGN_OR_RETURN(positions, producer_->positions(question.target_topic, broker));
+        }
+        for (const client::StreamPosition& position : positions) {
+            if (position.stream == question.stream && position.queue == found.targets[i].queue) {
+                found.known[i] = position;
+            }
+        }
+    }
+    return ok();
+}
+
+Status Progress::find_marks(const Question& question, Recovery& found) {
+    for (std::size_t i = 0; i < found.targets.size(); ++i) {
+        GANTRY_ASSIGN_OR_RETURN(const auto next, tail_.position(found.targets[i], question.source));
+        if (next) {
+            found.known[i] =
+                client::StreamPosition{question.stream, found.targets[i].queue, 0, *next};
+        }
+    }
+    if (question.is_inherited) {
+        GANTRY_ASSIGN_OR_RETURN(found.inherited_end, done_->max_offset(question.source));
+    }
+    return ok();
+}
+
 Result<Recovery> Progress::find(const Question& question) {
     Question asked = question;
     if (asked.targets.empty()) {
@@ -139,19 +192,7 @@ Result<Recovery> Progress::find(const Question& question) {
     found.known.resize(asked.targets.size());
     found.floor = asked.floor;
     found.covered = asked.covered;
-    std::string broker;
-    std::vector<client::StreamPosition> positions;
-    for (std::size_t i = 0; i < asked.targets.size(); ++i) {  // sorted: a broker's are together
-        if (asked.targets[i].broker != broker) {
-            broker = asked.targets[i].broker;
-            GANTRY_ASSIGN_OR_RETURN(positions, producer_->positions(asked.target_topic, broker));
-        }
-        for (const client::StreamPosition& position : positions) {
-            if (position.stream == asked.stream && position.queue == asked.targets[i].queue) {
-                found.known[i] = position;
-            }
-        }
-    }
+    GANTRY_TRY(producer_->has_numbers() ? find_numbers(asked, found) : find_marks(asked, found));
     return found;
 }
 

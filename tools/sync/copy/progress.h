@@ -7,6 +7,7 @@
 #include "common/result.h"
 #include "sync/config/config.h"
 #include "sync/copy/queue_copier.h"
+#include "sync/copy/target_tail.h"
 
 #include <cstdint>
 #include <memory>
@@ -24,11 +25,13 @@ struct Question {
     std::vector<client::QueueId> targets;  ///< empty: not known yet, as the next two
     std::int64_t floor = 0;
     std::int64_t covered = 0;
+    bool is_inherited = false;  ///< the queue was begun before
 };
 
 /// Where a route is in its queues, as both clusters have it.
 ///
-///   target   the numbers of the frames it has stored, in the messages themselves: the truth
+///   target   the numbers of the frames it has stored, in the messages themselves: the truth. One
+///            that knows no numbers: what the copies at the end of its queue say of themselves
 ///   source   offsets committed by three groups
 ///              GANTRY_SYNC_<route>          all below is done: stored, or not wanted
 ///              GANTRY_SYNC_<route>-covered  the target's numbers when that was so: if the target
@@ -54,17 +57,26 @@ public:
 
     /// The consumer group that reads for the route.
     static std::string group_of(const RouteConfig& route);
+    /// That, and those which only have offsets.
+    static std::vector<std::string> groups_of(const RouteConfig& route);
+    /// The group that says which queues of the target.
+    static std::string pin_group_of(const RouteConfig& route);
 
 private:
-    explicit Progress(const RouteConfig& route) : route_(route) {}
+    Progress(const RouteConfig& route, bool is_vague, std::shared_ptr<client::Client> target);
 
+    Result<std::optional<std::int64_t>> pin_of_queue(const client::QueueId& source);
     Status find_begin(Question& question);
+    Status find_numbers(const Question& question, Recovery& found);
+    Status find_marks(const Question& question, Recovery& found);
     Result<std::int64_t> start_offset(const client::QueueId& source);
     Result<std::vector<client::QueueId>> targets_of(const Question& question,
                                                     std::optional<std::int64_t> pin);
     Result<std::size_t> rank_of(const client::QueueId& source);
 
     const RouteConfig route_;
+    const bool is_vague_;  ///< the source may call 0 what was never committed
+    const TargetTail tail_;
     std::unique_ptr<client::PullConsumer> done_;
     std::unique_ptr<client::PullConsumer> covered_;
     std::unique_ptr<client::PullConsumer> pins_;

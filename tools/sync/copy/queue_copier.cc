@@ -31,40 +31,87 @@ std::uint64_t QueueCopier::begin_recovery() {
     return ++generation_;
 }
 
+std::int64_t QueueCopier::next_of(const std::optional<client::StreamPosition>& known) noexcept {
+    return known ? known->next : 0;
+}
+
+/// Whether a target has less than it had. Where there are no numbers only its end was looked at,
+/// which may have nothing of the queue.
+bool QueueCopier::has_gone_back(const Recovery& found, const std::vector<Stream>& before) const {
+    std::int64_t sum = 0;
+    bool is_less = false;
+    for (std::size_t i = 0; i < found.known.size(); ++i) {
+        const std::int64_t has = next_of(found.known[i]);
+        sum += has;
+        is_less = is_less || (i < before.size() && has < before[i].acked);  // others may go on
+    }
+    return rule_.is_numbered && (is_less || sum < found.covered);
+}
+
+void QueueCopier::tell_rewind(const Recovery& found, std::int64_t start) {
+    ++counts_.rewinds;
+    std::int64_t sum = 0;
+    for (const auto& known : found.known) {
+        sum += next_of(known);
+    }
+    kLog.warn("target_went_back",
+              {{"topic", source_.topic},
+               {"broker", source_.broker},
+               {"queue", source_.queue},
+               {"covered", found.covered},
+               {"now", sum},
+               {"from", start}});
+}
+
+/// Where to read for a stream whose target knows numbers; `before`: what it was, if it was.
+std::int64_t QueueCopier::take_over(Stream& stream,
+                                    const Stream* before,
+                                    const std::optional<client::StreamPosition>& known,
+                                    std::int64_t floor) {
+    if (known) {
+        stream.epoch = known->epoch;
+        stream.next = stream.acked = known->next;
+        return std::max(known->next, floor);
+    }
+    if (before != nullptr) {
+        stream.maybe = std::max(before->maybe, before->next);
+    }
+    return floor;
+}
+
+/// The same where it knows none: what was acknowledged is stored, also if nobody sees it yet.
+std::int64_t QueueCopier::take_over_unnumbered(Stream& stream,
+                                               const Stream* before,
+                                               std::int64_t next,
+                                               const Recovery& found) const {
+    if (before == nullptr) {
+        stream.inherited = {found.inherited_end, rule_.frame_messages, rule_.frame_bytes};
+    } else {
+        next = std::max(next, before->acked);
+        stream.maybe = std::max(before->maybe, before->next);
+        stream.inherited = before->inherited;
+    }
+    stream.next = stream.acked = next;
+    return std::max(next, found.floor);
+}
+
 std::int64_t QueueCopier::recovered(const Recovery& found) {
     targets_ = found.targets;
     const std::vector<Stream> before = std::exchange(streams_, {});
     streams_.resize(targets_.size());
-    std::int64_t sum = 0;
-    for (const auto& known : found.known) {
-        sum += known ? known->next : 0;
-    }
-    bool is_rewound = sum < found.covered;
-    for (std::size_t i = 0; i < std::min(before.size(), streams_.size()); ++i) {
-        const std::int64_t has = found.known[i] ? found.known[i]->next : 0;
-        is_rewound = is_rewound || has < before[i].acked;  // others may have gone on
-    }
+    const bool is_rewound = has_gone_back(found, before);
     std::int64_t start = std::numeric_limits<std::int64_t>::max();
     for (std::size_t i = 0; i < streams_.size(); ++i) {
-        std::int64_t from = found.floor;
-        if (const auto& known = found.known[i]; known) {
-            streams_[i].epoch = known->epoch;
-            streams_[i].next = streams_[i].acked = known->next;
-            from = is_rewound ? known->next : std::max(known->next, found.floor);
-        } else if (i < before.size()) {
-            streams_[i].maybe = std::max(before[i].maybe, before[i].next);
-        }
+        const Stream* const last = i < before.size() ? &before[i] : nullptr;
+        const auto& known = found.known[i];
+        const std::int64_t floor = is_rewound && known ? known->next : found.floor;
+        const std::int64_t from =
+            rule_.is_numbered ? take_over(streams_[i], last, known, floor)
+                              : take_over_unnumbered(streams_[i], last, next_of(known), found);
         start = std::min(start, from);
     }
     if (is_rewound) {
-        ++counts_.rewinds;
-        kLog.warn("target_went_back",
-                  {{"topic", source_.topic},
-                   {"broker", source_.broker},
-                   {"queue", source_.queue},
-                   {"covered", found.covered},
-                   {"now", sum},
-                   {"from", start}});
+        tell_rewind(found, start);
     }
     const bool is_refused = std::any_of(
         streams_.begin(), streams_.end(), [this](const Stream& s) { return s.next == refused_; });
@@ -182,7 +229,7 @@ void QueueCopier::offer(const client::MessageView& message) {
     if (offset < stream.next) {
         return;  // the target has it
     }
-    if (offset - open_end(stream) >= client::CopiedFrame::kSpanMax) {
+    if (is_too_far(open_end(stream), offset)) {
         stand_apart(stream, offset);
         return;
     }
@@ -193,6 +240,10 @@ void QueueCopier::offer(const client::MessageView& message) {
 /// Number of the first offset that is in no frame and not waiting for one.
 std::int64_t QueueCopier::open_end(const Stream& stream) noexcept {
     return stream.waiting.empty() ? stream.next : stream.waiting.back().queue_offset() + 1;
+}
+
+bool QueueCopier::is_too_far(std::int64_t from, std::int64_t offset) const noexcept {
+    return rule_.is_numbered && offset - from >= client::CopiedFrame::kSpanMax;
 }
 
 /// No frame can stand for all that lies between what was copied and this message.
@@ -229,22 +280,37 @@ void QueueCopier::lost(const client::LostMessages& lost) {
     read_next_ = lost.to;
 }
 
-bool QueueCopier::is_open(const Stream& stream) noexcept {
-    return !stream.waiting.empty() && stream.flights.size() < kFlightsMax;
+bool QueueCopier::is_open(const Stream& stream) const noexcept {
+    return !stream.waiting.empty() && stream.flights.size() < (rule_.is_numbered ? kFlightsMax : 1);
 }
 
 bool QueueCopier::has_frame() const noexcept {
     return state_ == State::kRunning && flying_bytes_ < rule_.window_bytes &&
-           std::any_of(streams_.begin(), streams_.end(), is_open);
+           std::any_of(streams_.begin(), streams_.end(), [this](const Stream& stream) {
+               return is_open(stream);
+           });
 }
 
 std::size_t QueueCopier::next_stream() const noexcept {
-    const auto found = std::find_if(streams_.begin(), streams_.end(), is_open);
+    const auto found = std::find_if(
+        streams_.begin(), streams_.end(), [this](const Stream& stream) { return is_open(stream); });
     return static_cast<std::size_t>(found - streams_.begin());
 }
 
 const client::QueueId& QueueCopier::next_target() const noexcept {
     return targets_[next_stream()];
+}
+
+/// Whether the target may have a message that is about to be sent.
+bool QueueCopier::may_be_there(Stream& stream, std::int64_t offset, std::int64_t bytes) noexcept {
+    Inherited& inherited = stream.inherited;
+    const bool is_inherited =
+        offset < inherited.end && inherited.messages > 0 && inherited.bytes > 0;
+    if (is_inherited) {
+        --inherited.messages;
+        inherited.bytes -= bytes;
+    }
+    return is_inherited || offset < stream.maybe;
 }
 
 std::size_t QueueCopier::take_messages(Stream& stream, client::CopiedFrame& frame, Flight& flight) {
@@ -256,12 +322,15 @@ std::size_t QueueCopier::take_messages(Stream& stream, client::CopiedFrame& fram
         const client::MessageView& message = stream.waiting.front();
         const std::int64_t bytes = bytes_of(message);
         const bool is_full = flight.bytes + bytes > rule_.frame_bytes ||
-                             message.queue_offset() - stream.next >= client::CopiedFrame::kSpanMax;
+                             is_too_far(stream.next, message.queue_offset());
         if (!frame.messages.empty() && is_full) {
             break;
         }
-        flight.repeats += message.queue_offset() < stream.maybe ? 1 : 0;
+        counts_.repeats += may_be_there(stream, message.queue_offset(), bytes) ? 1 : 0;
         frame.messages.push_back(copy_of(message, rule_.from, source_, rule_.target_topic));
+        if (!rule_.is_numbered) {
+            frame.messages.back().message.properties.emplace_back(mark::kRoute, rule_.route);
+        }
         flight.bytes += bytes;
         flight.end = message.queue_offset() + 1;
         stream.waiting.pop_front();
@@ -280,7 +349,8 @@ client::CopiedFrame QueueCopier::next_frame() {
     frame.stream = stream_;
     frame.epoch = stream.epoch;
     frame.first = stream.next;
-    frame.span = static_cast<std::uint32_t>(flight.end - stream.next);
+    frame.span = static_cast<std::uint32_t>(
+        rule_.is_numbered ? flight.end - stream.next : static_cast<std::int64_t>(flight.count));
     stream.next = flight.end;
     waiting_bytes_ -= flight.bytes;
     flying_bytes_ += flight.bytes;
@@ -295,7 +365,6 @@ void QueueCopier::stored(std::int32_t target, std::int64_t first) {
             flight.is_stored = true;
             counts_.messages += flight.count;
             counts_.bytes += static_cast<std::uint64_t>(flight.bytes);
-            counts_.repeats += flight.repeats;
             flying_bytes_ -= flight.bytes;
             break;
         }
@@ -339,6 +408,9 @@ std::int64_t QueueCopier::done() const noexcept {
 
 std::int64_t QueueCopier::covered() const noexcept {
     std::int64_t sum = 0;
+    if (!rule_.is_numbered) {
+        return sum;  // nobody could hold it against anything
+    }
     for (const Stream& stream : streams_) {
         sum += stream.acked;
     }

@@ -20,12 +20,16 @@ namespace gantry::sync {
 
 /// What is the same for all queues of one topic of a route.
 struct CopyRule {
+    std::string route;
     std::string from;
     std::string to;
     std::string target_topic;
     QueueMapping mapping = QueueMapping::kSame;
     OnLoss on_loss = OnLoss::kStop;
     bool local_only = false;
+    /// The target refuses frames that do not follow. If not, one frame of a stream is under way at
+    /// a time, so that what is stored never has a gap.
+    bool is_numbered = true;
     std::int64_t frame_bytes = std::int64_t{1} << 20U;
     std::int64_t window_bytes = std::int64_t{32} << 20U;
     std::size_t frame_messages = 16'384;  ///< a broker takes 65,536
@@ -37,6 +41,9 @@ struct Recovery {
     std::vector<std::optional<client::StreamPosition>> known;  ///< of each target
     std::int64_t floor = 0;    ///< committed at the source: all below it is done
     std::int64_t covered = 0;  ///< the sum of the targets' positions when that was committed
+    /// Of a target without numbers: where the source ended when it was asked, if another copier may
+    /// have come before this one, which has left a frame under way; else 0.
+    std::int64_t inherited_end = 0;
 };
 
 /// What one queue has come to, for people.
@@ -59,7 +66,8 @@ struct CopyCounts {
 /// Once      a frame stands for the offsets [first, first + span), and the target takes it only
 ///           when it has everything before `first` and nothing after. So no offset is stored twice,
 ///           whoever else copies the queue and whatever a dead process has still on its way.
-///           A target that does not know where it was may get some again: they are counted.
+///           A target that does not know where it was, or knows no numbers at all, may get some
+///           again: they are counted.
 /// Order     messages of one target queue are stored in the order of the source queue.
 /// Threads   one.
 class QueueCopier {
@@ -144,7 +152,6 @@ private:
         std::int64_t first_message = 0;
         std::int64_t bytes = 0;
         std::size_t count = 0;
-        std::size_t repeats = 0;  ///< of them that the target may have had
         WallMs store_ms = 0;
         bool is_stored = false;
     };
@@ -156,19 +163,40 @@ private:
         std::string why;
     };
 
+    /// What a copier before this one may have left under way: no more than one frame holds.
+    struct Inherited {
+        std::int64_t end = 0;
+        std::size_t messages = 0;
+        std::int64_t bytes = 0;
+    };
+
     /// What goes to one target queue.
     struct Stream {
         std::uint32_t epoch = 0;
         std::int64_t next = 0;   ///< number of the next frame
         std::int64_t acked = 0;  ///< all below it is stored
         std::int64_t maybe = 0;  ///< the target may have what is below it; it cannot tell
+        Inherited inherited;
         std::deque<client::MessageView> waiting;
         std::deque<Flight> flights;
     };
 
+    bool has_gone_back(const Recovery& found, const std::vector<Stream>& before) const;
+    void tell_rewind(const Recovery& found, std::int64_t start);
+    static std::int64_t next_of(const std::optional<client::StreamPosition>& known) noexcept;
+    static std::int64_t take_over(Stream& stream,
+                                  const Stream* before,
+                                  const std::optional<client::StreamPosition>& known,
+                                  std::int64_t floor);
+    std::int64_t take_over_unnumbered(Stream& stream,
+                                      const Stream* before,
+                                      std::int64_t next,
+                                      const Recovery& found) const;
+    static bool may_be_there(Stream& stream, std::int64_t offset, std::int64_t bytes) noexcept;
     Stream& stream_for(const client::MessageView& message);
     std::size_t take_messages(Stream& stream, client::CopiedFrame& frame, Flight& flight);
-    static bool is_open(const Stream& stream) noexcept;
+    bool is_open(const Stream& stream) const noexcept;
+    bool is_too_far(std::int64_t from, std::int64_t offset) const noexcept;
     std::size_t next_stream() const noexcept;
     static std::int64_t open_end(const Stream& stream) noexcept;
     void stand_apart(const Stream& stream, std::int64_t offset);

@@ -2,6 +2,7 @@
 #include "sync/copy/route_worker.h"
 
 #include "common/log.h"
+#include "sync/cluster.h"
 #include "sync/copy/marks.h"
 
 #include <algorithm>
@@ -21,25 +22,19 @@ constexpr milliseconds kCommitEvery{1'000};
 constexpr milliseconds kPublishEvery{200};
 constexpr std::size_t kAskers = 2;
 constexpr std::int64_t kConnectionBytesMax = std::int64_t{40} << 20U;  // it takes 64 MiB
-constexpr std::uint64_t kClientMemory = std::uint64_t{256} << 20U;
 
-Result<std::shared_ptr<client::Client>> client_of(const std::vector<std::string>& nameservers) {
-    client::Client::Options options;
-    options.nameservers = nameservers;
-    options.memory_bytes_max = kClientMemory;
-    return client::Client::start(options);
-}
-
-CopyRule rule_of(const RouteConfig& route, const std::string& target_topic) {
+CopyRule rule_of(const RouteConfig& route, const std::string& target_topic, bool is_numbered) {
     constexpr std::int64_t kFramesPerSecond = 20;  // at least, where a rate is limited
     constexpr std::int64_t kFrameBytesMin = 1'024;
     CopyRule rule;
+    rule.route = route.name;
     rule.from = route.from;
     rule.to = route.to;
     rule.target_topic = target_topic;
     rule.mapping = route.queues;
     rule.on_loss = route.on_loss;
     rule.local_only = route.local_only;
+    rule.is_numbered = is_numbered;
     rule.frame_bytes = route.frame_bytes;
     rule.window_bytes = route.window_bytes;
     if (route.bytes_per_second > 0) {
@@ -67,8 +62,8 @@ Result<std::unique_ptr<RouteWorker>> RouteWorker::start(const RouteConfig& route
                                                         const Ends& ends,
                                                         std::shared_ptr<RouteLimits> limits) {
     auto worker = std::unique_ptr<RouteWorker>(new RouteWorker(route, std::move(limits)));
-    GANTRY_ASSIGN_OR_RETURN(worker->source_, client_of(ends.source));
-    GANTRY_ASSIGN_OR_RETURN(worker->target_, client_of(ends.target));
+    GANTRY_ASSIGN_OR_RETURN(worker->source_, connect(ends.source));
+    GANTRY_ASSIGN_OR_RETURN(worker->target_, connect(ends.target));
     client::PullConsumer::Options options;
     options.group = Progress::group_of(route);
     options.start_from = route.start;
@@ -180,7 +175,9 @@ void RouteWorker::take_assignment() {
         }
         if (copiers_.count(queue) == 0) {
             copiers_[queue] = std::make_unique<QueueCopier>(
-                queue, rule_of(route_, topic->second), stream_of(route_.name, route_.from, queue));
+                queue,
+                rule_of(route_, topic->second, progress_->producer().has_numbers()),
+                stream_of(route_.name, route_.from, queue));
         }
         mine.insert(std::move(queue));
     }

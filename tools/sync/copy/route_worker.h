@@ -39,13 +39,13 @@ struct RouteLimits {
 /// Lifetime  stop, or the destructor, waits until nothing of it runs.
 class RouteWorker {
 public:
-    /// The nameservers of both clusters.
+    /// Both clusters.
     struct Ends {
-        std::vector<std::string> source;
-        std::vector<std::string> target;
+        ClusterConfig source;
+        ClusterConfig target;
     };
 
-    /// Starts the threads. Nobody is asked yet.
+    /// Starts the threads. Nobody is asked yet, but where a dialect has to be detected.
     static Result<std::unique_ptr<RouteWorker>> start(const RouteConfig& route,
                                                       const Ends& ends,
                                                       std::shared_ptr<RouteLimits> limits);

@@ -6,9 +6,9 @@ import java.nio.file.Path;
 /**
  * Stock RocketMQ clients, configured with nothing but the nameserver's address, against a cluster.
  * Arguments: nameserver address, broker address, suite (admin, messages, filters, sharing,
- * compressed, transactions, pops, replies, cleanup, source, imported, peer-serve, peer-read or
- * peer-write), and for filters the table of expressions, for source and imported the folder of the
- * store they share, for peer-serve one for a store.
+ * compressed, transactions, pops, replies, cleanup, source, imported, peer-serve, peer-read,
+ * peer-write, peer-transact or peer-read-copied), and for filters the table of expressions, for
+ * source and imported the folder of the store they share, for peer-serve one for a store.
  */
 public final class Main {
     static final String TOPIC = "InteropTopic";
@@ -48,6 +48,8 @@ public final class Main {
             case "peer-serve" -> PeerSuite.serve(nameserver, broker, Path.of(arguments[3]));
             case "peer-read" -> new PeerSuite(nameserver, checks).read();
             case "peer-write" -> new PeerSuite(nameserver, checks).write();
+            case "peer-transact" -> new PeerSuite(nameserver, checks).transact();
+            case "peer-read-copied" -> new PeerSuite(nameserver, checks).readCopied();
             default -> throw new IllegalArgumentException("unknown suite " + arguments[2]);
         }
         System.out.println("DONE");
