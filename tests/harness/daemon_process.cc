@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/harness/daemon_process.h"
 
-#include "tests/harness/free_port.h"
+#include "tests/harness/sockets/free_port.h"
 
 #include <utility>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/chaos/world/network.h"
 #include "tests/harness/faulty_proxy.h"
-#include "tests/harness/free_port.h"
+#include "tests/harness/sockets/free_port.h"
 
 #include <chrono>
 #include <map>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/harness/replication/etcd_cluster.h"
 
-#include "tests/harness/free_port.h"
 #include "tests/harness/http_get.h"
+#include "tests/harness/sockets/free_port.h"
 #include "tests/harness/wait.h"
 
 #include <algorithm>

@@ -3,7 +3,7 @@
 
 #include "protocol/wire/message.pb.h"
 #include "tests/harness/broker_calls.h"
-#include "tests/harness/free_port.h"
+#include "tests/harness/sockets/free_port.h"
 #include "tests/harness/wait.h"
 
 #include <algorithm>

@@ -5,7 +5,7 @@
 #include "client/consumer.h"
 #include "common/random.h"
 #include "protocol/wire/nameserver.pb.h"
-#include "tests/harness/free_port.h"
+#include "tests/harness/sockets/free_port.h"
 #include "tests/harness/wait.h"
 
 #include <doctest/doctest.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/harness/free_port.h"
+#include "tests/harness/sockets/free_port.h"
 
 #include "common/random.h"
 #include "common/unique_fd.h"
