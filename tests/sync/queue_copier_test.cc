@@ -18,6 +18,7 @@
 namespace gantry::sync {
 namespace {
 
+using test::kFrameBytes;
 using test::message_at;
 using State = QueueCopier::State;
 
@@ -87,7 +88,7 @@ CopyRule rule_of(QueueMapping mapping = QueueMapping::kSame) {
 /// Sends everything and has it answered at once.
 void settle(QueueCopier& copier, FakeTarget& target, Random& random) {
     while (copier.has_frame()) {
-        const client::CopiedFrame frame = copier.next_frame();
+        const client::CopiedFrame frame = copier.next_frame(kFrameBytes);
         const Status stored = target.store(frame);
         if (stored) {
             copier.stored(frame.queue.queue, frame.first);
@@ -238,7 +239,8 @@ private:
             copier.offer(message(life.read++));
         }
         while (copier.has_frame()) {
-            life.wire.push_back({copier.next_frame(), copier.generation()});
+            const auto most = static_cast<std::int64_t>(random_.below(2'000));
+            life.wire.push_back({copier.next_frame(most), copier.generation()});
         }
         if (random_.below(10) == 0) {
             committed_ = copier.done();
@@ -282,7 +284,7 @@ TEST_SUITE("sync/queue_copier") {
         copier.offer(message_at(101, "y", {{"GANTRY_ORIGIN", "b"}}));
         copier.offer(message_at(104, "z"));
         REQUIRE(copier.has_frame());
-        const client::CopiedFrame frame = copier.next_frame();
+        const client::CopiedFrame frame = copier.next_frame(kFrameBytes);
         CHECK(frame.first == 0);
         CHECK(frame.span == 105);
         CHECK(frame.messages.size() == 2);
@@ -294,7 +296,7 @@ TEST_SUITE("sync/queue_copier") {
         copier.passed(200);  // a filter let nothing through
         CHECK(copier.done() == 200);
         copier.offer(message_at(200, "w"));
-        CHECK(copier.next_frame().first == 105);
+        CHECK(copier.next_frame(kFrameBytes).first == 105);
     }
 
     TEST_CASE("a frame stands for 2^32 - 1 offsets at most, what lies further apart stands") {
@@ -305,10 +307,10 @@ TEST_SUITE("sync/queue_copier") {
         copier.recovered(target.positions(kMost - 1, 0));
         copier.offer(message_at(kMost - 1, "x"));
         copier.offer(message_at(kMost, "y"));  // would fit the frame but for its span
-        const client::CopiedFrame first = copier.next_frame();
+        const client::CopiedFrame first = copier.next_frame(kFrameBytes);
         CHECK(first.span == kMost);
         CHECK(first.messages.size() == 1);
-        const client::CopiedFrame second = copier.next_frame();
+        const client::CopiedFrame second = copier.next_frame(kFrameBytes);
         CHECK(second.first == kMost);
         CHECK(second.span == 1);
         copier.stored(0, 0);
@@ -331,7 +333,7 @@ TEST_SUITE("sync/queue_copier") {
             copier.offer(message_at(i, "x"));
         }
         while (copier.has_frame()) {
-            copier.next_frame();
+            copier.next_frame(kFrameBytes);
         }
         copier.failed({Errc::kTimeout, "no answer"}, SteadyTime{}, random);
         SUBCASE("it cannot say") {
@@ -343,6 +345,7 @@ TEST_SUITE("sync/queue_copier") {
             run(copier, target, 8, random);
             CHECK(target.stored[0] == numbers(3, 8));
             CHECK(copier.counts().repeats == 0);
+            CHECK(copier.counts().messages == 8);  // the three that were not answered, too
         }
     }
 
@@ -375,7 +378,7 @@ TEST_SUITE("sync/queue_copier") {
         }
         std::vector<client::CopiedFrame> frames;
         while (copier.has_frame()) {
-            frames.push_back(copier.next_frame());
+            frames.push_back(copier.next_frame(kFrameBytes));
         }
         REQUIRE(frames.size() > 3);
         copier.stored(0, frames[1].first);
@@ -393,7 +396,7 @@ TEST_SUITE("sync/queue_copier") {
         while (copier.wants_more() && at < 1'000) {
             copier.offer(message_at(at++, std::string(500, 'x')));
             while (copier.has_frame()) {
-                copier.next_frame();
+                copier.next_frame(kFrameBytes);
             }
         }
         CHECK(at < 60);

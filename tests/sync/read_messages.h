@@ -17,6 +17,9 @@
 
 namespace gantry::sync::test {
 
+/// More than the rules of these tests allow a frame.
+inline constexpr std::int64_t kFrameBytes = 1'000'000;
+
 /// A message of queue 1 of topic "T" on broker "b" as a consumer gets it.
 inline client::MessageView message_at(std::int64_t offset,
                                       const std::string& body,

@@ -21,6 +21,7 @@
 namespace gantry::sync {
 namespace {
 
+using test::kFrameBytes;
 using test::message_at;
 using State = QueueCopier::State;
 
@@ -175,7 +176,7 @@ private:
             }
         }
         if (copier_->has_frame() && random_.below(2) == 0) {
-            flying_.push_back(copier_->next_frame());
+            flying_.push_back(copier_->next_frame(kFrameBytes));
         } else if (!flying_.empty()) {
             answer();
         }
@@ -223,14 +224,14 @@ TEST_SUITE("sync/unnumbered") {
         constexpr std::int64_t kFar = std::int64_t{1} << 33U;
         CHECK(copier.recovered(at(std::nullopt, kFar)) == kFar);
         offer(copier, kFar, kFar + 15);
-        const client::CopiedFrame first = copier.next_frame();
+        const client::CopiedFrame first = copier.next_frame(kFrameBytes);
         CHECK(first.messages.size() == kFrameMessages);
         CHECK(first.span == kFrameMessages);
         CHECK(property_of(first.messages.front().message, "GANTRY_ROUTE") == "r");
         CHECK_FALSE(copier.has_frame());
         copier.stored(0, first.first);
         REQUIRE(copier.has_frame());
-        CHECK(copier.next_frame().messages.size() == 5);
+        CHECK(copier.next_frame(kFrameBytes).messages.size() == 5);
         CHECK(copier.counts().repeats == 0);
     }
 
@@ -260,14 +261,14 @@ TEST_SUITE("sync/unnumbered") {
         copier.begin_recovery();
         copier.recovered(at(std::nullopt, 0));
         offer(copier, 0, 15);
-        copier.stored(0, copier.next_frame().first);
-        copier.next_frame();  // [10, 15)
+        copier.stored(0, copier.next_frame(kFrameBytes).first);
+        copier.next_frame(kFrameBytes);  // [10, 15)
         copier.failed({Errc::kTimeout, "no answer"}, SteadyTime{}, random);
         copier.begin_recovery();
         CHECK(copier.recovered(at(5, copier.done())) == 10);
         CHECK(copier.counts().rewinds == 0);
         offer(copier, 10, 20);
-        copier.next_frame();
+        copier.next_frame(kFrameBytes);
         CHECK(copier.counts().repeats == 5);
     }
 
@@ -287,10 +288,10 @@ TEST_SUITE("sync/unnumbered") {
         }
         copier.recovered(at(100, 90, end));
         offer(copier, 100, 103);
-        copier.stored(0, copier.next_frame().first);
+        copier.stored(0, copier.next_frame(kFrameBytes).first);
         offer(copier, 103, 200);
         while (copier.has_frame()) {
-            copier.stored(0, copier.next_frame().first);
+            copier.stored(0, copier.next_frame(kFrameBytes).first);
         }
         CHECK(copier.counts().repeats == expected);
     }
@@ -307,7 +308,7 @@ TEST_SUITE("sync/unnumbered") {
             const std::int64_t from = copier.recovered(at(next, copier.done()));
             offer(copier, from, 30);
             while (copier.has_frame()) {
-                const client::CopiedFrame frame = copier.next_frame();
+                const client::CopiedFrame frame = copier.next_frame(kFrameBytes);
                 bool is_refused = false;
                 for (const client::CopiedMessage& copied : frame.messages) {
                     const auto offset =

@@ -6,6 +6,7 @@
 #include "sync/copy/marks.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -109,6 +110,11 @@ std::int64_t QueueCopier::recovered(const Recovery& found) {
             rule_.is_numbered ? take_over(streams_[i], last, known, floor)
                               : take_over_unnumbered(streams_[i], last, next_of(known), found);
         start = std::min(start, from);
+        for (const Flight& flight : last != nullptr ? last->unsure : std::vector<Flight>{}) {
+            if (flight.end <= streams_[i].next) {  // the answer was lost, not the frame
+                count_stored(flight);
+            }
+        }
     }
     if (is_rewound) {
         tell_rewind(found, start);
@@ -194,6 +200,10 @@ void QueueCopier::drop_all() {
     ++generation_;
     for (Stream& stream : streams_) {
         stream.waiting.clear();
+        std::copy_if(stream.flights.begin(),
+                     stream.flights.end(),
+                     std::back_inserter(stream.unsure),
+                     [](const Flight& flight) { return !flight.is_stored; });
         stream.flights.clear();
     }
     waiting_bytes_ = 0;
@@ -313,7 +323,10 @@ bool QueueCopier::may_be_there(Stream& stream, std::int64_t offset, std::int64_t
     return is_inherited || offset < stream.maybe;
 }
 
-std::size_t QueueCopier::take_messages(Stream& stream, client::CopiedFrame& frame, Flight& flight) {
+std::size_t QueueCopier::take_messages(Stream& stream,
+                                       std::int64_t most_bytes,
+                                       client::CopiedFrame& frame,
+                                       Flight& flight) {
     const client::MessageView& front = stream.waiting.front();
     const std::size_t most = front.queue_offset() < single_until_ ? 1 : rule_.frame_messages;
     flight.first_message = front.queue_offset();
@@ -321,8 +334,8 @@ std::size_t QueueCopier::take_messages(Stream& stream, client::CopiedFrame& fram
     while (!stream.waiting.empty() && frame.messages.size() < most) {
         const client::MessageView& message = stream.waiting.front();
         const std::int64_t bytes = bytes_of(message);
-        const bool is_full = flight.bytes + bytes > rule_.frame_bytes ||
-                             is_too_far(stream.next, message.queue_offset());
+        const bool is_full =
+            flight.bytes + bytes > most_bytes || is_too_far(stream.next, message.queue_offset());
         if (!frame.messages.empty() && is_full) {
             break;
         }
@@ -338,12 +351,12 @@ std::size_t QueueCopier::take_messages(Stream& stream, client::CopiedFrame& fram
     return frame.messages.size();
 }
 
-client::CopiedFrame QueueCopier::next_frame() {
+client::CopiedFrame QueueCopier::next_frame(std::int64_t most_bytes) {
     const std::size_t at = next_stream();
     Stream& stream = streams_[at];
     client::CopiedFrame frame;
     Flight flight;
-    flight.count = take_messages(stream, frame, flight);
+    flight.count = take_messages(stream, std::min(most_bytes, rule_.frame_bytes), frame, flight);
     flight.first = stream.next;
     frame.queue = targets_[at];
     frame.stream = stream_;
@@ -358,13 +371,17 @@ client::CopiedFrame QueueCopier::next_frame() {
     return frame;
 }
 
+void QueueCopier::count_stored(const Flight& flight) {
+    counts_.messages += flight.count;
+    counts_.bytes += static_cast<std::uint64_t>(flight.bytes);
+}
+
 void QueueCopier::stored(std::int32_t target, std::int64_t first) {
     Stream& stream = streams_[static_cast<std::size_t>(target)];
     for (Flight& flight : stream.flights) {
         if (flight.first == first && !flight.is_stored) {
             flight.is_stored = true;
-            counts_.messages += flight.count;
-            counts_.bytes += static_cast<std::uint64_t>(flight.bytes);
+            count_stored(flight);
             flying_bytes_ -= flight.bytes;
             break;
         }

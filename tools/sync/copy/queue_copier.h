@@ -115,8 +115,8 @@ public:
     bool has_frame() const noexcept;
     /// Where it goes; has_frame() holds.
     const client::QueueId& next_target() const noexcept;
-    /// That frame; has_frame() holds.
-    client::CopiedFrame next_frame();
+    /// That frame, of at most so many bytes, but for a single message; has_frame() holds.
+    client::CopiedFrame next_frame(std::int64_t most_bytes);
     /// It is stored.
     void stored(std::int32_t target, std::int64_t first);
 
@@ -179,6 +179,7 @@ private:
         Inherited inherited;
         std::deque<client::MessageView> waiting;
         std::deque<Flight> flights;
+        std::vector<Flight> unsure;  ///< were under way when something failed
     };
 
     bool has_gone_back(const Recovery& found, const std::vector<Stream>& before) const;
@@ -194,7 +195,11 @@ private:
                                       const Recovery& found) const;
     static bool may_be_there(Stream& stream, std::int64_t offset, std::int64_t bytes) noexcept;
     Stream& stream_for(const client::MessageView& message);
-    std::size_t take_messages(Stream& stream, client::CopiedFrame& frame, Flight& flight);
+    std::size_t take_messages(Stream& stream,
+                              std::int64_t most_bytes,
+                              client::CopiedFrame& frame,
+                              Flight& flight);
+    void count_stored(const Flight& flight);
     bool is_open(const Stream& stream) const noexcept;
     bool is_too_far(std::int64_t from, std::int64_t offset) const noexcept;
     std::size_t next_stream() const noexcept;

@@ -193,6 +193,7 @@ void RouteWorker::take_events() {
     for (const Event& event : events) {
         if (event.is_send) {
             judge(event.target.broker, event.sent ? ok() : Status(event.sent.error()));
+            measure(event);
         }
         const auto found = copiers_.find(event.source);
         if (found == copiers_.end() || found->second->generation() != event.generation) {
@@ -258,6 +259,22 @@ void RouteWorker::judge(const std::string& broker, const Status& outcome) {
     } else {
         circuits_[broker].succeeded();
     }
+}
+
+/// What an answer says of the line it came over.
+void RouteWorker::measure(const Event& event) {
+    FlightWindow& window = window_to(event.target.broker);
+    if (event.sent) {
+        window.answered(event.ended_at, event.ended_at - event.begun_at, event.bytes);
+    } else if (event.sent.error().code == Errc::kUnknown ||
+               event.sent.error().code == Errc::kTimeout) {
+        window.failed();
+    }
+}
+
+FlightWindow& RouteWorker::window_to(const std::string& broker) {
+    const std::chrono::milliseconds timeout(route_.timeout_ms);
+    return windows_.try_emplace(broker, kConnectionBytesMax, timeout).first->second;
 }
 
 bool RouteWorker::may_ask(const QueueCopier& copier, SteadyTime now) {
@@ -331,13 +348,16 @@ void RouteWorker::send() {
     for (const auto& [queue, copier] : copiers_) {
         copier->add_flying(flying);
     }
+    const auto has_room = [&](const std::string& broker) {
+        return window_to(broker).has_room(flying[broker]);
+    };
     std::size_t idle = 0;  // queues that follow each other with nothing to send
     while (idle < copiers_.size()) {
         auto next = copiers_.upper_bound(last_sent_);
         next = next == copiers_.end() ? copiers_.begin() : next;
         last_sent_ = next->first;
         QueueCopier& copier = *next->second;
-        if (!copier.has_frame() || flying[copier.next_target().broker] >= kConnectionBytesMax) {
+        if (!copier.has_frame() || !has_room(copier.next_target().broker)) {
             ++idle;
             continue;
         }
@@ -353,22 +373,24 @@ void RouteWorker::send() {
 
 /// Returns its bytes.
 std::int64_t RouteWorker::send_one(QueueCopier& copier) {
-    const client::CopiedFrame frame = copier.next_frame();
+    const std::int64_t most = window_to(copier.next_target().broker).frame_bytes();
+    const client::CopiedFrame frame = copier.next_frame(most);
     Event event;
     event.is_send = true;
     event.source = copier.source();
     event.generation = copier.generation();
     event.target = frame.queue;
     event.first = frame.first;
-    std::int64_t bytes = 0;
     for (const client::CopiedMessage& copied : frame.messages) {
-        bytes += static_cast<std::int64_t>(copied.message.body.size());
+        event.bytes += static_cast<std::int64_t>(copied.message.body.size());
     }
-    limits_->bytes.take(bytes);
+    event.begun_at = std::chrono::steady_clock::now();
+    limits_->bytes.take(event.bytes);
     limits_->messages.take(static_cast<std::int64_t>(frame.messages.size()));
     const Status sent = progress_->producer().send_async(
         frame, [mailbox = mailbox_, event](Result<client::SendReceipt> result) mutable {
             event.sent = std::move(result);
+            event.ended_at = std::chrono::steady_clock::now();
             const MutexLock lock(mailbox->mutex);
             mailbox->events.push_back(std::move(event));
         });
@@ -376,7 +398,7 @@ std::int64_t RouteWorker::send_one(QueueCopier& copier) {
         event.sent = sent.error();
         answered(copier, event);
     }
-    return bytes;
+    return event.bytes;
 }
 
 /// Queues whose window is full are not read further.

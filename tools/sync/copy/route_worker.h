@@ -7,6 +7,7 @@
 #include "common/random.h"
 #include "common/result.h"
 #include "sync/config/config.h"
+#include "sync/copy/flight_window.h"
 #include "sync/copy/pace.h"
 #include "sync/copy/progress.h"
 #include "sync/copy/queue_copier.h"
@@ -71,6 +72,9 @@ private:
         Result<client::SendReceipt> sent = Error{Errc::kClosed, ""};
         client::QueueId target;
         std::int64_t first = 0;
+        std::int64_t bytes = 0;  ///< of a frame
+        SteadyTime begun_at{};
+        SteadyTime ended_at{};
         bool is_send = false;
     };
 
@@ -97,6 +101,8 @@ private:
     void publish();
     bool may_ask(const QueueCopier& copier, SteadyTime now);
     void judge(const std::string& broker, const Status& outcome);
+    void measure(const Event& event);
+    FlightWindow& window_to(const std::string& broker);
 
     const RouteConfig route_;
     const std::shared_ptr<RouteLimits> limits_;
@@ -117,6 +123,7 @@ private:
     std::map<std::string, std::string> topics_;
     std::map<client::QueueId, std::unique_ptr<QueueCopier>> copiers_;
     std::map<std::string, Circuit> circuits_;  // by target broker
+    std::map<std::string, FlightWindow> windows_;
     std::map<client::QueueId, std::int64_t> committed_;
     client::QueueId last_sent_;
     Random random_{random_seed()};
