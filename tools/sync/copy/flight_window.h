@@ -11,11 +11,12 @@ namespace gantry::sync {
 
 /// How much may be under way to a broker: what fills the line to it, and not so much that it lies
 /// in buffers until its time is over. Answers tell: as long as they come hardly later than the
-/// fastest did, the line is not full, and the window doubles in a round trip; when they come late
-/// it shrinks by a quarter, once for each such time. So about a third of a second's worth waits in
-/// front of the line, however fast and long that is.
+/// fastest did the line is not full, and the window doubles in a round trip; then it grows slowly,
+/// for the line may have become longer; when they come late it shrinks by a quarter, once for each
+/// such time. So about three quarters of a second's worth waits in front of the line, however fast
+/// and long that is.
 ///
-///   size  least .. 256 KiB (first) .. most, or bandwidth x (round trip + 250 to 500 ms)
+///   size  least .. 256 KiB (first) .. most, or bandwidth x (round trip + 0.5 to 1 s)
 ///
 /// Threads   one.
 class FlightWindow {
@@ -38,8 +39,9 @@ public:
         fastest_ = fastest_ == Duration::zero() ? took : std::min(fastest_, took);
         if (took >= std::max(std::min(fastest_ + kQueueMost, late_), fastest_ + kQueueLeast)) {
             shrink(now, took);
-        } else if (took < fastest_ + kQueueLeast) {
-            size_ = std::min(most_, size_ + bytes);
+        } else {
+            const bool is_full = took >= fastest_ + kQueueLeast;
+            size_ = std::min(most_, size_ + (is_full ? bytes / 8 : bytes));
         }
     }
 
@@ -50,8 +52,8 @@ private:
     static constexpr std::int64_t kLeast = std::int64_t{64} << 10U;
     static constexpr std::int64_t kFirst = std::int64_t{256} << 10U;
     static constexpr std::int64_t kFrameLeast = std::int64_t{16} << 10U;
-    static constexpr std::chrono::milliseconds kQueueLeast{250};
-    static constexpr std::chrono::milliseconds kQueueMost{500};
+    static constexpr std::chrono::milliseconds kQueueLeast{500};
+    static constexpr std::chrono::milliseconds kQueueMost{1'000};
 
     void shrink(SteadyTime now, Duration took) noexcept {
         if (now - shrunk_at_ < took) {
