@@ -141,7 +141,7 @@ def from_of(message):
 
 
 def first_of_each(copies):
-    """The first copy of each original, in the order of each queue, and how many others there are."""
+    """The first copy of each original, in its queue's order, and how many others there are."""
     seen, first = set(), []
     for copy in sorted(copies, key=lambda m: (m["broker"], m["queue"], m["queue_offset"])):
         if from_of(copy) not in seen:

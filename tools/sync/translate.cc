@@ -99,7 +99,7 @@ public:
         for (const RouteConfig& other : config.routes) {
             if (other.from == route.to && other.to == route.from && other.rename == "{topic}" &&
                 route.rename == "{topic}") {
-                translation.back_ = other;
+                translation.ways_back_.push_back(other);
             }
         }
         return translation;
@@ -129,8 +129,8 @@ public:
             GANTRY_TRY(add_others(route_.target_of(queue.topic), found));
         }
         for (auto& [queue, offset] : found) {
-            if (has_way_back(queue.topic)) {
-                GANTRY_ASSIGN_OR_RETURN(const std::int64_t most, limit_of(queue, committed));
+            if (const RouteConfig* const back = way_back(queue.topic); back != nullptr) {
+                GANTRY_ASSIGN_OR_RETURN(const std::int64_t most, limit_of(*back, queue, committed));
                 offset = std::min(offset, most);
             }
         }
@@ -166,7 +166,14 @@ private:
           target_(std::move(target)),
           producer_(std::move(producer)) {}
 
-    bool has_way_back(const std::string& topic) const { return back_ && back_->takes(topic); }
+    /// The route that brings the topic's messages to the source; null: none does.
+    const RouteConfig* way_back(const std::string& topic) const {
+        const auto found =
+            std::find_if(ways_back_.begin(), ways_back_.end(), [&topic](const RouteConfig& back) {
+                return back.takes(topic);
+            });
+        return found == ways_back_.end() ? nullptr : &*found;
+    }
 
     Result<Offsets> ask_all(client::AdminClient& admin, const std::string& group) const {
         GANTRY_ASSIGN_OR_RETURN(const client::GroupStatus status, admin.describe_group(group));
@@ -260,7 +267,7 @@ private:
         for (const QueueId& target : targets) {
             if (found.count(target) == 0) {
                 GANTRY_ASSIGN_OR_RETURN(found[target],
-                                        has_way_back(topic)
+                                        way_back(topic) != nullptr
                                             ? target_.consumer().max_offset(target)
                                             : target_.consumer().min_offset(target));
             }
@@ -324,9 +331,11 @@ private:
 
     /// The first message of a target queue that came to the source by the way back, and that the
     /// group has not had there.
-    Result<std::int64_t> limit_of(const QueueId& target, const Offsets& committed) {
+    Result<std::int64_t> limit_of(const RouteConfig& back,
+                                  const QueueId& target,
+                                  const Offsets& committed) {
         client::PullConsumer::Options options;
-        options.group = Progress::group_of(*back_);
+        options.group = Progress::group_of(back);
         GANTRY_ASSIGN_OR_RETURN(const auto progress,
                                 client::PullConsumer::create(target_.client(), options));
         GANTRY_ASSIGN_OR_RETURN(const auto done, progress->committed(target));
@@ -352,7 +361,7 @@ private:
     }
 
     RouteConfig route_;
-    std::optional<RouteConfig> back_;
+    std::vector<RouteConfig> ways_back_;
     QueueReader source_;
     QueueReader target_;
     std::unique_ptr<client::CopyProducer> producer_;

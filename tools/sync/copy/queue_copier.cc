@@ -83,10 +83,15 @@ std::int64_t QueueCopier::take_over(Stream& stream,
 /// The same where it knows none: what was acknowledged is stored, also if nobody sees it yet.
 std::int64_t QueueCopier::take_over_unnumbered(Stream& stream,
                                                const Stream* before,
-                                               std::int64_t next,
+                                               const std::optional<client::StreamPosition>& known,
                                                const Recovery& found) const {
+    std::int64_t next = next_of(known);
     if (before == nullptr) {
-        stream.inherited = {found.inherited_end, rule_.frame_messages, rule_.frame_bytes};
+        stream.inherited.end = found.inherited_end;
+        if (known) {
+            stream.inherited.messages = static_cast<std::int64_t>(rule_.frame_messages);
+            stream.inherited.bytes = rule_.frame_bytes;
+        }
     } else {
         next = std::max(next, before->acked);
         stream.maybe = std::max(before->maybe, before->next);
@@ -106,9 +111,9 @@ std::int64_t QueueCopier::recovered(const Recovery& found) {
         const Stream* const last = i < before.size() ? &before[i] : nullptr;
         const auto& known = found.known[i];
         const std::int64_t floor = is_rewound && known ? known->next : found.floor;
-        const std::int64_t from =
-            rule_.is_numbered ? take_over(streams_[i], last, known, floor)
-                              : take_over_unnumbered(streams_[i], last, next_of(known), found);
+        const std::int64_t from = rule_.is_numbered
+                                      ? take_over(streams_[i], last, known, floor)
+                                      : take_over_unnumbered(streams_[i], last, known, found);
         start = std::min(start, from);
         for (const Flight& flight : last != nullptr ? last->unsure : std::vector<Flight>{}) {
             if (flight.end <= streams_[i].next) {  // the answer was lost, not the frame

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -163,11 +164,12 @@ private:
         std::string why;
     };
 
-    /// What a copier before this one may have left under way: no more than one frame holds.
+    /// What a copier before this one may have sent, behind where this one begins: no more than one
+    /// frame holds, if it begins behind the last copy that is there.
     struct Inherited {
         std::int64_t end = 0;
-        std::size_t messages = 0;
-        std::int64_t bytes = 0;
+        std::int64_t messages = std::numeric_limits<std::int64_t>::max();
+        std::int64_t bytes = std::numeric_limits<std::int64_t>::max();
     };
 
     /// What goes to one target queue.
@@ -191,7 +193,7 @@ private:
                                   std::int64_t floor);
     std::int64_t take_over_unnumbered(Stream& stream,
                                       const Stream* before,
-                                      std::int64_t next,
+                                      const std::optional<client::StreamPosition>& known,
                                       const Recovery& found) const;
     static bool may_be_there(Stream& stream, std::int64_t offset, std::int64_t bytes) noexcept;
     Stream& stream_for(const client::MessageView& message);
