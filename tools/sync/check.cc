@@ -9,6 +9,7 @@
 #include "sync/topics.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 #include <vector>
@@ -72,11 +73,17 @@ Status check_span(const RouteConfig& route, const client::QueueStatus& queue) {
                      ": the first frame of a copy stands for at most " + std::to_string(kMost)};
 }
 
+/// Which route copies what to where: by "cluster/topic cluster/topic filter".
+using Takers = std::map<std::string, std::string>;
+
 /// One route's rows and problems.
 class RouteCheck {
 public:
-    RouteCheck(const SyncConfig& config, const RouteConfig& route, cli::Table& table)
-        : config_(config), route_(route), table_(table) {}
+    RouteCheck(const SyncConfig& config,
+               const RouteConfig& route,
+               cli::Table& table,
+               Takers& takers)
+        : config_(config), route_(route), table_(table), takers_(takers) {}
 
     std::vector<std::string> run() {
         Result<Ends> ends = Ends::connect(config_, route_);
@@ -128,6 +135,7 @@ private:
             note("topic " + topic, found.error());
             return;
         }
+        check_alone(*found);
         const bool is_missing = found->target_queues == 0;
         table_.add({route_.name,
                     route_.from + '/' + topic,
@@ -154,6 +162,17 @@ private:
         check_spans(ends, topic, streams);
     }
 
+    /// Two routes that copy the same messages to the same topic would copy each twice.
+    void check_alone(const RouteTopic& topic) {
+        const std::string what = route_.from + '/' + topic.source + ' ' + route_.to + '/' +
+                                 topic.target + ' ' + route_.filter.expression();
+        const auto [other, is_first] = takers_.try_emplace(what, route_.name);
+        if (!is_first) {
+            note("topic " + topic.source,
+                 {Errc::kConflict, "route " + other->second + " copies it, too: each twice"});
+        }
+    }
+
     /// `streams`: those that have begun, for which it does not matter where the queue does.
     void check_spans(Ends& ends, const std::string& topic, const std::set<std::uint64_t>& streams) {
         const auto status = ends.source->topic_status(topic);
@@ -173,22 +192,26 @@ private:
     const SyncConfig& config_;
     const RouteConfig& route_;
     cli::Table& table_;
+    Takers& takers_;
     std::vector<std::string> problems_;
 };
 
 }  // namespace
 
 Checked check_routes(const SyncConfig& config) {
-    cli::Table table({"route", "from", "to", "queues", "there", "target"});
+    cli::Table table({"ROUTE", "FROM", "TO", "QUEUES", "THERE", "TARGET"});
+    Takers takers;
     std::string wrong;
     Checked checked;
     for (const RouteConfig& route : config.routes) {
-        for (const std::string& problem : RouteCheck(config, route, table).run()) {
+        for (const std::string& problem : RouteCheck(config, route, table, takers).run()) {
             wrong += problem + '\n';
             ++checked.problems;
         }
     }
-    checked.text = table.text() + wrong;
+    const std::string routes = std::to_string(config.routes.size());
+    checked.text = (table.rows() == 0 ? "" : table.text()) + wrong +
+                   (checked.problems == 0 ? "good: " + routes + " routes\n" : "");
     return checked;
 }
 

@@ -156,7 +156,7 @@ void Route::mirror() {
     mirror_due_ = now + std::chrono::seconds(config_.mirror_seconds);
     mirrors_.add([this] {
         for (const std::string& group : config_.mirror_groups) {
-            const Result<std::string> done = translate(all_, config_.name, group, true);
+            const Result<std::string> done = translate(all_, config_.name, group, Apply::kAnyway);
             if (!done && done.error().code != Errc::kNotFound) {  // it may have begun nothing yet
                 kLog.warn("mirror_failed",
                           {{"route", config_.name}, {"group", group}, {"error", done.error()}});

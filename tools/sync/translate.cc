@@ -6,6 +6,7 @@
 #include "client/client.h"
 #include "client/consumer.h"
 #include "client/copy/copy_producer.h"
+#include "protocol/wire/names.h"
 #include "sync/copy/marks.h"
 #include "sync/copy/progress.h"
 
@@ -124,7 +125,8 @@ public:
         }
         if (offsets.empty()) {
             return Error{Errc::kNotFound,
-                         "group " + group + " has committed nothing in the route's topics"};
+                         "group " + group + " has committed nothing at " + route_.from +
+                             " in the topics of route " + route_.name};
         }
         return offsets;
     }
@@ -147,14 +149,36 @@ public:
         return found;
     }
 
-    Status apply(const std::string& group, const Offsets& offsets) {
-        client::PullConsumer::Options options;
-        options.group = group;
-        GANTRY_ASSIGN_OR_RETURN(const auto consumer,
-                                client::PullConsumer::create(target_.client(), options));
+    /// kConflict: members of the group run at the target.
+    Status check_stopped(const std::string& group) {
+        GANTRY_ASSIGN_OR_RETURN(const auto admin,
+                                client::AdminClient::create(target_.client(), {}));
+        GANTRY_ASSIGN_OR_RETURN(const client::GroupStatus status, admin->describe_group(group));
+        if (status.members.empty()) {
+            return ok();
+        }
+        return Error{Errc::kConflict,
+                     "group " + group + " has " + std::to_string(status.members.size()) +
+                         " members at " + route_.to +
+                         ", which would commit over the offsets: stop them first"};
+    }
+
+    /// What the group has committed at the target, in the queues of `offsets`; -1: nothing.
+    Result<Offsets> held(const std::string& group, const Offsets& offsets) {
+        GANTRY_ASSIGN_OR_RETURN(const auto consumer, committer(group));
+        Offsets held;
         for (const auto& [queue, offset] : offsets) {
             GANTRY_ASSIGN_OR_RETURN(const auto before, consumer->committed(queue));
-            if (!before || *before < offset) {
+            held[queue] = before.value_or(-1);
+        }
+        return held;
+    }
+
+    /// Commits at the target what is ahead of `held`.
+    Status apply(const std::string& group, const Offsets& offsets, const Offsets& held) {
+        GANTRY_ASSIGN_OR_RETURN(const auto consumer, committer(group));
+        for (const auto& [queue, offset] : offsets) {
+            if (held.at(queue) < offset) {
                 GANTRY_TRY(consumer->commit(queue, offset));
             }
         }
@@ -170,6 +194,12 @@ private:
           source_(std::move(source)),
           target_(std::move(target)),
           producer_(std::move(producer)) {}
+
+    Result<std::unique_ptr<client::PullConsumer>> committer(const std::string& group) {
+        client::PullConsumer::Options options;
+        options.group = group;
+        return client::PullConsumer::create(target_.client(), options);
+    }
 
     /// All target queues that have copies of one source queue: the least place in each counts.
     Status translate_queue(const QueueId& queue, std::int64_t offset, Offsets& found) {
@@ -270,29 +300,54 @@ private:
     std::unique_ptr<client::CopyProducer> producer_;
 };
 
+/// The route of that name.
+Result<RouteConfig> route_named(const SyncConfig& config, std::string_view name) {
+    std::string names;
+    for (const RouteConfig& route : config.routes) {
+        if (route.name == name) {
+            return route;
+        }
+        names += (names.empty() ? "" : ", ") + route.name;
+    }
+    return Error{Errc::kNotFound,
+                 "no route is named \"" + std::string(name) + "\"; the file has " +
+                     (names.empty() ? "none" : names)};
+}
+
+std::string table_of(const Offsets& offsets, const Offsets& held) {
+    cli::Table table({"TOPIC", "BROKER", "QUEUE", "OFFSET", "HAD"});
+    for (const auto& [queue, offset] : offsets) {
+        const std::int64_t had = held.at(queue);
+        table.add({queue.topic,
+                   queue.broker,
+                   std::to_string(queue.queue),
+                   std::to_string(offset),
+                   had < 0 ? "-" : std::to_string(had)});
+    }
+    return table.text();
+}
+
 }  // namespace
 
 Result<std::string> translate(const SyncConfig& config,
                               std::string_view route,
                               const std::string& group,
-                              bool apply) {
-    const auto found = std::find_if(config.routes.begin(),
-                                    config.routes.end(),
-                                    [route](const RouteConfig& one) { return one.name == route; });
-    if (found == config.routes.end()) {
-        return Error{Errc::kNotFound, "no route is named " + std::string(route)};
+                              Apply apply) {
+    if (const Status name = wire::check_group_name(group); !name) {
+        return name.error();
     }
-    GANTRY_ASSIGN_OR_RETURN(Translation translation, Translation::open(config, *found));
+    GANTRY_ASSIGN_OR_RETURN(const RouteConfig found, route_named(config, route));
+    GANTRY_ASSIGN_OR_RETURN(Translation translation, Translation::open(config, found));
     GANTRY_ASSIGN_OR_RETURN(const Offsets committed, translation.committed(group));
     GANTRY_ASSIGN_OR_RETURN(const Offsets offsets, translation.translate(committed));
-    if (apply) {
-        GANTRY_TRY(translation.apply(group, offsets));
+    if (apply == Apply::kIfStopped) {
+        GANTRY_TRY(translation.check_stopped(group));
     }
-    cli::Table table({"topic", "broker", "queue", "offset"});
-    for (const auto& [queue, offset] : offsets) {
-        table.add({queue.topic, queue.broker, std::to_string(queue.queue), std::to_string(offset)});
+    GANTRY_ASSIGN_OR_RETURN(const Offsets held, translation.held(group, offsets));
+    if (apply != Apply::kNot) {
+        GANTRY_TRY(translation.apply(group, offsets, held));
     }
-    return table.text();
+    return table_of(offsets, held);
 }
 
 }  // namespace gantry::sync

@@ -7,9 +7,12 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cctype>
+#include <cerrno>
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 namespace gantry::sync {
@@ -85,10 +88,11 @@ Status read_handling(TableReader& table, RouteConfig& route) {
     GANTRY_TRY(table.flag("create_topics", route.create_topics));
     GANTRY_TRY(table.flag("local_only", route.local_only));
     GANTRY_TRY(table.text("rename", route.rename));
-    if (!route.rename.empty() && route.target_of("t").find_first_of("{}") == std::string::npos) {
+    if (wire::check_topic_name(route.target_of("t"))) {
         return ok();
     }
-    return table.refused("rename", "\"" + route.rename + "\" is no topic name with {topic} in it");
+    return table.refused("rename",
+                         '"' + route.rename + "\" is no topic name, with or without {topic} in it");
 }
 
 Status read_limits(TableReader& table, RouteConfig& route) {
@@ -101,25 +105,51 @@ Status read_limits(TableReader& table, RouteConfig& route) {
     return table.number("timeout_ms", kTimeouts, route.timeout_ms);
 }
 
+/// A route's name is part of its groups' names.
+Status check_name(TableReader& table, const std::string& name) {
+    constexpr std::string_view kAround = "GANTRY_SYNC_-back-covered";
+    constexpr std::size_t kMost = wire::kGroupNameBytesMax - kAround.size();
+    const bool is_plain = std::all_of(name.begin(), name.end(), [](unsigned char c) {
+        return std::isalnum(c) != 0 || c == '_' || c == '-';
+    });
+    if (is_plain && !name.empty() && name.size() <= kMost) {
+        return ok();
+    }
+    return table.refused(
+        "name",
+        '"' + name + "\": allowed are letters, digits, _ and -, 1 to " + std::to_string(kMost));
+}
+
+Status check_cluster(TableReader& table,
+                     std::string_view key,
+                     const std::string& name,
+                     const SyncConfig& config) {
+    if (config.clusters.count(name) != 0) {
+        return ok();
+    }
+    std::string known;
+    for (const auto& [cluster, nameservers] : config.clusters) {
+        known += (known.empty() ? "" : ", ") + cluster;
+    }
+    return table.refused(
+        key,
+        '"' + name + "\" is no cluster of this file; it has " + (known.empty() ? "none" : known));
+}
+
 Status check_ends(TableReader& table, const RouteConfig& route, const SyncConfig& config) {
+    GANTRY_TRY(check_name(table, route.name));
     for (const std::string& group : route.mirror_groups) {
         if (const Status name = wire::check_group_name(group); !name) {
             return table.refused("mirror_groups", name.error().detail);
         }
     }
-    for (const auto& [key, cluster] : {std::pair{"from", route.from}, std::pair{"to", route.to}}) {
-        if (config.clusters.count(cluster) == 0) {
-            return table.refused(key, "\"" + cluster + "\" is no cluster of this file");
-        }
-    }
+    GANTRY_TRY(check_cluster(table, "from", route.from, config));
+    GANTRY_TRY(check_cluster(table, "to", route.to, config));
     if (route.from == route.to) {
         return table.refused("to", "\"" + route.to + "\" is the source, too");
     }
     if (route.topics.empty()) {
-        return table.refused("topics", "at least one name or pattern");
-    }
-    if (const Status name = wire::check_group_name("GANTRY_SYNC_" + route.name); !name) {
-        return table.refused("name", "\"" + route.name + "\": letters, digits, _ and - only");
+        return table.refused("topics", "missing: at least one name or pattern");
     }
     return ok();
 }
@@ -257,7 +287,8 @@ Result<SyncConfig> parse_config(std::string_view text, const std::string& source
 Result<SyncConfig> load_config(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     if (!file) {
-        return Error{Errc::kNotFound, path + " cannot be opened"};
+        const Errc code = errno == ENOENT ? Errc::kNotFound : Errc::kIo;
+        return Error{code, path + ": " + std::generic_category().message(errno)};
     }
     std::ostringstream text;
     text << file.rdbuf();

@@ -56,26 +56,66 @@ std::string decimal(double value) {
 Result<UniqueFd> connect_to(const std::string& address) {
     const std::size_t colon = address.rfind(':');
     if (colon == std::string::npos) {
-        return Error{Errc::kRefused, "\"" + address + "\" is not host:port"};
+        return Error{Errc::kRefused, '"' + address + "\" is not host:port"};
     }
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* found = nullptr;
     const std::string host = address.substr(0, colon);
     const std::string port = address.substr(colon + 1);
-    if (::getaddrinfo(host.c_str(), port.c_str(), &hints, &found) != 0 || found == nullptr) {
-        return Error{Errc::kGone, "no address of " + address};
+    if (const int code = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found); code != 0) {
+        return Error{Errc::kGone, address + ": " + ::gai_strerror(code)};
     }
     const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> freed(found, &::freeaddrinfo);
-    UniqueFd socket(::socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, 0));
     timeval limit{};
     limit.tv_sec = 5;
-    ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-    if (::connect(socket.get(), found->ai_addr, found->ai_addrlen) != 0) {
-        return Error{Errc::kGone, "nobody listens at " + address};
+    for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+        UniqueFd socket(::socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC, 0));
+        ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+        ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+        if (::connect(socket.get(), one->ai_addr, one->ai_addrlen) == 0) {
+            return socket;
+        }
     }
-    return socket;
+    return Error{Errc::kGone, address + ": nobody listens there"};
+}
+
+/// A route that has nothing to show by queue.
+void add_idle_route(cli::Table& table, const Json& route) {
+    const auto name = route.value("name", "");
+    if (const auto problem = route.value("problem", ""); !problem.empty()) {
+        table.add({name, "", "", "problem", "", "", "", "", "", problem});
+    } else if (route["queues"].empty()) {
+        table.add({name,
+                   "",
+                   "",
+                   "idle",
+                   "",
+                   "",
+                   "",
+                   "",
+                   "",
+                   "no topic of " + route.value("from", "") + " fits, or other daemons have its " +
+                       "queues"});
+    }
+}
+
+void add_queue(cli::Table& table, const std::string& route, const Json& queue) {
+    const Json& targets = queue["targets"];
+    const std::string target = targets.empty()       ? "-"
+                               : targets.size() == 1 ? targets[0].get<std::string>()
+                                                     : std::to_string(targets.size()) + " queues";
+    const bool is_end_known = queue.value("end", std::int64_t{-1}) >= 0;
+    table.add({route,
+               queue.value("source", ""),
+               target,
+               queue.value("state", ""),
+               is_end_known ? std::to_string(queue.value("lag_messages", std::int64_t{0})) : "-",
+               is_end_known ? decimal(queue.value("lag_seconds", 0.0)) : "-",
+               std::to_string(queue.value("messages", std::uint64_t{0})),
+               std::to_string(queue.value("skipped", std::uint64_t{0})),
+               std::to_string(queue.value("lost", std::uint64_t{0})),
+               queue.value("reason", "")});
 }
 
 }  // namespace
@@ -102,31 +142,14 @@ Result<std::string> status_table(const std::string& json) {
         return Error{Errc::kCorrupt, "no status: " + json.substr(0, 100)};
     }
     cli::Table table(
-        {"route", "source", "target", "state", "lag", "lag s", "copied", "skipped", "lost", "why"});
+        {"ROUTE", "SOURCE", "TARGET", "STATE", "LAG", "LAG S", "COPIED", "SKIPPED", "LOST", "WHY"});
     for (const Json& route : status["routes"]) {
-        const auto name = route.value("name", "");
-        if (const auto problem = route.value("problem", ""); !problem.empty()) {
-            table.add({name, "", "", "problem", "", "", "", "", "", problem});
-        }
+        add_idle_route(table, route);
         for (const Json& queue : route["queues"]) {
-            const Json& targets = queue["targets"];
-            const std::string target = targets.empty() ? "-"
-                                       : targets.size() == 1
-                                           ? targets[0].get<std::string>()
-                                           : std::to_string(targets.size()) + " queues";
-            table.add({name,
-                       queue.value("source", ""),
-                       target,
-                       queue.value("state", ""),
-                       std::to_string(queue.value("lag_messages", std::int64_t{0})),
-                       decimal(queue.value("lag_seconds", 0.0)),
-                       std::to_string(queue.value("messages", std::uint64_t{0})),
-                       std::to_string(queue.value("skipped", std::uint64_t{0})),
-                       std::to_string(queue.value("lost", std::uint64_t{0})),
-                       queue.value("reason", "")});
+            add_queue(table, route.value("name", ""), queue);
         }
     }
-    return table.text();
+    return table.rows() == 0 ? "no routes\n" : table.text();
 }
 
 Result<std::string> http_get(const std::string& address, const std::string& path) {
@@ -148,7 +171,8 @@ Result<std::string> http_get(const std::string& address, const std::string& path
     }
     const std::size_t head = answer.find("\r\n\r\n");
     if (head == std::string::npos || answer.find(" 200 ") > answer.find("\r\n")) {
-        return Error{Errc::kIo, address + path + ": " + answer.substr(0, answer.find("\r\n"))};
+        const std::string said = answer.substr(0, answer.find("\r\n"));
+        return Error{Errc::kIo, address + path + ": " + (said.empty() ? "no answer" : said)};
     }
     return answer.substr(head + 4);
 }
