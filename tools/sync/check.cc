@@ -105,7 +105,7 @@ public:
             note("cluster " + route_.from, topics.error());
         } else if (topics->empty()) {
             if (!is_fed()) {
-                note("topics", {Errc::kNotFound, "none of the source fits"});
+                note("topics", {Errc::kNotFound, "none fits in cluster " + route_.from});
             }
         } else {
             for (const std::string& topic : *topics) {
@@ -209,9 +209,11 @@ Checked check_routes(const SyncConfig& config) {
             ++checked.problems;
         }
     }
-    const std::string routes = std::to_string(config.routes.size());
-    checked.text = (table.rows() == 0 ? "" : table.text()) + wrong +
-                   (checked.problems == 0 ? "good: " + routes + " routes\n" : "");
+    const std::size_t routes = config.routes.size();
+    const std::string good = "good: " + (routes == 0 ? "no" : std::to_string(routes)) +
+                             (routes == 1 ? " route\n" : " routes\n");
+    checked.text =
+        (table.rows() == 0 ? "" : table.text()) + wrong + (checked.problems == 0 ? good : "");
     return checked;
 }
 

@@ -42,8 +42,8 @@ int fail(CommandStreams streams, const Error& error) {
     return cli::exit_code(error.code);
 }
 
-int usage(CommandStreams streams, const std::string& what) {
-    streams.err << "gantry-sync: " << what << "\nTry: gantry-sync COMMAND --help\n";
+int usage(CommandStreams streams, std::string_view command, const std::string& what) {
+    streams.err << "gantry-sync: " << what << "\nTry: gantry-sync " << command << " --help\n";
     return cli::kExitUsage;
 }
 
@@ -108,11 +108,11 @@ int run_status(const Given& given,
                CommandStreams streams) {
     if (const auto output = given["output"].as<std::string>();
         output != "table" && output != "json") {
-        return usage(streams, "--output \"" + output + "\" is none of table, json");
+        return usage(streams, "status", "--output \"" + output + "\" is none of table, json");
     }
     const bool watches = given.count("watch") != 0;
     if (!watches && !arguments.empty()) {
-        return usage(streams, "status takes nothing, got \"" + arguments.front() + '"');
+        return usage(streams, "status", "status takes nothing, got \"" + arguments.front() + '"');
     }
     // The option's own value needs a '=' before it; a word behind it is meant for it, too.
     const std::string seconds = !arguments.empty() ? arguments.front()
@@ -121,12 +121,13 @@ int run_status(const Given& given,
     const auto every = watch_every(seconds);
     if (!every) {
         return usage(streams,
+                     "status",
                      "--watch \"" + seconds + "\": allowed are 1 to " +
                          std::to_string(kWatchSecondsMax) + " seconds");
     }
     const Result<std::string> shown = ask_status(given);
     if (!shown) {
-        return shown.error().code == Errc::kRefused ? usage(streams, shown.error().detail)
+        return shown.error().code == Errc::kRefused ? usage(streams, "status", shown.error().detail)
                                                     : fail(streams, shown.error());
     }
     if (watches) {
@@ -147,7 +148,7 @@ int run_translate(const Given& given,
                   CommandStreams streams) {
     for (const char* const needed : {"route", "group"}) {
         if (given.count(needed) == 0) {
-            return usage(streams, "translate needs --" + std::string(needed));
+            return usage(streams, "translate", "translate needs --" + std::string(needed));
         }
     }
     const Result<SyncConfig> config = load_config(arguments.front());
@@ -199,7 +200,8 @@ int run_one(const SyncCommand& command, int argc, const char* const* argv, Comma
     options.positional("arguments");
     const Result<Given> given = options.parse(argc - 1, argv + 1);
     if (!given) {
-        return usage(streams, std::string(command.name) + ": " + given.error().detail);
+        return usage(
+            streams, command.name, std::string(command.name) + ": " + given.error().detail);
     }
     if (given->count("help") != 0) {
         streams.out << options.help({""}) << '\n';
@@ -211,6 +213,7 @@ int run_one(const SyncCommand& command, int argc, const char* const* argv, Comma
     }
     if (arguments.size() < command.arguments_min || arguments.size() > command.arguments_max) {
         return usage(streams,
+                     command.name,
                      std::string(command.name) + " takes " +
                          (command.arguments.empty() ? "nothing" : std::string(command.arguments)) +
                          ", got " + std::to_string(arguments.size()) + " argument(s)");

@@ -54,8 +54,11 @@ Result<std::unique_ptr<SyncDaemon>> SyncDaemon::start(const SyncSettings& settin
         return net::HttpReply{200, "application/json", raw->status_json()};
     });
     daemon->file_state_ = state_of(settings.routes_file);
-    GANTRY_ASSIGN_OR_RETURN(const SyncConfig config, load_config(settings.routes_file));
-    GANTRY_TRY(daemon->apply(config));
+    const Result<SyncConfig> config = load_config(settings.routes_file);
+    if (!config) {
+        return Error{config.error().code, "routes.file: " + config.error().detail};
+    }
+    GANTRY_TRY(daemon->apply(*config));
     daemon->http_->start();
     daemon->thread_ = std::thread([raw] { raw->watch(); });
     return daemon;

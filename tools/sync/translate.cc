@@ -116,17 +116,30 @@ public:
     Result<Offsets> committed(const std::string& group) {
         GANTRY_ASSIGN_OR_RETURN(const auto admin,
                                 client::AdminClient::create(source_.client(), {}));
-        GANTRY_ASSIGN_OR_RETURN(const client::GroupStatus status, admin->describe_group(group));
+        const Result<client::GroupStatus> status = admin->describe_group(group);
+        if (!status && status.error().code != Errc::kNotFound) {
+            return Error{status.error().code,
+                         "cluster " + route_.from + ": " + status.error().detail};
+        }
         Offsets offsets;
-        for (const client::GroupQueueProgress& progress : status.queues) {
+        for (const client::GroupQueueProgress& progress :
+             status ? status->queues : std::vector<client::GroupQueueProgress>{}) {
             if (route_.takes(progress.queue.topic) && progress.consumer_offset >= 0) {
                 offsets[progress.queue] = progress.consumer_offset;
             }
         }
         if (offsets.empty()) {
-            return Error{Errc::kNotFound,
-                         "group " + group + " has committed nothing at " + route_.from +
-                             " in the topics of route " + route_.name};
+            return nothing_committed(*admin, group);
+        }
+        std::set<std::string> topics;
+        for (const auto& [queue, offset] : offsets) {
+            topics.insert(queue.topic);
+        }
+        for (const std::string& topic : topics) {  // brokers that it has read nothing of count, too
+            GANTRY_ASSIGN_OR_RETURN(const auto queues, source_.consumer().queues(topic));
+            for (const QueueId& queue : queues) {
+                offsets.try_emplace(queue, 0);
+            }
         }
         return offsets;
     }
@@ -153,13 +166,14 @@ public:
     Status check_stopped(const std::string& group) {
         GANTRY_ASSIGN_OR_RETURN(const auto admin,
                                 client::AdminClient::create(target_.client(), {}));
-        GANTRY_ASSIGN_OR_RETURN(const client::GroupStatus status, admin->describe_group(group));
-        if (status.members.empty()) {
-            return ok();
+        const Result<client::GroupStatus> status = admin->describe_group(group);
+        if (!status || status->members.empty()) {
+            const bool is_unknown = !status && status.error().code == Errc::kNotFound;
+            return status || is_unknown ? ok() : Status(status.error());
         }
         return Error{Errc::kConflict,
-                     "group " + group + " has " + std::to_string(status.members.size()) +
-                         " members at " + route_.to +
+                     "group " + group + " has " + std::to_string(status->members.size()) +
+                         " member(s) at " + route_.to +
                          ", which would commit over the offsets: stop them first"};
     }
 
@@ -194,6 +208,16 @@ private:
           source_(std::move(source)),
           target_(std::move(target)),
           producer_(std::move(producer)) {}
+
+    Error nothing_committed(client::AdminClient& admin, const std::string& group) const {
+        const auto brokers = admin.cluster();
+        if (!brokers || brokers->empty()) {
+            return {Errc::kGone, "cluster " + route_.from + ": no broker is registered"};
+        }
+        return {Errc::kNotFound,
+                "group " + group + " has committed nothing at " + route_.from +
+                    " in the topics of route " + route_.name};
+    }
 
     Result<std::unique_ptr<client::PullConsumer>> committer(const std::string& group) {
         client::PullConsumer::Options options;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sync/config/config.h"
 
+#include "protocol/net/socket.h"
 #include "protocol/wire/names.h"
 #include "sync/config/table_reader.h"
 
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -20,6 +22,7 @@ namespace {
 
 constexpr std::int64_t kMiB = std::int64_t{1} << 20U;
 constexpr std::string_view kTopicMark = "{topic}";
+constexpr std::string_view kReplySuffix = "_REPLY_TOPIC";  // of each cluster's topic of replies
 
 using Range = TableReader::Range;
 
@@ -202,6 +205,18 @@ Status read_route(const toml::table& given, const std::string& source, SyncConfi
     return ok();
 }
 
+/// Whether each nameserver's address is one.
+Status check_addresses(TableReader& table) {
+    std::vector<std::string> addresses;
+    GANTRY_TRY(table.texts("nameservers", addresses));
+    for (const std::string& address : addresses) {
+        if (const auto parts = net::split_host_port(address); !parts) {
+            return table.refused("nameservers", parts.error().detail);
+        }
+    }
+    return ok();
+}
+
 Status read_clusters(const toml::table& given, const std::string& source, SyncConfig& config) {
     for (const auto& [name, node] : given) {
         if (!node.is_table()) {
@@ -215,6 +230,7 @@ Status read_clusters(const toml::table& given, const std::string& source, SyncCo
         if (nameservers.empty()) {
             return table.refused("nameservers", "at least one host:port");
         }
+        GANTRY_TRY(check_addresses(table));
         if (name.str().find_first_of(",/ ") != std::string_view::npos) {
             return table.refused(
                 "nameservers",
@@ -267,7 +283,8 @@ bool RouteConfig::takes(std::string_view topic) const {
     if (std::any_of(exclude.begin(), exclude.end(), fits_topic)) {
         return false;
     }
-    const bool is_special = wire::is_system_topic(topic) || topic.starts_with('%');
+    const bool is_special =
+        wire::is_system_topic(topic) || topic.starts_with('%') || topic.ends_with(kReplySuffix);
     return is_special ? std::find(topics.begin(), topics.end(), topic) != topics.end()
                       : std::any_of(topics.begin(), topics.end(), fits_topic);
 }
@@ -285,6 +302,10 @@ Result<SyncConfig> parse_config(std::string_view text, const std::string& source
 }
 
 Result<SyncConfig> load_config(const std::string& path) {
+    std::error_code not_there;
+    if (std::filesystem::is_directory(path, not_there)) {
+        return Error{Errc::kIo, path + ": is a folder"};
+    }
     std::ifstream file(path, std::ios::binary);
     if (!file) {
         const Errc code = errno == ENOENT ? Errc::kNotFound : Errc::kIo;

@@ -3,6 +3,7 @@
 
 #include "cli/table.h"
 #include "common/unique_fd.h"
+#include "protocol/net/socket.h"
 
 #include <nlohmann/json.hpp>
 
@@ -54,16 +55,13 @@ std::string decimal(double value) {
 }
 
 Result<UniqueFd> connect_to(const std::string& address) {
-    const std::size_t colon = address.rfind(':');
-    if (colon == std::string::npos) {
-        return Error{Errc::kRefused, '"' + address + "\" is not host:port"};
-    }
+    GANTRY_ASSIGN_OR_RETURN(const net::HostPort place, net::split_host_port(address));
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* found = nullptr;
-    const std::string host = address.substr(0, colon);
-    const std::string port = address.substr(colon + 1);
-    if (const int code = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found); code != 0) {
+    const std::string port = std::to_string(place.port);
+    if (const int code = ::getaddrinfo(place.host.c_str(), port.c_str(), &hints, &found);
+        code != 0) {
         return Error{Errc::kGone, address + ": " + ::gai_strerror(code)};
     }
     const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> freed(found, &::freeaddrinfo);
@@ -80,23 +78,17 @@ Result<UniqueFd> connect_to(const std::string& address) {
     return Error{Errc::kGone, address + ": nobody listens there"};
 }
 
-/// A route that has nothing to show by queue.
-void add_idle_route(cli::Table& table, const Json& route) {
-    const auto name = route.value("name", "");
+/// A row of a route as a whole.
+void add_route(cli::Table& table, const Json& route) {
+    const auto add = [&](const std::string& state, const std::string& why) {
+        table.add({route.value("name", ""), "-", "-", state, "-", "-", "-", "-", "-", why});
+    };
     if (const auto problem = route.value("problem", ""); !problem.empty()) {
-        table.add({name, "", "", "problem", "", "", "", "", "", problem});
+        add("problem", problem);
     } else if (route["queues"].empty()) {
-        table.add({name,
-                   "",
-                   "",
-                   "idle",
-                   "",
-                   "",
-                   "",
-                   "",
-                   "",
-                   "no topic of " + route.value("from", "") + " fits, or other daemons have its " +
-                       "queues"});
+        add("idle",
+            "no topic of " + route.value("from", "") +
+                " fits, or other daemons have all its queues");
     }
 }
 
@@ -144,7 +136,7 @@ Result<std::string> status_table(const std::string& json) {
     cli::Table table(
         {"ROUTE", "SOURCE", "TARGET", "STATE", "LAG", "LAG S", "COPIED", "SKIPPED", "LOST", "WHY"});
     for (const Json& route : status["routes"]) {
-        add_idle_route(table, route);
+        add_route(table, route);
         for (const Json& queue : route["queues"]) {
             add_queue(table, route.value("name", ""), queue);
         }
