@@ -50,9 +50,11 @@ public:
 
     client::PullConsumer& consumer() noexcept { return *consumer_; }
 
-    using Wanted = std::function<bool(const CopiedFrom&, const client::MessageView&)>;
+    /// Whether a message is it; where it was copied from, if it is a copy.
+    using Wanted =
+        std::function<bool(const std::optional<CopiedFrom>&, const client::MessageView&)>;
 
-    /// The first message in [from, to) that is a copy and wanted; nothing: there is none.
+    /// The first message in [from, to) that is wanted; nothing: there is none.
     Result<std::optional<client::MessageView>> first(const QueueId& queue,
                                                      std::int64_t from,
                                                      std::int64_t to,
@@ -67,7 +69,7 @@ public:
                 consumer_->poll(kPollWait, kReadAtOnce);
             for (const client::MessageView& message : messages) {
                 const auto copied = parse_from(message.property(mark::kFrom));
-                if (message.queue_offset() < to && copied && wanted(*copied, message)) {
+                if (message.queue_offset() < to && wanted(copied, message)) {
                     return std::optional(message);
                 }
             }
@@ -153,11 +155,13 @@ public:
         for (const auto& [queue, offset] : committed) {
             GANTRY_TRY(add_others(route_.target_of(queue.topic), found));
         }
-        if (back_) {
-            for (auto& [queue, offset] : found) {
-                GANTRY_ASSIGN_OR_RETURN(const std::int64_t most, limit_of(queue, committed));
-                offset = std::min(offset, most);
+        for (auto& [queue, offset] : found) {
+            std::int64_t limit = 0;  // what was first sent here the group has not had
+            if (back_) {
+                GANTRY_ASSIGN_OR_RETURN(limit, limit_of(queue, committed));
+                offset = std::min(offset, limit);
             }
+            GANTRY_ASSIGN_OR_RETURN(offset, first_not_had(queue, offset, limit, committed));
         }
         return found;
     }
@@ -262,7 +266,7 @@ private:
         return ok();
     }
 
-    /// Where the first copy of `source` from `offset` on is in `target`; its end: none is there.
+    /// What is behind the copies in `target` of `source` below `offset`; its end: all are such.
     Result<std::int64_t> place_of(const QueueId& target,
                                   const QueueId& source,
                                   std::int64_t offset) {
@@ -273,12 +277,13 @@ private:
             const std::int64_t middle = low + (high - low) / 2;
             GANTRY_ASSIGN_OR_RETURN(
                 const auto next,
-                target_.first(target,
-                              middle,
-                              high,
-                              [&](const CopiedFrom& from, const client::MessageView& message) {
-                                  return from.queue == source && came_from(message, route_.from);
-                              }));
+                target_.first(
+                    target,
+                    middle,
+                    high,
+                    [&](const std::optional<CopiedFrom>& from, const client::MessageView& message) {
+                        return from && from->queue == source && came_from(message, route_.from);
+                    }));
             if (!next || parse_from(next->property(mark::kFrom))->offset >= offset) {
                 high = middle;
             } else {
@@ -286,6 +291,29 @@ private:
             }
         }
         return high;
+    }
+
+    /// The first message from `offset` on that the group has not had; the end: none. What is no
+    /// copy it has had below `limit`.
+    Result<std::int64_t> first_not_had(const QueueId& target,
+                                       std::int64_t offset,
+                                       std::int64_t limit,
+                                       const Offsets& committed) {
+        GANTRY_ASSIGN_OR_RETURN(const std::int64_t end, target_.consumer().max_offset(target));
+        GANTRY_ASSIGN_OR_RETURN(
+            const auto next,
+            target_.first(
+                target,
+                offset,
+                end,
+                [&](const std::optional<CopiedFrom>& from, const client::MessageView& message) {
+                    if (!from || !came_from(message, route_.from)) {
+                        return message.queue_offset() >= limit;
+                    }
+                    const auto done = committed.find(from->queue);
+                    return done == committed.end() || from->offset >= done->second;
+                }));
+        return next ? next->queue_offset() : std::max(offset, end);
     }
 
     /// The first message of a target queue that came to the source by the way back, and that the
@@ -304,12 +332,13 @@ private:
             GANTRY_ASSIGN_OR_RETURN(const std::int64_t end, source_.consumer().max_offset(queue));
             GANTRY_ASSIGN_OR_RETURN(
                 const auto next,
-                source_.first(queue,
-                              offset,
-                              end,
-                              [&](const CopiedFrom& from, const client::MessageView& message) {
-                                  return from.queue == target && came_from(message, route_.to);
-                              }));
+                source_.first(
+                    queue,
+                    offset,
+                    end,
+                    [&](const std::optional<CopiedFrom>& from, const client::MessageView& message) {
+                        return from && from->queue == target && came_from(message, route_.to);
+                    }));
             if (next) {
                 limit = std::min(limit, parse_from(next->property(mark::kFrom))->offset);
             }
