@@ -108,7 +108,7 @@ public:
         for (const RouteConfig& other : config.routes) {
             if (other.from == route.to && other.to == route.from && other.rename == "{topic}" &&
                 route.rename == "{topic}") {
-                translation.back_ = other;
+                translation.backs_.push_back(other);
             }
         }
         return translation;
@@ -157,8 +157,8 @@ public:
         }
         for (auto& [queue, offset] : found) {
             std::int64_t limit = 0;  // what was first sent here the group has not had
-            if (back_) {
-                GANTRY_ASSIGN_OR_RETURN(limit, limit_of(queue, committed));
+            if (const RouteConfig* const back = back_of(queue.topic); back != nullptr) {
+                GANTRY_ASSIGN_OR_RETURN(limit, limit_of(queue, *back, committed));
                 offset = std::min(offset, limit);
             }
             GANTRY_ASSIGN_OR_RETURN(offset, first_not_had(queue, offset, limit, committed));
@@ -253,14 +253,24 @@ private:
         return ok();
     }
 
+    /// The route that copies a topic of the target to the source; null: none does.
+    const RouteConfig* back_of(const std::string& topic) const {
+        const auto found =
+            std::find_if(backs_.begin(), backs_.end(), [&topic](const RouteConfig& one) {
+                return one.takes(topic);
+            });
+        return found == backs_.end() ? nullptr : &*found;
+    }
+
     /// The target queues that no copy has come to: what is in them was first sent there.
     Status add_others(const std::string& topic, Offsets& found) {
+        const bool goes_back = back_of(topic) != nullptr;
         GANTRY_ASSIGN_OR_RETURN(const std::vector<QueueId> targets, producer_->queues(topic));
         for (const QueueId& target : targets) {
             if (found.count(target) == 0) {
                 GANTRY_ASSIGN_OR_RETURN(found[target],
-                                        back_ ? target_.consumer().max_offset(target)
-                                              : target_.consumer().min_offset(target));
+                                        goes_back ? target_.consumer().max_offset(target)
+                                                  : target_.consumer().min_offset(target));
             }
         }
         return ok();
@@ -318,11 +328,10 @@ private:
 
     /// The first message of a target queue that came to the source by the way back, and that the
     /// group has not had there.
-    Result<std::int64_t> limit_of(const QueueId& target, const Offsets& committed) {
-        client::PullConsumer::Options options;
-        options.group = Progress::group_of(*back_);
-        GANTRY_ASSIGN_OR_RETURN(const auto progress,
-                                client::PullConsumer::create(target_.client(), options));
+    Result<std::int64_t> limit_of(const QueueId& target,
+                                  const RouteConfig& back,
+                                  const Offsets& committed) {
+        GANTRY_ASSIGN_OR_RETURN(const auto progress, committer(Progress::group_of(back)));
         GANTRY_ASSIGN_OR_RETURN(const auto done, progress->committed(target));
         std::int64_t limit = done.value_or(0);
         for (const auto& [queue, offset] : committed) {
@@ -347,7 +356,7 @@ private:
     }
 
     RouteConfig route_;
-    std::optional<RouteConfig> back_;
+    std::vector<RouteConfig> backs_;  ///< from the target to the source
     QueueReader source_;
     QueueReader target_;
     std::unique_ptr<client::CopyProducer> producer_;

@@ -141,10 +141,10 @@ void move_amid_copying(const std::string& more) {
     REQUIRE(at_a.size() == kReadAtA);
     const Offsets known = known_ends(b, goes_back);  // what comes later is under way
     translate(sync);
+    const std::int64_t total = flood.end() + (other ? other->end() : 0);
     const std::int64_t translated = sum_of(committed(b, "g"));
     std::vector<std::string> at_b = consume(b, "g", 100);  // amid copying
     sync.set_routes(routes(""));
-    const std::int64_t total = flood.end() + (other ? other->end() : 0);
     REQUIRE(b.wait_for("T", total));
     const std::vector<std::string> rest = consume(b, "g", static_cast<std::size_t>(total) * 2);
     at_b.insert(at_b.end(), rest.begin(), rest.end());
@@ -175,7 +175,9 @@ TEST_SUITE("process/sync_move") {
         SyncProcess sync(directory.path(),
                          "sync",
                          routes_of({{"a", a.nameserver()}, {"b", b.nameserver()}},
-                                   route_of("r", "a", "b", "direction = \"both\"")));
+                                   route_of("r", "a", "b", "direction = \"both\"") +
+                                       "[[routes]]\nname = \"u\"\nfrom = \"a\"\nto = \"b\"\n"
+                                       "topics = [\"U\"]\ndirection = \"both\"\n"));
         sync.start();
         a.send("T", "a", 600);
         b.send("T", "b", 300);
