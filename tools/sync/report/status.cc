@@ -8,17 +8,21 @@
 #include <nlohmann/json.hpp>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <memory>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <system_error>
 #include <unistd.h>
 
 namespace gantry::sync {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr int kHttpSeconds = 5;
 
 std::string place_of(const client::QueueId& queue) {
     return queue.topic + '/' + queue.broker + '/' + std::to_string(queue.queue);
@@ -66,7 +70,8 @@ Result<UniqueFd> connect_to(const std::string& address) {
     }
     const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> freed(found, &::freeaddrinfo);
     timeval limit{};
-    limit.tv_sec = 5;
+    limit.tv_sec = kHttpSeconds;
+    std::string why;
     for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
         UniqueFd socket(::socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC, 0));
         ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
@@ -74,8 +79,10 @@ Result<UniqueFd> connect_to(const std::string& address) {
         if (::connect(socket.get(), one->ai_addr, one->ai_addrlen) == 0) {
             return socket;
         }
+        why = errno == EINPROGRESS ? "no answer in " + std::to_string(kHttpSeconds) + " s"
+                                   : std::generic_category().message(errno);
     }
-    return Error{Errc::kGone, address + ": nobody listens there"};
+    return Error{Errc::kGone, address + ": " + why};
 }
 
 /// A row of a route as a whole.
@@ -85,7 +92,7 @@ void add_route(cli::Table& table, const Json& route) {
     };
     if (const auto problem = route.value("problem", ""); !problem.empty()) {
         add("problem", problem);
-    } else if (route["queues"].empty()) {
+    } else if (route.at("queues").empty()) {
         add("idle",
             "no topic of " + route.value("from", "") +
                 " fits, or other daemons have all its queues");
@@ -93,7 +100,7 @@ void add_route(cli::Table& table, const Json& route) {
 }
 
 void add_queue(cli::Table& table, const std::string& route, const Json& queue) {
-    const Json& targets = queue["targets"];
+    const Json& targets = queue.at("targets");
     const std::string target = targets.empty()       ? "-"
                                : targets.size() == 1 ? targets[0].get<std::string>()
                                                      : std::to_string(targets.size()) + " queues";
@@ -129,17 +136,18 @@ std::string status_json(const std::vector<RouteReport>& reports, WallMs now) {
 }
 
 Result<std::string> status_table(const std::string& json) {
-    const Json status = Json::parse(json, nullptr, false);
-    if (!status.is_object() || !status.contains("routes")) {
-        return Error{Errc::kCorrupt, "no status: " + json.substr(0, 100)};
-    }
     cli::Table table(
         {"ROUTE", "SOURCE", "TARGET", "STATE", "LAG", "LAG S", "COPIED", "SKIPPED", "LOST", "WHY"});
-    for (const Json& route : status["routes"]) {
-        add_route(table, route);
-        for (const Json& queue : route["queues"]) {
-            add_queue(table, route.value("name", ""), queue);
+    try {
+        const Json status = Json::parse(json);
+        for (const Json& route : status.at("routes")) {
+            add_route(table, route);
+            for (const Json& queue : route.at("queues")) {
+                add_queue(table, route.value("name", ""), queue);
+            }
         }
+    } catch (const Json::exception&) {
+        return Error{Errc::kCorrupt, "no status of gantry-sync: " + json.substr(0, 100)};
     }
     return table.rows() == 0 ? "no routes\n" : table.text();
 }
