@@ -71,7 +71,7 @@ TEST_SUITE("sync/config") {
         CHECK(has(error_of("[clusters.a]\nnameservers = [\"x:1\"]\ndialect = \"kafka\"\n"),
                   "f.toml:3: dialect: \"kafka\": allowed is gantry, rocketmq, detect"));
         CHECK(has(error_of("[clusters.a]\nnameservers = [\"x:1\"]\ndialect = 5\n"),
-                  "f.toml:3: dialect: expected a string"));
+                  "f.toml:3: dialect: 5: expected a string"));
         const std::string route =
             "[[routes]]\nname = \"r\"\nfrom = \"a\"\nto = \"b\"\n"
             "topics = [\"t\"]\n";
@@ -103,6 +103,7 @@ TEST_SUITE("sync/config") {
         route.topics = {"*"};
         CHECK_FALSE(route.takes("%RETRY%g"));
         CHECK_FALSE(route.takes("GANTRY_SYS_STATE"));
+        CHECK_FALSE(route.takes("berlin_REPLY_TOPIC"));
         CHECK(fits("*a*b", "xaxxb"));
         CHECK_FALSE(fits("*a*b", "xaxx"));
         CHECK(fits("", ""));
@@ -112,15 +113,33 @@ TEST_SUITE("sync/config") {
         CHECK(has(error_of(with_route("colour = \"red\"\n")), "f.toml:10: colour: unknown key"));
         CHECK(
             has(error_of(with_route("queues = \"some\"\n")), "queues: \"some\": allowed is same"));
-        CHECK(has(error_of(with_route("parallelism = 0\n")), "from 1 to 64"));
-        CHECK(has(error_of(with_route("frame_bytes = \"1XB\"\n")), "frame_bytes"));
+        CHECK(has(error_of(with_route("parallelism = 0\n")),
+                  "parallelism: 0: allowed is an integer from 1 to 64"));
+        CHECK(has(error_of(with_route("frame_bytes = \"1XB\"\n")), "frame_bytes: '1XB': allowed"));
+        CHECK(
+            has(error_of(with_route("bytes_per_second = -1\n")), "bytes_per_second: -1: allowed"));
+        CHECK(has(error_of(with_route("create_topics = \"yes\"\n")),
+                  "create_topics: 'yes': expected true or false"));
+        CHECK(has(error_of(with_route("exclude = [7]\n")), "exclude: 7: expected a list"));
+        CHECK(has(error_of(with_route("rename = 7\n")), "rename: 7: expected a string"));
         CHECK(has(error_of(with_route("rename = \"x{y}\"\n")), "rename"));
+        CHECK(has(error_of(with_route("rename = \"a b\"\n")), "rename: \"a b\" is no topic name"));
         CHECK(has(error_of(with_route("start = \"soon\"\n")), "none of first, last"));
         CHECK(has(error_of(with_route("filter_tag = \"x\"\nfilter_sql = \"y = 1\"\n")), "one of"));
         CHECK(has(error_of(with_route("compression = \"lz4\"\ncompression_level = 19\n")),
                   "compression_level"));
         CHECK(has(error_of("[[routes]]\nname = \"r\"\nfrom = \"a\"\nto = \"b\"\n"),
-                  "\"a\" is no cluster"));
+                  "\"a\" is no cluster of this file; it has none"));
+        CHECK(has(error_of(std::string(kClusters) + "[[routes]]\nname = \"r\"\nfrom = \"a\"\n"),
+                  "to: \"\" is no cluster of this file; it has a, b"));
+        const std::string ends = "from = \"a\"\nto = \"b\"\ntopics = [\"t\"]\n";
+        for (const std::string& name : {std::string(), std::string("a.b"), std::string(96, 'n')}) {
+            const std::string error =
+                error_of(std::string(kClusters) + "[[routes]]\nname = \"" + name + "\"\n" + ends);
+            CHECK_MESSAGE(has(error, "name: \"" + name + "\": allowed are letters"), error);
+        }
+        CHECK(has(error_of("[clusters.a]\nnameservers = [\"127.0.0.1:1\", \"here\"]\n"),
+                  "f.toml:2: nameservers: address \"here\""));
         CHECK(has(error_of(with_route("direction = \"both\"\nrename = \"x-{topic}\"\n")),
                   "no rename"));
         CHECK(has(error_of("x = 1\n"), "allowed are [clusters.NAME] and [[routes]]"));

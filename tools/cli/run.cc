@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/exit_code.h"
 #include "cli/options.h"
 #include "cli/session.h"
 #include "common/version.h"
@@ -13,23 +14,6 @@
 
 namespace gantry::cli {
 namespace {
-
-int exit_code(Errc code) {
-    switch (code) {
-        case Errc::kNotFound:
-            return 3;
-        case Errc::kGone:
-        case Errc::kTimeout:
-        case Errc::kUnknown:
-            return 4;
-        case Errc::kDenied:
-            return 5;
-        case Errc::kConflict:
-            return 6;
-        default:
-            return 1;
-    }
-}
 
 std::vector<Command> all_commands() {
     std::vector<Command> all;
@@ -94,7 +78,7 @@ std::string overview() {
 
 int usage(Session& session, const std::string& what) {
     session.streams().err << "gantry: " << what << "\nTry: gantry --help\n";
-    return 2;
+    return kExitUsage;
 }
 
 Options options_of(const Command& command) {

@@ -10,6 +10,7 @@
 #include "sync/topics.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 #include <vector>
@@ -92,11 +93,17 @@ std::string limits_of(const RouteConfig& route, const Ends& ends) {
     return text;
 }
 
+/// Which route copies what to where: by "cluster/topic cluster/topic filter".
+using Takers = std::map<std::string, std::string>;
+
 /// One route's rows and problems.
 class RouteCheck {
 public:
-    RouteCheck(const SyncConfig& config, const RouteConfig& route, cli::Table& table)
-        : config_(config), route_(route), table_(table) {}
+    RouteCheck(const SyncConfig& config,
+               const RouteConfig& route,
+               cli::Table& table,
+               Takers& takers)
+        : config_(config), route_(route), table_(table), takers_(takers) {}
 
     std::vector<std::string> run() {
         Result<Ends> ends = Ends::connect(config_, route_);
@@ -119,7 +126,7 @@ public:
             note("cluster " + route_.from, topics.error());
         } else if (topics->empty()) {
             if (!is_fed()) {
-                note("topics", {Errc::kNotFound, "none of the source fits"});
+                note("topics", {Errc::kNotFound, "none fits in cluster " + route_.from});
             }
         } else {
             for (const std::string& topic : *topics) {
@@ -152,6 +159,7 @@ private:
             note("topic " + topic, found.error());
             return;
         }
+        check_alone(*found);
         const bool is_missing = found->target_queues == 0;
         table_.add({route_.name,
                     route_.from + '/' + topic,
@@ -180,6 +188,17 @@ private:
         }
     }
 
+    /// Two routes that copy the same messages to the same topic would copy each twice.
+    void check_alone(const RouteTopic& topic) {
+        const std::string what = route_.from + '/' + topic.source + ' ' + route_.to + '/' +
+                                 topic.target + ' ' + route_.filter.expression();
+        const auto [other, is_first] = takers_.try_emplace(what, route_.name);
+        if (!is_first) {
+            note("topic " + topic.source,
+                 {Errc::kConflict, "route " + other->second + " copies it, too: each twice"});
+        }
+    }
+
     /// `streams`: those that have begun, for which it does not matter where the queue does.
     void check_spans(Ends& ends, const std::string& topic, const std::set<std::uint64_t>& streams) {
         const auto status = ends.source->topic_status(topic);
@@ -199,6 +218,7 @@ private:
     const SyncConfig& config_;
     const RouteConfig& route_;
     cli::Table& table_;
+    Takers& takers_;
     std::vector<std::string> problems_;
     std::string notes_;
 };
@@ -206,19 +226,24 @@ private:
 }  // namespace
 
 Checked check_routes(const SyncConfig& config) {
-    cli::Table table({"route", "from", "to", "queues", "there", "target"});
+    cli::Table table({"ROUTE", "FROM", "TO", "QUEUES", "THERE", "TARGET"});
+    Takers takers;
     std::string notes;
     std::string wrong;
     Checked checked;
     for (const RouteConfig& route : config.routes) {
-        RouteCheck check(config, route, table);
+        RouteCheck check(config, route, table, takers);
         for (const std::string& problem : check.run()) {
             wrong += problem + '\n';
             ++checked.problems;
         }
         notes += check.notes();
     }
-    checked.text = table.text() + notes + wrong;
+    const std::size_t routes = config.routes.size();
+    const std::string good = "good: " + (routes == 0 ? "no" : std::to_string(routes)) +
+                             (routes == 1 ? " route\n" : " routes\n");
+    checked.text = (table.rows() == 0 ? "" : table.text()) + notes + wrong +
+                   (checked.problems == 0 ? good : "");
     return checked;
 }
 

@@ -10,7 +10,8 @@ namespace gantry::sync {
 
 /// What a check has found.
 struct Checked {
-    std::string text;  ///< a table of routes and topics, then notes, then what is wrong
+    /// A table of routes and topics, then notes, then what is wrong, line by line, or "good".
+    std::string text;
     std::size_t problems = 0;
 };
 

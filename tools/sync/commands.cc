@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sync/commands.h"
 
+#include "cli/exit_code.h"
 #include "cli/options.h"
 #include "sync/check.h"
 #include "sync/config/config.h"
 #include "sync/report/status.h"
 #include "sync/translate.h"
 
+#include <charconv>
 #include <chrono>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -21,21 +24,27 @@ using cli::Given;
 using cli::value;
 
 constexpr int kFailed = 1;
-constexpr int kUsage = 2;
+constexpr std::uint32_t kWatchSecondsMax = 3'600;
 
 /// One command: its words, what it takes, what it does.
 struct SyncCommand {
     std::string_view name;
     std::string_view arguments;
     std::string_view purpose;
-    std::size_t arguments_count = 0;
+    std::size_t arguments_min = 0;
+    std::size_t arguments_max = 0;
     void (*add_options)(cli::Options&) = nullptr;
     int (*run)(const Given&, const std::vector<std::string>&, CommandStreams) = nullptr;
 };
 
 int fail(CommandStreams streams, const Error& error) {
     streams.err << "gantry-sync: " << to_string(error) << '\n';
-    return error.code == Errc::kRefused ? kUsage : kFailed;
+    return cli::exit_code(error.code);
+}
+
+int usage(CommandStreams streams, std::string_view command, const std::string& what) {
+    streams.err << "gantry-sync: " << what << "\nTry: gantry-sync " << command << " --help\n";
+    return cli::kExitUsage;
 }
 
 int run_check(const Given&, const std::vector<std::string>& arguments, CommandStreams streams) {
@@ -53,28 +62,79 @@ void status_options(cli::Options& options) {
                           "host:port of the daemon's HTTP endpoint",
                           value<std::string>().default_value("127.0.0.1:10920"))(
         "o,output", "table or json", value<std::string>().default_value("table"))(
-        "w,watch", "again every so many seconds", value<std::uint32_t>().implicit_value("2"));
+        "w,watch",
+        "again every 2 seconds, or every so many as are given",
+        value<std::string>().implicit_value("2"));
 }
 
-int run_status(const Given& given, const std::vector<std::string>&, CommandStreams streams) {
-    const bool is_json = given["output"].as<std::string>() == "json";
-    for (;;) {
-        const Result<std::string> json =
-            http_get(given["http"].as<std::string>(), "/api/v1/status");
-        if (!json) {
-            return fail(streams, json.error());
-        }
-        const Result<std::string> shown = is_json ? json : status_table(*json);
-        if (!shown) {
-            return fail(streams, shown.error());
-        }
-        if (given.count("watch") == 0) {
-            streams.out << *shown;
-            return 0;
-        }
-        streams.out << "\x1b[H\x1b[2J" << *shown << std::flush;  // from the top of an empty screen
-        std::this_thread::sleep_for(std::chrono::seconds(given["watch"].as<std::uint32_t>()));
+/// How often `status --watch` asks; nothing: it is no number of seconds.
+std::optional<std::chrono::seconds> watch_every(const std::string& text) {
+    std::uint32_t seconds = 0;
+    const char* const end = text.data() + text.size();
+    const auto parsed = std::from_chars(text.data(), end, seconds);
+    if (parsed.ec != std::errc{} || parsed.ptr != end || seconds == 0 ||
+        seconds > kWatchSecondsMax) {
+        return std::nullopt;
     }
+    return std::chrono::seconds(seconds);
+}
+
+/// What the daemon says, as it is to be shown.
+Result<std::string> ask_status(const Given& given) {
+    const auto address = given["http"].as<std::string>();
+    const Result<std::string> json = http_get(address, "/api/v1/status");
+    if (!json) {
+        return Error{json.error().code, "--http " + json.error().detail};
+    }
+    return given["output"].as<std::string>() == "json" ? json : status_table(*json);
+}
+
+/// Shows it again and again, whether the daemon is there or not, until a signal ends the program.
+[[noreturn]] void watch_status(const Given& given,
+                               std::chrono::seconds every,
+                               CommandStreams streams) {
+    for (;;) {
+        const Result<std::string> shown = ask_status(given);
+        if (streams.is_terminal) {
+            streams.out << "\x1b[H\x1b[2J";  // from the top of an empty screen
+        }
+        streams.out << (shown ? *shown : to_string(shown.error()) + '\n') << std::flush;
+        std::this_thread::sleep_for(every);
+    }
+}
+
+int run_status(const Given& given,
+               const std::vector<std::string>& arguments,
+               CommandStreams streams) {
+    if (const auto output = given["output"].as<std::string>();
+        output != "table" && output != "json") {
+        return usage(streams, "status", "--output \"" + output + "\" is none of table, json");
+    }
+    const bool watches = given.count("watch") != 0;
+    if (!watches && !arguments.empty()) {
+        return usage(streams, "status", "status takes nothing, got \"" + arguments.front() + '"');
+    }
+    // The option's own value needs a '=' before it; a word behind it is meant for it, too.
+    const std::string seconds = !arguments.empty() ? arguments.front()
+                                : watches          ? given["watch"].as<std::string>()
+                                                   : "1";
+    const auto every = watch_every(seconds);
+    if (!every) {
+        return usage(streams,
+                     "status",
+                     "--watch \"" + seconds + "\": allowed are 1 to " +
+                         std::to_string(kWatchSecondsMax) + " seconds");
+    }
+    const Result<std::string> shown = ask_status(given);
+    if (!shown) {
+        return shown.error().code == Errc::kRefused ? usage(streams, "status", shown.error().detail)
+                                                    : fail(streams, shown.error());
+    }
+    if (watches) {
+        watch_status(given, *every, streams);
+    }
+    streams.out << *shown;
+    return 0;
 }
 
 void translate_options(cli::Options& options) {
@@ -86,21 +146,25 @@ void translate_options(cli::Options& options) {
 int run_translate(const Given& given,
                   const std::vector<std::string>& arguments,
                   CommandStreams streams) {
-    if (given.count("route") == 0 || given.count("group") == 0) {
-        return fail(streams, {Errc::kRefused, "--route and --group are needed"});
+    for (const char* const needed : {"route", "group"}) {
+        if (given.count(needed) == 0) {
+            return usage(streams, "translate", "translate needs --" + std::string(needed));
+        }
     }
     const Result<SyncConfig> config = load_config(arguments.front());
     if (!config) {
         return fail(streams, config.error());
     }
+    const bool applies = given.count("apply") != 0;
     const Result<std::string> table = translate(*config,
                                                 given["route"].as<std::string>(),
                                                 given["group"].as<std::string>(),
-                                                given.count("apply") != 0);
+                                                applies ? Apply::kIfStopped : Apply::kNot);
     if (!table) {
         return fail(streams, table.error());
     }
     streams.out << *table;
+    streams.err << (applies ? "committed\n" : "only shown: --apply commits it\n");
     return 0;
 }
 
@@ -110,12 +174,14 @@ const std::vector<SyncCommand>& all_commands() {
          "FILE",
          "Holds a file of routes against the live clusters",
          1,
+         1,
          nullptr,
          run_check},
-        {"status", "", "Shows what a daemon's routes do", 0, status_options, run_status},
+        {"status", "", "Shows what a daemon's routes do", 0, 1, status_options, run_status},
         {"translate",
          "FILE",
          "Finds a group's place at the other side of a route",
+         1,
          1,
          translate_options,
          run_translate}};
@@ -134,7 +200,8 @@ int run_one(const SyncCommand& command, int argc, const char* const* argv, Comma
     options.positional("arguments");
     const Result<Given> given = options.parse(argc - 1, argv + 1);
     if (!given) {
-        return fail(streams, given.error());
+        return usage(
+            streams, command.name, std::string(command.name) + ": " + given.error().detail);
     }
     if (given->count("help") != 0) {
         streams.out << options.help({""}) << '\n';
@@ -144,11 +211,12 @@ int run_one(const SyncCommand& command, int argc, const char* const* argv, Comma
     if (given->count("arguments") != 0) {
         arguments = (*given)["arguments"].as<std::vector<std::string>>();
     }
-    if (arguments.size() != command.arguments_count) {
-        return fail(streams,
-                    {Errc::kRefused,
+    if (arguments.size() < command.arguments_min || arguments.size() > command.arguments_max) {
+        return usage(streams,
+                     command.name,
                      std::string(command.name) + " takes " +
-                         (command.arguments.empty() ? "nothing" : std::string(command.arguments))});
+                         (command.arguments.empty() ? "nothing" : std::string(command.arguments)) +
+                         ", got " + std::to_string(arguments.size()) + " argument(s)");
     }
     return command.run(*given, arguments, streams);
 }

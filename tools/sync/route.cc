@@ -142,10 +142,12 @@ void Route::find_ends() {
             done[queue.source] = {queue.done, worker.get()};
         }
     }
+    std::string away;
     for (const auto& [topic, target] : topics_) {
         const auto status = ends_.source->topic_status(topic);
-        if (!status) {
-            continue;  // a broker is away: its queues keep the end they had
+        if (!status) {  // its queues keep the end they had
+            away = "topic " + topic + " of " + config_.from + ": " + to_string(status.error());
+            continue;
         }
         for (const client::QueueStatus& queue : *status) {
             const auto found = done.find(queue.queue);
@@ -154,22 +156,58 @@ void Route::find_ends() {
             } else if (++behind_[queue.queue] >= kBehindTicks) {
                 found->second.second->source_went_back(queue.queue, queue.max_offset);
             }
-            const MutexLock lock(mutex_);
-            queue_ends_[queue.queue] = queue.max_offset;
+        }
+        const std::string missing = take_ends(topic, *status);
+        away = missing.empty() ? away : missing;
+    }
+    set_away(away);
+}
+
+/// Takes the ends over; which queue that was there before is not any more, if one is.
+std::string Route::take_ends(const std::string& topic,
+                             const std::vector<client::QueueStatus>& status) {
+    std::set<client::QueueId> there;
+    const MutexLock lock(mutex_);
+    for (const client::QueueStatus& queue : status) {
+        queue_ends_[queue.queue] = queue.max_offset;
+        there.insert(queue.queue);
+    }
+    for (const auto& [queue, end] : queue_ends_) {
+        if (queue.topic == topic && there.count(queue) == 0) {
+            return "queue " + std::to_string(queue.queue) + " of topic " + topic + " on " +
+                   queue.broker + " of " + config_.from + " is away";
         }
     }
+    return {};
+}
+
+void Route::set_away(const std::string& away) {
+    const MutexLock lock(mutex_);
+    if (away != away_ && !away.empty()) {
+        kLog.warn("source_away", {{"route", config_.name}, {"problem", away}});
+    }
+    away_ = away;
 }
 
 /// Takes the offsets of the groups that are to follow to the target, now and then.
 void Route::mirror() {
     const SteadyTime now = std::chrono::steady_clock::now();
-    if (config_.mirror_groups.empty() || now < mirror_due_ || is_mirroring_.exchange(true)) {
+    if (config_.mirror_groups.empty() || now < mirror_due_) {
+        return;
+    }
+    {
+        const MutexLock lock(mutex_);
+        if (!away_.empty()) {
+            return;  // of the queues that are away nobody knows how far a group was
+        }
+    }
+    if (is_mirroring_.exchange(true)) {
         return;
     }
     mirror_due_ = now + std::chrono::seconds(config_.mirror_seconds);
     mirrors_.add([this] {
         for (const std::string& group : config_.mirror_groups) {
-            const Result<std::string> done = translate(all_, config_.name, group, true);
+            const Result<std::string> done = translate(all_, config_.name, group, Apply::kAnyway);
             if (!done && done.error().code != Errc::kNotFound) {  // it may have begun nothing yet
                 kLog.warn("mirror_failed",
                           {{"route", config_.name}, {"group", group}, {"error", done.error()}});
@@ -190,7 +228,7 @@ RouteReport Route::report() const {
         }
     }
     const MutexLock lock(mutex_);
-    report.problem = problem_;
+    report.problem = problem_.empty() ? away_ : problem_;
     for (QueueReport& queue : report.queues) {
         const auto end = queue_ends_.find(queue.source);
         queue.end = end == queue_ends_.end() ? -1 : end->second;

@@ -50,7 +50,9 @@ private:
     Status find_topics();
     Status prepare(const std::string& topic);
     void find_ends();
+    std::string take_ends(const std::string& topic, const std::vector<client::QueueStatus>& status);
     void set_problem(const std::string& problem);
+    void set_away(const std::string& away);
     void mirror();
 
     const SyncConfig all_;
@@ -66,6 +68,7 @@ private:
     std::condition_variable changed_;
     bool is_stopping_ GANTRY_GUARDED_BY(mutex_) = false;
     std::string problem_ GANTRY_GUARDED_BY(mutex_);
+    std::string away_ GANTRY_GUARDED_BY(mutex_);  ///< of the source, what was there before
     std::map<client::QueueId, std::int64_t> queue_ends_ GANTRY_GUARDED_BY(mutex_);
     std::atomic<bool> is_mirroring_{false};
     TaskPool mirrors_{1};

@@ -60,8 +60,11 @@ Result<std::unique_ptr<SyncDaemon>> SyncDaemon::start(const SyncSettings& settin
         return net::HttpReply{200, "application/json", raw->status_json()};
     });
     daemon->file_state_ = state_of(settings.routes_file);
-    GANTRY_ASSIGN_OR_RETURN(const SyncConfig config, load_config(settings.routes_file));
-    const Status applied = daemon->apply(config);
+    const Result<SyncConfig> config = load_config(settings.routes_file);
+    if (!config) {
+        return Error{config.error().code, "routes.file: " + config.error().detail};
+    }
+    const Status applied = daemon->apply(*config);
     if (!applied && !is_away(applied.error())) {
         return applied.error();
     }

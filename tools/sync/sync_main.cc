@@ -7,6 +7,7 @@
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <unistd.h>
 
 int main(int argc, char** argv) {
     if (argc > 1 && argv[1][0] != '-') {
@@ -16,8 +17,8 @@ int main(int argc, char** argv) {
             return 1;
         }
     }
-    if (const std::optional<int> code =
-            gantry::sync::run_command(argc, argv, {std::cout, std::cerr})) {
+    if (const std::optional<int> code = gantry::sync::run_command(
+            argc, argv, {std::cout, std::cerr, ::isatty(STDOUT_FILENO) == 1})) {
         return *code;
     }
     gantry::sync::SyncSettings settings;

@@ -6,14 +6,14 @@
 #include "client/client.h"
 #include "client/consumer.h"
 #include "client/copy/copy_producer.h"
+#include "protocol/wire/names.h"
 #include "sync/cluster.h"
 #include "sync/copy/marks.h"
 #include "sync/copy/progress.h"
+#include "sync/queue_reader.h"
 #include "sync/topics.h"
 
 #include <algorithm>
-#include <chrono>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,65 +26,6 @@ namespace {
 
 using client::QueueId;
 using Offsets = std::map<QueueId, std::int64_t>;
-
-constexpr std::chrono::seconds kPollWait{3};
-constexpr std::uint32_t kReadAtOnce = 256;
-
-/// Messages of one cluster's queues, from any offset on.
-class QueueReader {
-public:
-    static Result<QueueReader> open(const ClusterConfig& cluster) {
-        QueueReader reader;
-        GANTRY_ASSIGN_OR_RETURN(reader.client_, connect(cluster));
-        client::PullConsumer::Options reading;
-        reading.start_from.kind = client::StartFrom::Kind::kFirst;
-        reading.pull_messages_max = kReadAtOnce;
-        reading.poll_hold = std::chrono::milliseconds(1'000);
-        GANTRY_ASSIGN_OR_RETURN(reader.consumer_,
-                                client::PullConsumer::create(reader.client_, reading));
-        return reader;
-    }
-
-    const std::shared_ptr<client::Client>& client() const noexcept { return client_; }
-
-    client::PullConsumer& consumer() noexcept { return *consumer_; }
-
-    using Wanted = std::function<bool(const CopiedFrom&, const client::MessageView&)>;
-
-    /// The first message in [from, to) that is a copy and wanted; nothing: there is none.
-    Result<std::optional<client::MessageView>> first(const QueueId& queue,
-                                                     std::int64_t from,
-                                                     std::int64_t to,
-                                                     const Wanted& wanted) {
-        if (from >= to) {
-            return std::optional<client::MessageView>();
-        }
-        GANTRY_TRY(consumer_->assign({queue}));
-        GANTRY_TRY(consumer_->seek(queue, from));
-        for (;;) {
-            const std::vector<client::MessageView> messages =
-                consumer_->poll(kPollWait, kReadAtOnce);
-            for (const client::MessageView& message : messages) {
-                const auto copied = parse_from(message.property(mark::kFrom));
-                if (message.queue_offset() < to && copied && wanted(*copied, message)) {
-                    return std::optional(message);
-                }
-            }
-            if (consumer_->position(queue) >= to) {
-                return std::optional<client::MessageView>();
-            }
-            if (messages.empty()) {
-                return Error{Errc::kTimeout,
-                             "queue " + std::to_string(queue.queue) + " of topic " + queue.topic +
-                                 " on " + queue.broker + " gives nothing"};
-            }
-        }
-    }
-
-private:
-    std::shared_ptr<client::Client> client_;
-    std::unique_ptr<client::PullConsumer> consumer_;
-};
 
 /// Finds a group's place at the target of one route.
 class Translation {
@@ -110,11 +51,20 @@ public:
         GANTRY_ASSIGN_OR_RETURN(const auto admin,
                                 client::AdminClient::create(source_.client(), {}));
         GANTRY_ASSIGN_OR_RETURN(
-            const Offsets offsets,
+            Offsets offsets,
             is_rocketmq(*source_.client()) ? ask_each(*admin, group) : ask_all(*admin, group));
         if (offsets.empty()) {
-            return Error{Errc::kNotFound,
-                         "group " + group + " has committed nothing in the route's topics"};
+            return nothing_committed(*admin, group);
+        }
+        std::set<std::string> topics;
+        for (const auto& [queue, offset] : offsets) {
+            topics.insert(queue.topic);
+        }
+        for (const std::string& topic : topics) {  // brokers that it has read nothing of count, too
+            GANTRY_ASSIGN_OR_RETURN(const auto queues, source_.consumer().queues(topic));
+            for (const QueueId& queue : queues) {
+                offsets.try_emplace(queue, 0);
+            }
         }
         return offsets;
     }
@@ -129,27 +79,55 @@ public:
             GANTRY_TRY(add_others(route_.target_of(queue.topic), found));
         }
         for (auto& [queue, offset] : found) {
+            std::int64_t limit = 0;  // what was first sent here the group has not had
             if (const RouteConfig* const back = way_back(queue.topic); back != nullptr) {
-                GANTRY_ASSIGN_OR_RETURN(const std::int64_t most, limit_of(*back, queue, committed));
-                offset = std::min(offset, most);
+                GANTRY_ASSIGN_OR_RETURN(limit, limit_of(queue, *back, committed));
+                offset = std::min(offset, limit);
             }
+            GANTRY_ASSIGN_OR_RETURN(offset, first_not_had(queue, offset, limit, committed));
         }
         return found;
     }
 
-    Status apply(const std::string& group, const Offsets& offsets) {
-        client::PullConsumer::Options options;
-        options.group = group;
-        GANTRY_ASSIGN_OR_RETURN(const auto consumer,
-                                client::PullConsumer::create(target_.client(), options));
+    /// kConflict: members of the group run at the target.
+    Status check_stopped(const std::string& group) {
+        GANTRY_ASSIGN_OR_RETURN(const auto admin,
+                                client::AdminClient::create(target_.client(), {}));
+        if (is_rocketmq(*target_.client())) {
+            return ok();  // it is not asked who is there
+        }
+        const Result<client::GroupStatus> status = admin->describe_group(group);
+        if (!status || status->members.empty()) {
+            const bool is_unknown = !status && status.error().code == Errc::kNotFound;
+            return status || is_unknown ? ok() : Status(status.error());
+        }
+        return Error{Errc::kConflict,
+                     "group " + group + " has " + std::to_string(status->members.size()) +
+                         " member(s) at " + route_.to +
+                         ", which would commit over the offsets: stop them first"};
+    }
+
+    /// What the group has committed at the target, in the queues of `offsets`; -1: nothing.
+    Result<Offsets> held(const std::string& group, const Offsets& offsets) {
+        GANTRY_ASSIGN_OR_RETURN(const auto consumer, committer(group));
+        Offsets held;
+        for (const auto& [queue, offset] : offsets) {
+            GANTRY_ASSIGN_OR_RETURN(const auto before, consumer->committed(queue));
+            held[queue] = before.value_or(-1);
+        }
+        return held;
+    }
+
+    /// Commits at the target what is ahead of `held`.
+    Status apply(const std::string& group, const Offsets& offsets, const Offsets& held) {
+        GANTRY_ASSIGN_OR_RETURN(const auto consumer, committer(group));
         if (is_rocketmq(*target_.client())) {
             GANTRY_ASSIGN_OR_RETURN(const auto admin,
                                     client::AdminClient::create(target_.client(), {}));
             GANTRY_TRY(make_group(*admin, group));
         }
         for (const auto& [queue, offset] : offsets) {
-            GANTRY_ASSIGN_OR_RETURN(const auto before, consumer->committed(queue));
-            if (!before || *before < offset) {
+            if (held.at(queue) < offset) {
                 GANTRY_TRY(consumer->commit(queue, offset));
             }
         }
@@ -176,9 +154,14 @@ private:
     }
 
     Result<Offsets> ask_all(client::AdminClient& admin, const std::string& group) const {
-        GANTRY_ASSIGN_OR_RETURN(const client::GroupStatus status, admin.describe_group(group));
+        const Result<client::GroupStatus> status = admin.describe_group(group);
+        if (!status && status.error().code != Errc::kNotFound) {
+            return Error{status.error().code,
+                         "cluster " + route_.from + ": " + status.error().detail};
+        }
         Offsets offsets;
-        for (const client::GroupQueueProgress& progress : status.queues) {
+        for (const client::GroupQueueProgress& progress :
+             status ? status->queues : std::vector<client::GroupQueueProgress>{}) {
             if (route_.takes(progress.queue.topic) && progress.consumer_offset >= 0) {
                 offsets[progress.queue] = progress.consumer_offset;
             }
@@ -207,6 +190,22 @@ private:
             }
         }
         return offsets;
+    }
+
+    Error nothing_committed(client::AdminClient& admin, const std::string& group) const {
+        const auto brokers = admin.cluster();
+        if (!brokers || brokers->empty()) {
+            return {Errc::kGone, "cluster " + route_.from + ": no broker is registered"};
+        }
+        return {Errc::kNotFound,
+                "group " + group + " has committed nothing at " + route_.from +
+                    " in the topics of route " + route_.name};
+    }
+
+    Result<std::unique_ptr<client::PullConsumer>> committer(const std::string& group) {
+        client::PullConsumer::Options options;
+        options.group = group;
+        return client::PullConsumer::create(target_.client(), options);
     }
 
     /// All target queues that have copies of one source queue: the least place in each counts.
@@ -263,13 +262,13 @@ private:
 
     /// The target queues that no copy has come to: what is in them was first sent there.
     Status add_others(const std::string& topic, Offsets& found) {
+        const bool goes_back = way_back(topic) != nullptr;
         GANTRY_ASSIGN_OR_RETURN(const std::vector<QueueId> targets, producer_->queues(topic));
         for (const QueueId& target : targets) {
             if (found.count(target) == 0) {
                 GANTRY_ASSIGN_OR_RETURN(found[target],
-                                        way_back(topic) != nullptr
-                                            ? target_.consumer().max_offset(target)
-                                            : target_.consumer().min_offset(target));
+                                        goes_back ? target_.consumer().max_offset(target)
+                                                  : target_.consumer().min_offset(target));
             }
         }
         return ok();
@@ -287,12 +286,13 @@ private:
             const std::int64_t middle = low + (high - low) / 2;
             GANTRY_ASSIGN_OR_RETURN(
                 const auto next,
-                target_.first(target,
-                              middle,
-                              high,
-                              [&](const CopiedFrom& from, const client::MessageView& message) {
-                                  return from.queue == source && came_from(message, route_.from);
-                              }));
+                target_.first(
+                    target,
+                    middle,
+                    high,
+                    [&](const std::optional<CopiedFrom>& from, const client::MessageView& message) {
+                        return from && from->queue == source && came_from(message, route_.from);
+                    }));
             has_copies = has_copies || next.has_value();
             if (!next || parse_from(next->property(mark::kFrom))->offset >= offset) {
                 high = middle;
@@ -314,30 +314,51 @@ private:
         GANTRY_ASSIGN_OR_RETURN(const std::int64_t min, target_.consumer().min_offset(target));
         bool is_first = producer_->has_numbers();  // no number is stored twice
         while (!is_first) {
-            GANTRY_ASSIGN_OR_RETURN(
-                const auto before,
-                target_.first(target,
-                              std::max(min, place - kBatch),
-                              place,
-                              [&](const CopiedFrom& from, const client::MessageView& message) {
-                                  return from.queue == begin.queue && from.offset >= begin.offset &&
-                                         came_from(message, route_.from);
-                              }));
+            GANTRY_ASSIGN_OR_RETURN(const auto before,
+                                    target_.first(target,
+                                                  std::max(min, place - kBatch),
+                                                  place,
+                                                  [&](const std::optional<CopiedFrom>& from,
+                                                      const client::MessageView& message) {
+                                                      return from && from->queue == begin.queue &&
+                                                             from->offset >= begin.offset &&
+                                                             came_from(message, route_.from);
+                                                  }));
             is_first = !before;
             place = before ? before->queue_offset() : place;
         }
         return ok();
     }
 
+    /// The first message from `offset` on that the group has not had; the end: none. What is no
+    /// copy it has had below `limit`.
+    Result<std::int64_t> first_not_had(const QueueId& target,
+                                       std::int64_t offset,
+                                       std::int64_t limit,
+                                       const Offsets& committed) {
+        GANTRY_ASSIGN_OR_RETURN(const std::int64_t end, target_.consumer().max_offset(target));
+        GANTRY_ASSIGN_OR_RETURN(
+            const auto next,
+            target_.first(
+                target,
+                offset,
+                end,
+                [&](const std::optional<CopiedFrom>& from, const client::MessageView& message) {
+                    if (!from || !came_from(message, route_.from)) {
+                        return message.queue_offset() >= limit;
+                    }
+                    const auto done = committed.find(from->queue);
+                    return done == committed.end() || from->offset >= done->second;
+                }));
+        return next ? next->queue_offset() : std::max(offset, end);
+    }
+
     /// The first message of a target queue that came to the source by the way back, and that the
     /// group has not had there.
-    Result<std::int64_t> limit_of(const RouteConfig& back,
-                                  const QueueId& target,
+    Result<std::int64_t> limit_of(const QueueId& target,
+                                  const RouteConfig& back,
                                   const Offsets& committed) {
-        client::PullConsumer::Options options;
-        options.group = Progress::group_of(back);
-        GANTRY_ASSIGN_OR_RETURN(const auto progress,
-                                client::PullConsumer::create(target_.client(), options));
+        GANTRY_ASSIGN_OR_RETURN(const auto progress, committer(Progress::group_of(back)));
         GANTRY_ASSIGN_OR_RETURN(const auto done, progress->committed(target));
         std::int64_t limit = done.value_or(0);
         for (const auto& [queue, offset] : committed) {
@@ -347,12 +368,13 @@ private:
             GANTRY_ASSIGN_OR_RETURN(const std::int64_t end, source_.consumer().max_offset(queue));
             GANTRY_ASSIGN_OR_RETURN(
                 const auto next,
-                source_.first(queue,
-                              offset,
-                              end,
-                              [&](const CopiedFrom& from, const client::MessageView& message) {
-                                  return from.queue == target && came_from(message, route_.to);
-                              }));
+                source_.first(
+                    queue,
+                    offset,
+                    end,
+                    [&](const std::optional<CopiedFrom>& from, const client::MessageView& message) {
+                        return from && from->queue == target && came_from(message, route_.to);
+                    }));
             if (next) {
                 limit = std::min(limit, parse_from(next->property(mark::kFrom))->offset);
             }
@@ -367,29 +389,54 @@ private:
     std::unique_ptr<client::CopyProducer> producer_;
 };
 
+/// The route of that name.
+Result<RouteConfig> route_named(const SyncConfig& config, std::string_view name) {
+    std::string names;
+    for (const RouteConfig& route : config.routes) {
+        if (route.name == name) {
+            return route;
+        }
+        names += (names.empty() ? "" : ", ") + route.name;
+    }
+    return Error{Errc::kNotFound,
+                 "no route is named \"" + std::string(name) + "\"; the file has " +
+                     (names.empty() ? "none" : names)};
+}
+
+std::string table_of(const Offsets& offsets, const Offsets& held) {
+    cli::Table table({"TOPIC", "BROKER", "QUEUE", "OFFSET", "HAD"});
+    for (const auto& [queue, offset] : offsets) {
+        const std::int64_t had = held.at(queue);
+        table.add({queue.topic,
+                   queue.broker,
+                   std::to_string(queue.queue),
+                   std::to_string(offset),
+                   had < 0 ? "-" : std::to_string(had)});
+    }
+    return table.text();
+}
+
 }  // namespace
 
 Result<std::string> translate(const SyncConfig& config,
                               std::string_view route,
                               const std::string& group,
-                              bool apply) {
-    const auto found = std::find_if(config.routes.begin(),
-                                    config.routes.end(),
-                                    [route](const RouteConfig& one) { return one.name == route; });
-    if (found == config.routes.end()) {
-        return Error{Errc::kNotFound, "no route is named " + std::string(route)};
+                              Apply apply) {
+    if (const Status name = wire::check_group_name(group); !name) {
+        return name.error();
     }
-    GANTRY_ASSIGN_OR_RETURN(Translation translation, Translation::open(config, *found));
+    GANTRY_ASSIGN_OR_RETURN(const RouteConfig found, route_named(config, route));
+    GANTRY_ASSIGN_OR_RETURN(Translation translation, Translation::open(config, found));
     GANTRY_ASSIGN_OR_RETURN(const Offsets committed, translation.committed(group));
     GANTRY_ASSIGN_OR_RETURN(const Offsets offsets, translation.translate(committed));
-    if (apply) {
-        GANTRY_TRY(translation.apply(group, offsets));
+    if (apply == Apply::kIfStopped) {
+        GANTRY_TRY(translation.check_stopped(group));
     }
-    cli::Table table({"topic", "broker", "queue", "offset"});
-    for (const auto& [queue, offset] : offsets) {
-        table.add({queue.topic, queue.broker, std::to_string(queue.queue), std::to_string(offset)});
+    GANTRY_ASSIGN_OR_RETURN(const Offsets held, translation.held(group, offsets));
+    if (apply != Apply::kNot) {
+        GANTRY_TRY(translation.apply(group, offsets, held));
     }
-    return table.text();
+    return table_of(offsets, held);
 }
 
 }  // namespace gantry::sync

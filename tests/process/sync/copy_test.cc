@@ -137,9 +137,23 @@ TEST_SUITE("process/sync") {
         REQUIRE(there);
         CHECK_MESSAGE(there->code == 0, there->out);
         CHECK(there->out.find("a/T") != std::string::npos);
-        const Result<ProgramRun> none = run_sync({"check", "/nonexistent"});
-        REQUIRE(none);
-        CHECK(none->code == 1);
+        CHECK(there->out.find("good: 1 route\n") != std::string::npos);
+        pair.sync.set_routes(routes_of({{"a", pair.a.nameserver()}, {"b", pair.b.nameserver()}},
+                                       route_of("r", "a", "b") + route_of("s", "a", "b")));
+        const Result<ProgramRun> twice = run_sync({"check", pair.sync.routes_file().string()});
+        REQUIRE(twice);
+        CHECK(twice->code == 1);
+        CHECK_MESSAGE(twice->out.find("route s, topic T: conflict: route r copies it, too") !=
+                          std::string::npos,
+                      twice->out);
+        pair.sync.set_routes(
+            routes_of({{"a", pair.a.nameserver()}, {"b", "127.0.0.1:1"}}, route_of("r", "a", "b")));
+        const Result<ProgramRun> down = run_sync({"check", pair.sync.routes_file().string()});
+        REQUIRE(down);
+        CHECK(down->code == 1);
+        CHECK_MESSAGE(
+            down->out.find("route r, cluster b: gone: connect to 127.0.0.1:1") != std::string::npos,
+            down->out);
     }
 
     TEST_CASE("status, metrics and health, routes are followed while it runs") {

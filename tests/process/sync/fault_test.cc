@@ -17,6 +17,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr milliseconds kPatience{30'000};
 constexpr int kRate = kIsSanitized ? 1'500 : 4'000;
 
 /// GANTRY_TEST_FAULTS makes a test longer.
@@ -151,6 +152,30 @@ TEST_SUITE("process/sync_faults") {
         require_ok(b.cluster().broker(1).start());
         REQUIRE(b.wait_for("T", 800));
         check_same(a.read("T"), b.read("T"));
+    }
+
+    TEST_CASE("a source broker that is away is told, and found again") {
+        Site a(2);
+        Site b;
+        const TempDirectory directory;
+        a.create("T", 2);
+        SyncProcess sync(
+            directory.path(),
+            "sync",
+            routes_of({{"a", a.nameserver()}, {"b", b.nameserver()}}, route_of("r", "a", "b")));
+        sync.start();
+        a.send("T", "m", 40);
+        REQUIRE(b.wait_for("T", 40));
+        const auto ready = [&] { return http_get(sync.http_port(), "/readyz")->status; };
+        CHECK(wait_until(kPatience, [&] { return ready() == 200; }));
+        a.cluster().broker(1).kill();
+        CHECK(wait_until(kPatience, [&] { return ready() == 503; }));
+        const std::string why = http_get(sync.http_port(), "/readyz")->body;
+        CHECK_MESSAGE(why.find("route r: ") != std::string::npos, why);
+        require_ok(a.cluster().broker(1).start());
+        CHECK(wait_until(kPatience, [&] { return ready() == 200; }));
+        a.send("T", "n", 40);
+        REQUIRE(b.wait_for("T", 80));
     }
 }
 

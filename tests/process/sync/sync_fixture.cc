@@ -20,6 +20,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPatience{60'000};
+constexpr int kKeys = 10;
 
 std::unique_ptr<Cluster> start_cluster(std::size_t brokers, const Settings& broker_settings) {
     Cluster::Options options;
@@ -111,7 +112,6 @@ void SiteView::create(const std::string& topic, int queues) const {
 }
 
 void SiteView::send(const std::string& topic, const std::string& prefix, int count) const {
-    constexpr int kKeys = 10;
     client::Producer::Options options;
     options.in_flight_max = static_cast<std::uint32_t>(count);
     auto producer = client::Producer::create(connect(), options).value();
@@ -257,6 +257,7 @@ void Flood::run() {
         client::Message message;
         message.topic = topic_;
         message.body = prefix_ + std::to_string(sent_);
+        message.keys = {"k" + std::to_string(sent_ % kKeys)};
         const Status accepted = producer_->send_async(
             std::move(message), [this](const Result<client::SendReceipt>& receipt) {
                 ++(receipt ? stored_ : failed_);

@@ -129,7 +129,7 @@ private:
 };
 
 /// A producer that sends "<prefix>0", "<prefix>1", ... one after the other into all queues of a
-/// topic, through whatever happens to its broker, each once.
+/// topic, with keys "k0" to "k9" in turn, through whatever happens to its broker, each once.
 class Flood {
 public:
     Flood(const SiteView& site, std::string topic, int per_second, std::string prefix = "");

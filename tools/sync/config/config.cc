@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sync/config/config.h"
 
+#include "protocol/net/socket.h"
 #include "protocol/wire/names.h"
 #include "sync/config/table_reader.h"
 
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 namespace gantry::sync {
@@ -17,6 +22,7 @@ namespace {
 
 constexpr std::int64_t kMiB = std::int64_t{1} << 20U;
 constexpr std::string_view kTopicMark = "{topic}";
+constexpr std::string_view kReplySuffix = "_REPLY_TOPIC";  // of each cluster's topic of replies
 
 using Range = TableReader::Range;
 
@@ -85,10 +91,11 @@ Status read_handling(TableReader& table, RouteConfig& route) {
     GANTRY_TRY(table.flag("create_topics", route.create_topics));
     GANTRY_TRY(table.flag("local_only", route.local_only));
     GANTRY_TRY(table.text("rename", route.rename));
-    if (!route.rename.empty() && route.target_of("t").find_first_of("{}") == std::string::npos) {
+    if (wire::check_topic_name(route.target_of("t"))) {
         return ok();
     }
-    return table.refused("rename", "\"" + route.rename + "\" is no topic name with {topic} in it");
+    return table.refused("rename",
+                         '"' + route.rename + "\" is no topic name, with or without {topic} in it");
 }
 
 Status read_limits(TableReader& table, RouteConfig& route) {
@@ -101,25 +108,51 @@ Status read_limits(TableReader& table, RouteConfig& route) {
     return table.number("timeout_ms", kTimeouts, route.timeout_ms);
 }
 
+/// A route's name is part of its groups' names.
+Status check_name(TableReader& table, const std::string& name) {
+    constexpr std::string_view kAround = "GANTRY_SYNC_-back-covered";
+    constexpr std::size_t kMost = wire::kGroupNameBytesMax - kAround.size();
+    const bool is_plain = std::all_of(name.begin(), name.end(), [](unsigned char c) {
+        return std::isalnum(c) != 0 || c == '_' || c == '-';
+    });
+    if (is_plain && !name.empty() && name.size() <= kMost) {
+        return ok();
+    }
+    return table.refused(
+        "name",
+        '"' + name + "\": allowed are letters, digits, _ and -, 1 to " + std::to_string(kMost));
+}
+
+Status check_cluster(TableReader& table,
+                     std::string_view key,
+                     const std::string& name,
+                     const SyncConfig& config) {
+    if (config.clusters.count(name) != 0) {
+        return ok();
+    }
+    std::string known;
+    for (const auto& [cluster, nameservers] : config.clusters) {
+        known += (known.empty() ? "" : ", ") + cluster;
+    }
+    return table.refused(
+        key,
+        '"' + name + "\" is no cluster of this file; it has " + (known.empty() ? "none" : known));
+}
+
 Status check_ends(TableReader& table, const RouteConfig& route, const SyncConfig& config) {
+    GANTRY_TRY(check_name(table, route.name));
     for (const std::string& group : route.mirror_groups) {
         if (const Status name = wire::check_group_name(group); !name) {
             return table.refused("mirror_groups", name.error().detail);
         }
     }
-    for (const auto& [key, cluster] : {std::pair{"from", route.from}, std::pair{"to", route.to}}) {
-        if (config.clusters.count(cluster) == 0) {
-            return table.refused(key, "\"" + cluster + "\" is no cluster of this file");
-        }
-    }
+    GANTRY_TRY(check_cluster(table, "from", route.from, config));
+    GANTRY_TRY(check_cluster(table, "to", route.to, config));
     if (route.from == route.to) {
         return table.refused("to", "\"" + route.to + "\" is the source, too");
     }
     if (route.topics.empty()) {
-        return table.refused("topics", "at least one name or pattern");
-    }
-    if (const Status name = wire::check_group_name("GANTRY_SYNC_" + route.name); !name) {
-        return table.refused("name", "\"" + route.name + "\": letters, digits, _ and - only");
+        return table.refused("topics", "missing: at least one name or pattern");
     }
     return ok();
 }
@@ -184,6 +217,16 @@ Status read_dialect(TableReader& table, client::Dialect& dialect) {
     return ok();
 }
 
+/// Whether each nameserver's address is one.
+Status check_addresses(const TableReader& table, const std::vector<std::string>& addresses) {
+    for (const std::string& address : addresses) {
+        if (const auto parts = net::split_host_port(address); !parts) {
+            return table.refused("nameservers", parts.error().detail);
+        }
+    }
+    return ok();
+}
+
 Status read_clusters(const toml::table& given, const std::string& source, SyncConfig& config) {
     for (const auto& [name, node] : given) {
         if (!node.is_table()) {
@@ -198,6 +241,7 @@ Status read_clusters(const toml::table& given, const std::string& source, SyncCo
         if (cluster.nameservers.empty()) {
             return table.refused("nameservers", "at least one host:port");
         }
+        GANTRY_TRY(check_addresses(table, cluster.nameservers));
         if (name.str().find_first_of(",/ ") != std::string_view::npos) {
             return table.refused(
                 "nameservers",
@@ -250,7 +294,8 @@ bool RouteConfig::takes(std::string_view topic) const {
     if (std::any_of(exclude.begin(), exclude.end(), fits_topic)) {
         return false;
     }
-    const bool is_special = wire::is_system_topic(topic) || topic.starts_with('%');
+    const bool is_special =
+        wire::is_system_topic(topic) || topic.starts_with('%') || topic.ends_with(kReplySuffix);
     return is_special ? std::find(topics.begin(), topics.end(), topic) != topics.end()
                       : std::any_of(topics.begin(), topics.end(), fits_topic);
 }
@@ -268,9 +313,14 @@ Result<SyncConfig> parse_config(std::string_view text, const std::string& source
 }
 
 Result<SyncConfig> load_config(const std::string& path) {
+    std::error_code not_there;
+    if (std::filesystem::is_directory(path, not_there)) {
+        return Error{Errc::kIo, path + ": is a folder"};
+    }
     std::ifstream file(path, std::ios::binary);
     if (!file) {
-        return Error{Errc::kNotFound, path + " cannot be opened"};
+        const Errc code = errno == ENOENT ? Errc::kNotFound : Errc::kIo;
+        return Error{code, path + ": " + std::generic_category().message(errno)};
     }
     std::ostringstream text;
     text << file.rdbuf();

@@ -57,8 +57,8 @@ struct RouteConfig {
 
     /// The topic that `topic` is copied to.
     std::string target_of(std::string_view topic) const;
-    /// Whether the route copies the topic. System topics, and those of groups for retries and dead
-    /// letters, only by their full name.
+    /// Whether the route copies the topic. System topics, those of groups for retries and dead
+    /// letters, and those of replies, only by their full name.
     bool takes(std::string_view topic) const;
 };
 

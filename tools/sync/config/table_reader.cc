@@ -6,6 +6,7 @@
 #include <charconv>
 #include <ctime>
 #include <limits>
+#include <sstream>
 #include <utility>
 
 namespace gantry::sync {
@@ -28,6 +29,18 @@ Result<std::int64_t> bytes_of(const std::string& text) {
     return Error{Errc::kRefused, "no size"};
 }
 
+/// A value as TOML writes it, in front of what is wrong with it.
+std::string shown(const toml::node& node) {
+    constexpr std::size_t kMost = 100;
+    std::ostringstream text;
+    node.visit([&text](const auto& value) { text << value; });
+    std::string line = text.str();
+    if (line.size() > kMost) {
+        line.replace(kMost, std::string::npos, "...");
+    }
+    return line + ": ";
+}
+
 }  // namespace
 
 const toml::node* TableReader::find(std::string_view key) {
@@ -48,7 +61,7 @@ Status TableReader::text(std::string_view key, std::string& value) {
         return ok();
     }
     if (!node->is_string()) {
-        return refused(key, "expected a string");
+        return refused(key, shown(*node) + "expected a string");
     }
     value = node->as_string()->get();
     return ok();
@@ -61,12 +74,12 @@ Status TableReader::texts(std::string_view key, std::vector<std::string>& value)
     }
     const toml::array* const array = node->as_array();
     if (array == nullptr) {
-        return refused(key, "expected a list of strings");
+        return refused(key, shown(*node) + "expected a list of strings");
     }
     value.clear();
     for (const toml::node& item : *array) {
         if (!item.is_string()) {
-            return refused(key, "expected a list of strings");
+            return refused(key, shown(item) + "expected a list of strings");
         }
         value.push_back(item.as_string()->get());
     }
@@ -79,7 +92,7 @@ Status TableReader::flag(std::string_view key, bool& value) {
         return ok();
     }
     if (!node->is_boolean()) {
-        return refused(key, "expected true or false");
+        return refused(key, shown(*node) + "expected true or false");
     }
     value = node->as_boolean()->get();
     return ok();
@@ -98,8 +111,8 @@ Status TableReader::number(std::string_view key, Range range, std::int64_t& valu
     }
     if (!given || *given < range.min || *given > range.max) {
         return refused(key,
-                       "allowed is an integer from " + std::to_string(range.min) + " to " +
-                           std::to_string(range.max));
+                       shown(*node) + "allowed is an integer from " + std::to_string(range.min) +
+                           " to " + std::to_string(range.max));
     }
     value = *given;
     return ok();

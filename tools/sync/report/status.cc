@@ -3,21 +3,26 @@
 
 #include "cli/table.h"
 #include "common/unique_fd.h"
+#include "protocol/net/socket.h"
 
 #include <nlohmann/json.hpp>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <memory>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <system_error>
 #include <unistd.h>
 
 namespace gantry::sync {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr int kHttpSeconds = 5;
 
 std::string place_of(const client::QueueId& queue) {
     return queue.topic + '/' + queue.broker + '/' + std::to_string(queue.queue);
@@ -54,28 +59,62 @@ std::string decimal(double value) {
 }
 
 Result<UniqueFd> connect_to(const std::string& address) {
-    const std::size_t colon = address.rfind(':');
-    if (colon == std::string::npos) {
-        return Error{Errc::kRefused, "\"" + address + "\" is not host:port"};
-    }
+    GANTRY_ASSIGN_OR_RETURN(const net::HostPort place, net::split_host_port(address));
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* found = nullptr;
-    const std::string host = address.substr(0, colon);
-    const std::string port = address.substr(colon + 1);
-    if (::getaddrinfo(host.c_str(), port.c_str(), &hints, &found) != 0 || found == nullptr) {
-        return Error{Errc::kGone, "no address of " + address};
+    const std::string port = std::to_string(place.port);
+    if (const int code = ::getaddrinfo(place.host.c_str(), port.c_str(), &hints, &found);
+        code != 0) {
+        return Error{Errc::kGone, address + ": " + ::gai_strerror(code)};
     }
     const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> freed(found, &::freeaddrinfo);
-    UniqueFd socket(::socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, 0));
     timeval limit{};
-    limit.tv_sec = 5;
-    ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-    if (::connect(socket.get(), found->ai_addr, found->ai_addrlen) != 0) {
-        return Error{Errc::kGone, "nobody listens at " + address};
+    limit.tv_sec = kHttpSeconds;
+    std::string why;
+    for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+        UniqueFd socket(::socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC, 0));
+        ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+        ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+        if (::connect(socket.get(), one->ai_addr, one->ai_addrlen) == 0) {
+            return socket;
+        }
+        why = errno == EINPROGRESS ? "no answer in " + std::to_string(kHttpSeconds) + " s"
+                                   : std::generic_category().message(errno);
     }
-    return socket;
+    return Error{Errc::kGone, address + ": " + why};
+}
+
+/// A row of a route as a whole.
+void add_route(cli::Table& table, const Json& route) {
+    const auto add = [&](const std::string& state, const std::string& why) {
+        table.add({route.value("name", ""), "-", "-", state, "-", "-", "-", "-", "-", why});
+    };
+    if (const auto problem = route.value("problem", ""); !problem.empty()) {
+        add("problem", problem);
+    } else if (route.at("queues").empty()) {
+        add("idle",
+            "no topic of " + route.value("from", "") +
+                " fits, or other daemons have all its queues");
+    }
+}
+
+void add_queue(cli::Table& table, const std::string& route, const Json& queue) {
+    const Json& targets = queue.at("targets");
+    const std::string target = targets.empty()       ? "-"
+                               : targets.size() == 1 ? targets[0].get<std::string>()
+                                                     : std::to_string(targets.size()) + " queues";
+    const bool is_end_known = queue.value("end", std::int64_t{-1}) >= 0;
+    table.add({route,
+               queue.value("source", ""),
+               target,
+               queue.value("state", ""),
+               is_end_known ? std::to_string(queue.value("lag_messages", std::int64_t{0})) : "-",
+               is_end_known ? decimal(queue.value("lag_seconds", 0.0)) : "-",
+               std::to_string(queue.value("messages", std::uint64_t{0})),
+               std::to_string(queue.value("skipped", std::uint64_t{0})),
+               std::to_string(queue.value("lost", std::uint64_t{0})),
+               queue.value("reason", "")});
 }
 
 }  // namespace
@@ -97,36 +136,20 @@ std::string status_json(const std::vector<RouteReport>& reports, WallMs now) {
 }
 
 Result<std::string> status_table(const std::string& json) {
-    const Json status = Json::parse(json, nullptr, false);
-    if (!status.is_object() || !status.contains("routes")) {
-        return Error{Errc::kCorrupt, "no status: " + json.substr(0, 100)};
-    }
     cli::Table table(
-        {"route", "source", "target", "state", "lag", "lag s", "copied", "skipped", "lost", "why"});
-    for (const Json& route : status["routes"]) {
-        const auto name = route.value("name", "");
-        if (const auto problem = route.value("problem", ""); !problem.empty()) {
-            table.add({name, "", "", "problem", "", "", "", "", "", problem});
+        {"ROUTE", "SOURCE", "TARGET", "STATE", "LAG", "LAG S", "COPIED", "SKIPPED", "LOST", "WHY"});
+    try {
+        const Json status = Json::parse(json);
+        for (const Json& route : status.at("routes")) {
+            add_route(table, route);
+            for (const Json& queue : route.at("queues")) {
+                add_queue(table, route.value("name", ""), queue);
+            }
         }
-        for (const Json& queue : route["queues"]) {
-            const Json& targets = queue["targets"];
-            const std::string target = targets.empty() ? "-"
-                                       : targets.size() == 1
-                                           ? targets[0].get<std::string>()
-                                           : std::to_string(targets.size()) + " queues";
-            table.add({name,
-                       queue.value("source", ""),
-                       target,
-                       queue.value("state", ""),
-                       std::to_string(queue.value("lag_messages", std::int64_t{0})),
-                       decimal(queue.value("lag_seconds", 0.0)),
-                       std::to_string(queue.value("messages", std::uint64_t{0})),
-                       std::to_string(queue.value("skipped", std::uint64_t{0})),
-                       std::to_string(queue.value("lost", std::uint64_t{0})),
-                       queue.value("reason", "")});
-        }
+    } catch (const Json::exception&) {
+        return Error{Errc::kCorrupt, "no status of gantry-sync: " + json.substr(0, 100)};
     }
-    return table.text();
+    return table.rows() == 0 ? "no routes\n" : table.text();
 }
 
 Result<std::string> http_get(const std::string& address, const std::string& path) {
@@ -148,7 +171,8 @@ Result<std::string> http_get(const std::string& address, const std::string& path
     }
     const std::size_t head = answer.find("\r\n\r\n");
     if (head == std::string::npos || answer.find(" 200 ") > answer.find("\r\n")) {
-        return Error{Errc::kIo, address + path + ": " + answer.substr(0, answer.find("\r\n"))};
+        const std::string said = answer.substr(0, answer.find("\r\n"));
+        return Error{Errc::kIo, address + path + ": " + (said.empty() ? "no answer" : said)};
     }
     return answer.substr(head + 4);
 }

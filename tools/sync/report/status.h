@@ -15,7 +15,8 @@ std::string status_json(const std::vector<RouteReport>& reports, WallMs now);
 /// The same as a table for people. kCorrupt: not what status_json writes.
 Result<std::string> status_table(const std::string& json);
 
-/// The body of GET `path` at "host:port". kGone: nobody answers. kIo: a status that is not 200.
+/// The body of GET `path` at "host:port". kRefused: no such address. kGone: nobody
+/// listens there. kIo: an answer that is not 200, or none.
 Result<std::string> http_get(const std::string& address, const std::string& path);
 
 }  // namespace gantry::sync
