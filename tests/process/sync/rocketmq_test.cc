@@ -179,7 +179,7 @@ TEST_SUITE("process/sync_rocketmq") {
         mixed.sync.start();
         Flood flood(mixed.a, "T", kRate);
         std::uint64_t repeats = 0;
-        for (int kill = 0; kill < 6; ++kill) {
+        for (int kill = 0; kill < 4; ++kill) {
             REQUIRE(wait_until(kPatience, [&] {  // what comes twice comes first
                 const Progressed progressed = progress_of(mixed.sync);
                 return progressed.queues == 3 && progressed.least > 100;
@@ -214,20 +214,20 @@ TEST_SUITE("process/sync_rocketmq") {
                                    {"a", "b"}));
         a.create("T", 2);
         b.create("T", 2);
-        a.send("T", "m", 6'000);
+        a.send("T", "m", 4'000);
         sync.start();
         std::int64_t copied = 0;
-        for (int kill = 0; kill < 4 && copied < 6'000; ++kill) {
+        for (int kill = 0; kill < 3 && copied < 4'000; ++kill) {
             const std::int64_t before = copied;
             REQUIRE(wait_until(kPatience, [&] {
                 copied = b.count("T");
-                return copied > before + 300 || copied >= 6'000;
+                return copied > before + 300 || copied >= 4'000;
             }));
             std::this_thread::sleep_for(milliseconds(random.below(20)));  // sleeps: so come faults
             sync.kill();
             sync.start();
         }
-        REQUIRE(wait_for_all(b, "T", 6'000));
+        REQUIRE(wait_for_all(b, "T", 4'000));
         const std::vector<Found> copies = b.read("T");
         CHECK(compare_first(a.read("T"), copies).faults == CopyFaults{});
         std::map<std::string, std::set<std::string>> queues_of_key;
