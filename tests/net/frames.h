@@ -83,9 +83,9 @@ public:
     }
 
     void on_close(Connection& connection, const Error& why) override {
-        ++closed;
         const std::lock_guard lock(mutex);
         reasons.push_back(why);
+        ++closed;  // who sees it sees the reason
         if (close_with) {
             close_with(connection);
         }

@@ -47,8 +47,8 @@ Result<std::unique_ptr<ReplicatedGroup>> ReplicatedGroup::start(const Options& o
         GANTRY_TRY(member.process->start());
     }
     GANTRY_TRY(group->wait_in_sync(options.members));
-    const std::optional<std::size_t> master = group->master();
-    if (!master) {
+    std::optional<std::size_t> master;
+    if (!wait_until(Process::kPatience, [&] { return (master = group->master()).has_value(); })) {
         return Error{Errc::kTimeout, "no master: " + group->describe()};
     }
     RpcClient client(group->broker(*master).address());
