@@ -90,7 +90,7 @@ Status create_target(Ends& ends, const RouteTopic& topic) {
     }
     spec.write_queues = (topic.source_queues + masters - 1) / masters;
     spec.read_queues = spec.write_queues;
-    const Status created = ends.target->create_topic(spec);
+    Status created = ends.target->create_topic(spec);
     if (!created && created.error().code != Errc::kConflict) {
         return created;
     }

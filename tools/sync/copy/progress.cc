@@ -52,7 +52,7 @@ Progress::Progress(const RouteConfig& route, bool is_vague, std::shared_ptr<clie
     : route_(route), is_vague_(is_vague), tail_(std::move(target), route) {}
 
 Result<std::unique_ptr<Progress>> Progress::create(const RouteConfig& route,
-                                                   std::shared_ptr<client::Client> source,
+                                                   const std::shared_ptr<client::Client>& source,
                                                    std::shared_ptr<client::Client> target) {
     auto progress = std::unique_ptr<Progress>(new Progress(route, is_rocketmq(*source), target));
     const std::vector<std::string> groups = groups_of(route);

@@ -45,7 +45,7 @@ class Progress {
 public:
     /// Errors: of the options of consumers and producers.
     static Result<std::unique_ptr<Progress>> create(const RouteConfig& route,
-                                                    std::shared_ptr<client::Client> source,
+                                                    const std::shared_ptr<client::Client>& source,
                                                     std::shared_ptr<client::Client> target);
 
     /// Answers the question. kGone: a broker is away. kNotFound: a topic is missing.
