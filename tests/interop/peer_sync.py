@@ -275,7 +275,7 @@ class SyncPart:
         """A group that has read some at RocketMQ goes on in Gantry behind them."""
         done = self.daemon.run("translate", self.daemon.routes, "--route", "in", "--group",
                                "peer-group", "--apply")
-        expect("exit of translate", (0, ""), (done.returncode, done.stderr))
+        expect("exit of translate", (0, "committed\n"), (done.returncode, done.stderr))
         offsets = {row[2]: int(row[3]) for row in (line.split() for line in
                                                    done.stdout.splitlines()[1:])}
         ends = {}
