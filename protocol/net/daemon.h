@@ -51,6 +51,7 @@ struct DaemonProgram {
 
 /// The whole of a daemon's main: command line, settings, log, start, the line
 /// `READY port=N http=M` on standard output, then SIGTERM or SIGINT, then stop.
+/// While it runs it gives memory that a burst has left in the allocator back to the system.
 ///
 ///   --config FILE     settings as TOML         --help            options and settings
 ///   --set key=value   one setting, repeatable  --help-markdown   settings as a Markdown table
