@@ -67,7 +67,7 @@ struct Storm {
         options.idempotent = true;
         auto producer = client::Producer::create(*client, options);
         REQUIRE(producer.has_value());
-        due = wall_ms() + 2'000 + static_cast<WallMs>(count / 25);
+        due = wall_ms() + (kIsSanitized ? 6'000 : 2'000) + static_cast<WallMs>(count / 25);
         std::atomic<std::uint64_t> failed{0};
         for (std::uint64_t i = 0; i < count; ++i) {
             client::Message message;
