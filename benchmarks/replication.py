@@ -21,6 +21,7 @@ import argparse
 import collections
 import json
 import os
+import random
 import selectors
 import shutil
 import socket
@@ -151,11 +152,24 @@ class DelayProxy:
         self.listener.close()
 
 
+CLAIMS = []
+
+
 def free_port():
-    """One that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that nobody listens on, and that is given to no other benchmark or test while this
+    process runs: each claims a name of the kernel's. Below those of outgoing connections."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0gantry-test-port-{port}")
+            with socket.socket() as probe:
+                probe.bind(("", port))
+        except OSError:
+            claim.close()
+            continue
+        CLAIMS.append(claim)
+        return port
 
 
 class Group:

@@ -20,7 +20,7 @@ MAY_NOT_RUN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__fil
 
 
 FAILED_SHOWN = 10
-LINES_SHOWN = 60
+LINES_SHOWN = 150
 
 
 def excused_names():

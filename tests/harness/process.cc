@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/harness/process.h"
 
+#include "common/mutex.h"
 #include "common/unique_fd.h"
 #include "tests/harness/wait.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <deque>
 #include <fcntl.h>
 #include <fstream>
 #include <iterator>
@@ -31,6 +34,30 @@ std::string read_from(const std::filesystem::path& path, std::uintmax_t start) {
     std::ifstream file(path, std::ios::binary);
     file.seekg(static_cast<std::streamoff>(start));
     return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+struct EndedOutputs {
+    Mutex mutex;
+    std::deque<std::string> last GANTRY_GUARDED_BY(mutex);
+};
+
+EndedOutputs& ended_outputs() {
+    static EndedOutputs outputs;
+    return outputs;
+}
+
+void keep_output(const std::filesystem::path& path, std::uintmax_t start) {
+    constexpr std::size_t kProcessesMax = 12;
+    constexpr std::uintmax_t kBytesMax = 3'000;
+    const std::uintmax_t size = size_of(path);
+    const std::uintmax_t from = std::max(start, size - std::min(size, kBytesMax));
+    std::string text = "-- " + path.filename().string() + '\n' + read_from(path, from);
+    EndedOutputs& outputs = ended_outputs();
+    const MutexLock lock(outputs.mutex);
+    outputs.last.push_back(std::move(text));
+    if (outputs.last.size() > kProcessesMax) {
+        outputs.last.pop_front();
+    }
 }
 
 /// Becomes the program. Between fork and exec only calls that are safe after the fork of a process
@@ -89,6 +116,7 @@ Result<std::unique_ptr<Process>> Process::start(const std::filesystem::path& exe
 
 Process::~Process() {
     kill();
+    keep_output(err_path_, err_start_);
 }
 
 bool Process::poll_exit() {
@@ -175,6 +203,14 @@ std::string Process::out() const {
 
 std::string Process::err() const {
     return read_from(err_path_, err_start_);
+}
+
+std::vector<std::string> take_ended_outputs() {
+    EndedOutputs& outputs = ended_outputs();
+    const MutexLock lock(outputs.mutex);
+    std::vector<std::string> taken(outputs.last.begin(), outputs.last.end());
+    outputs.last.clear();
+    return taken;
 }
 
 }  // namespace gantry::harness

@@ -82,4 +82,10 @@ private:
     std::uintmax_t err_start_ = 0;
 };
 
+/// The ends of what the last few processes wrote to standard error whose objects are gone, oldest
+/// first, each under a line with its name; forgets them. For who tells why a test failed.
+///
+/// Threads   any.
+std::vector<std::string> take_ended_outputs();
+
 }  // namespace gantry::harness
