@@ -45,10 +45,15 @@ TEST_SUITE("sync/pace") {
         CHECK(circuit.is_open());
         CHECK_FALSE(circuit.allows(start));
         CHECK(circuit.allows(start + 200ms));
-        CHECK_FALSE(circuit.allows(start + 201ms));
+        CHECK(circuit.allows(start + 201ms));  // to look at it keeps nobody else out
+        circuit.asked(start + 201ms);
+        CHECK_FALSE(circuit.allows(start + 202ms));
+        CHECK(circuit.allows(start + 16s));  // no answer came
+        circuit.asked(start + 16s);
         circuit.succeeded();
-        CHECK(circuit.allows(start + 202ms));
-        CHECK(circuit.allows(start + 202ms));
+        CHECK(circuit.allows(start + 16s));
+        circuit.asked(start + 17s);
+        CHECK(circuit.allows(start + 17s));
     }
 }
 

@@ -85,17 +85,13 @@ private:
 /// Threads   one.
 class Circuit {
 public:
-    /// Whether to ask the broker now; who is told so must tell what came of it.
-    bool allows(SteadyTime now) {
-        if (backoff_.failures() == 0) {
-            return true;
-        }
-        if (now < open_until_) {
-            return false;
-        }
-        open_until_ = now + kProbeMax;  // who was let through answers within that, or never
-        return true;
+    /// Whether to ask the broker now.
+    bool allows(SteadyTime now) const noexcept {
+        return backoff_.failures() == 0 || now >= open_until_;
     }
+
+    /// It is asked: nobody else does until it is told what came of it.
+    void asked(SteadyTime now) noexcept { open_until_ = now + kProbeMax; }
 
     void succeeded() noexcept { backoff_.succeeded(); }
 
@@ -104,7 +100,7 @@ public:
     bool is_open() const noexcept { return backoff_.failures() > 0; }
 
 private:
-    static constexpr std::chrono::seconds kProbeMax{15};
+    static constexpr std::chrono::seconds kProbeMax{15};  // an answer comes within that, or never
 
     Backoff backoff_{std::chrono::milliseconds(100), std::chrono::milliseconds(5'000)};
     SteadyTime open_until_{};

@@ -194,6 +194,8 @@ void RouteWorker::take_events() {
         if (event.is_send) {
             judge(event.target.broker, event.sent ? ok() : Status(event.sent.error()));
             measure(event);
+        } else {
+            judge_all(event);
         }
         const auto found = copiers_.find(event.source);
         if (found == copiers_.end() || found->second->generation() != event.generation) {
@@ -234,18 +236,19 @@ void RouteWorker::asked(QueueCopier& copier, const Event& event) {
                    {"topic", event.source.topic},
                    {"queue", event.source.queue},
                    {"error", event.recovery.error()}});
-        for (const client::QueueId& target : copier.targets()) {
-            judge(target.broker, event.recovery.error());
-        }
         copier.failed(event.recovery.error(), now, random_);
         return;
-    }
-    for (const client::QueueId& target : event.recovery->targets) {
-        judge(target.broker, ok());
     }
     const std::int64_t from = copier.recovered(*event.recovery);
     if (const Status moved = consumer_->seek(copier.source(), from); !moved) {
         copier.failed(moved.error(), now, random_);
+    }
+}
+
+/// What came of a question, also of one whose answer nobody wants any more.
+void RouteWorker::judge_all(const Event& event) {
+    for (const client::QueueId& target : event.recovery ? event.recovery->targets : event.asked) {
+        judge(target.broker, event.recovery ? ok() : Status(event.recovery.error()));
     }
 }
 
@@ -278,12 +281,10 @@ FlightWindow& RouteWorker::window_to(const std::string& broker) {
 }
 
 bool RouteWorker::may_ask(const QueueCopier& copier, SteadyTime now) {
-    for (const client::QueueId& target : copier.targets()) {
-        if (!circuits_[target.broker].allows(now)) {
-            return false;
-        }
-    }
-    return true;
+    const std::vector<client::QueueId>& targets = copier.targets();
+    return std::all_of(targets.begin(), targets.end(), [&](const client::QueueId& target) {
+        return circuits_[target.broker].allows(now);
+    });
 }
 
 void RouteWorker::ask_where_due() {
@@ -299,6 +300,10 @@ void RouteWorker::ask(QueueCopier& copier) {
     Event event;
     event.source = copier.source();
     event.generation = copier.begin_recovery();
+    event.asked = copier.targets();
+    for (const client::QueueId& target : event.asked) {
+        circuits_[target.broker].asked(std::chrono::steady_clock::now());
+    }
     Question question;
     question.source = copier.source();
     question.target_topic = topics_.at(copier.source().topic);

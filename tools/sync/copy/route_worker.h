@@ -69,6 +69,7 @@ private:
         client::QueueId source;
         std::uint64_t generation = 0;
         Result<Recovery> recovery = Error{Errc::kClosed, ""};  ///< of a question
+        std::vector<client::QueueId> asked;  ///< where: none when it was still to be found
         Result<client::SendReceipt> sent = Error{Errc::kClosed, ""};
         client::QueueId target;
         std::int64_t first = 0;
@@ -100,6 +101,7 @@ private:
     void commit(bool is_last);
     void publish();
     bool may_ask(const QueueCopier& copier, SteadyTime now);
+    void judge_all(const Event& event);
     void judge(const std::string& broker, const Status& outcome);
     void measure(const Event& event);
     FlightWindow& window_to(const std::string& broker);
