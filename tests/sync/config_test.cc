@@ -4,6 +4,8 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace gantry::sync {
 namespace {
@@ -20,6 +22,12 @@ std::string with_route(const std::string& more) {
 std::string error_of(const std::string& text) {
     const Result<SyncConfig> config = parse_config(text, "f.toml");
     return config ? "" : config.error().detail;
+}
+
+/// Routes from a to b and back, each with more lines.
+std::string there_and_back(const std::string& there, const std::string& back) {
+    return std::string(kClusters) + "[[routes]]\nname = \"r\"\nfrom = \"a\"\nto = \"b\"\n" + there +
+           "\n[[routes]]\nname = \"s\"\nfrom = \"b\"\nto = \"a\"\n" + back + '\n';
 }
 
 bool has(const std::string& text, const std::string& part) {
@@ -107,6 +115,24 @@ TEST_SUITE("sync/config") {
         CHECK(fits("*a*b", "xaxxb"));
         CHECK_FALSE(fits("*a*b", "xaxx"));
         CHECK(fits("", ""));
+    }
+
+    TEST_CASE("routes that would make topics without end are refused") {
+        const std::string all = "topics = [\"*\"]\n";
+        const std::string error = error_of(there_and_back(all, all + "rename = \"S-{topic}\"\n"));
+        CHECK_MESSAGE(has(error, "makes topics without end: x, S-x, S-S-x, ..."), error);
+        CHECK(has(error_of(there_and_back(all + "rename = \"{topic}-R\"\n",
+                                          all + "rename = \"S-{topic}\"\n")),
+                  "without end"));
+        const std::vector<std::pair<std::string, std::string>> fine = {
+            {all, all},
+            {all, "topics = [\"T*\"]\nrename = \"S-{topic}\"\nexclude = [\"S-*\"]\n"},
+            {all + "exclude = [\"S-*\"]\n", all + "rename = \"S-{topic}\"\n"},
+            {all, all + "rename = \"all\"\n"},
+            {all, all + "rename = \"S-{topic}\"\ncreate_topics = false\n"}};
+        for (const auto& [there, back] : fine) {
+            CHECK(error_of(there_and_back(there, back)).empty());
+        }
     }
 
     TEST_CASE("what is wrong is named, with its line") {

@@ -4,6 +4,7 @@
 #include "protocol/net/socket.h"
 #include "protocol/wire/names.h"
 #include "sync/config/table_reader.h"
+#include "sync/config/topic_growth.h"
 
 #include <toml++/toml.h>
 
@@ -275,6 +276,9 @@ Status read_all(const toml::table& given, const std::string& source, SyncConfig&
         if (!names.insert(route.name).second) {
             return Error{Errc::kRefused, source + ": two routes are named \"" + route.name + '"'};
         }
+    }
+    if (const auto growth = find_topic_growth(config.routes); growth) {
+        return Error{Errc::kRefused, source + ": " + *growth};
     }
     return ok();
 }
