@@ -104,7 +104,7 @@ TEST_SUITE("process/request") {
                 ++ends[static_cast<std::size_t>(i)];
                 ++ended;
             };
-            REQUIRE(producer->request_async(std::move(question), kPatience / 6, on_reply));
+            REQUIRE(producer->request_async(std::move(question), kPatience / 3, on_reply));
             if (i == kRequests / 2) {
                 CHECK(wait_until(kPatience, [&] { return answered > 10; }));
                 cluster->broker().kill();
