@@ -233,11 +233,11 @@ class JunitCountsTest(unittest.TestCase):
     def test_what_failed_is_shown_with_the_end_of_its_output(self):
         self.count('<testsuite><testcase name="good" status="run"><system-out>fine</system-out>'
                    '</testcase><testcase name="bad" status="fail"><system-out>'
-                   + "".join(f"line {i}\n" for i in range(100)) +
+                   + "".join(f"line {i}\n" for i in range(200)) +
                    '</system-out></testcase></testsuite>')
         lines = self.printed.getvalue().splitlines()
         self.assertEqual("== failed: bad", lines[0])
-        self.assertEqual(["line 40", "line 99"], [lines[1], lines[-1]])
+        self.assertEqual(["line 50", "line 199"], [lines[1], lines[-1]])
 
     def test_a_missing_or_broken_file_is_a_failure(self):
         self.assertEqual((0, 1), junit_counts.counts("/nowhere.xml"))
