@@ -299,7 +299,13 @@ TEST_SUITE("process/transaction") {
             thread.join();
         }
         CHECK(becomes_settled(*cluster));
-        CHECK(all_bodies(*cluster) == ledger.committed());
+        // The last of them may be on its way to its queue.
+        std::vector<std::string> found;
+        wait_until(kPatience, [&] {
+            found = all_bodies(*cluster);
+            return found == ledger.committed();
+        });
+        CHECK(found == ledger.committed());
         CHECK(!ledger.committed().empty());
     }
 
