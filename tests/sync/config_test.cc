@@ -124,12 +124,19 @@ TEST_SUITE("sync/config") {
         CHECK(has(error_of(there_and_back(all + "rename = \"{topic}-R\"\n",
                                           all + "rename = \"S-{topic}\"\n")),
                   "without end"));
+        // Four names, and no room for a fifth.
+        CHECK(has(error_of(there_and_back(
+                      all, all + "rename = \"" + std::string(42, 'r') + "{topic}\"\n")),
+                  "without end"));
         const std::vector<std::pair<std::string, std::string>> fine = {
             {all, all},
             {all, "topics = [\"T*\"]\nrename = \"S-{topic}\"\nexclude = [\"S-*\"]\n"},
             {all + "exclude = [\"S-*\"]\n", all + "rename = \"S-{topic}\"\n"},
             {all, all + "rename = \"all\"\n"},
-            {all, all + "rename = \"S-{topic}\"\ncreate_topics = false\n"}};
+            {all, all + "rename = \"S-{topic}\"\ncreate_topics = false\n"},
+            // Too long after three names, and after the first: few, and the broker refuses them.
+            {all, all + "rename = \"" + std::string(43, 'r') + "{topic}\"\n"},
+            {"topics = [\"" + std::string(127, 't') + "\"]\nrename = \"S-{topic}\"\n", all}};
         for (const auto& [there, back] : fine) {
             CHECK(error_of(there_and_back(there, back)).empty());
         }

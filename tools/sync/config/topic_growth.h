@@ -14,7 +14,8 @@ namespace gantry::sync {
 /// that may create topics. Nothing: none grows without end; else a sentence that names the route
 /// and the first topics.
 ///
-/// Limits    sees the routes of one file only.
+/// Limits    sees the routes of one file only. Names end at 127 bytes: what comes to that after
+///           fewer than four names is left to the broker, which refuses the next one.
 std::optional<std::string> find_topic_growth(const std::vector<RouteConfig>& routes);
 
 }  // namespace gantry::sync

@@ -80,7 +80,7 @@ private:
 /// Whether to ask a broker anything: not for a while after it failed, then one question tries
 /// whether it is back, and only its success lets the others through.
 ///
-///   closed --failed--> open --pause over--> half open --allowed one--> closed or open again
+///   closed --failed--> open --pause over--> half open --asked once--> closed or open again
 ///
 /// Threads   one.
 class Circuit {
